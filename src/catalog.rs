@@ -1,0 +1,312 @@
+//! The API catalogue: every RPC that is served, what it needs, where its scope is, and its REST bindings.
+//!
+//! The document (`catalog/flyte1.yaml`) is data; [`compile`] turns it into the tables below, refusing what conflicts.
+//! Compiled plans let the walkers in `extract` read a message once, visiting only the fields that matter.
+
+use crate::model::action::Action;
+use crate::model::scope::ResourceKind;
+
+pub mod compile;
+pub mod document;
+pub mod lookup;
+
+/// A compiled catalogue: immutable, shared by every request.
+#[derive(Debug)]
+pub struct Catalog {
+    /// The name of the API generation, such as `flyte1`.
+    pub generation: Box<str>,
+    /// Every RPC, in document order.
+    pub routes: Vec<Route>,
+    /// Paths that are no RPC: login, console, health.
+    pub pages: Vec<Page>,
+    pub(in crate::catalog) tables: lookup::Tables,
+}
+
+/// One RPC and all that is known about it.
+#[derive(Debug)]
+pub struct Route {
+    /// The gRPC path, such as `/flyteidl.service.AdminService/CreateTask`: also its name in logs and metrics.
+    pub rpc: Box<str>,
+    /// The full name of the request message.
+    pub request: Box<str>,
+    /// Who may call it.
+    pub access: Access,
+    /// The action it needs in its scope.
+    pub action: Action,
+    /// Other actions it needs instead, by the content of the message.
+    pub choices: Vec<ActionChoice>,
+    /// How to find the fields that matter in the request message.
+    pub plan: Plan,
+    /// Its REST bindings.
+    pub bindings: Vec<Binding>,
+}
+
+/// Who may call an RPC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Access {
+    /// Anybody, without a credential.
+    Public,
+    /// Any verified principal: the answer belongs to the caller or to everybody.
+    Authenticated,
+    /// Only who the policy allows, by scope and action.
+    Scoped,
+}
+
+/// An action that replaces the route's own when a part of the message says so.
+#[derive(Debug)]
+pub struct ActionChoice {
+    /// The slot whose presence or value decides.
+    pub slot: usize,
+    /// For a slot with a resource type or other enum: the numbers that choose this action. Empty: presence alone does.
+    pub values: Vec<i32>,
+    /// The action needed instead.
+    pub action: Action,
+}
+
+/// A path that is no RPC and is forwarded as it is, without a credential being required.
+#[derive(Debug)]
+pub struct Page {
+    /// The exact path, or with `prefix` the path below which everything counts.
+    pub path: Box<str>,
+    /// Whether everything below `path` counts too.
+    pub prefix: bool,
+    /// Whether `redirect_url` in the query must stay on this host.
+    pub redirects: bool,
+    /// The methods accepted.
+    pub methods: Vec<http::Method>,
+}
+
+/// One REST binding of an RPC (`google.api.http`).
+#[derive(Debug)]
+pub struct Binding {
+    /// The HTTP method.
+    pub method: http::Method,
+    /// The template, such as `/api/v1/tasks/{id.project}/{id.domain}`.
+    pub template: Box<str>,
+    /// The fields the path sets, in order, as dotted proto field paths.
+    pub variables: Vec<Variable>,
+    /// Whether the body is the message (`body: "*"`); otherwise there is none.
+    pub body: bool,
+    /// The query keys that may be used, as dotted proto field paths.
+    pub query: Vec<QueryKey>,
+}
+
+/// A field set by a path segment.
+#[derive(Debug)]
+pub struct Variable {
+    /// The dotted proto field path.
+    pub field: Box<str>,
+    /// The field's type: decides which segments are accepted.
+    pub kind: ScalarKind,
+    /// The parts of slots it sets.
+    pub sets: Vec<(usize, Part)>,
+}
+
+/// A query key that may be used, once, on a binding.
+#[derive(Debug)]
+pub struct QueryKey {
+    /// The dotted proto field path, such as `sort_by.key`.
+    pub field: Box<str>,
+    /// The same in the JSON spelling, such as `sortBy.key`.
+    pub json: Box<str>,
+    /// The field's type.
+    pub kind: ScalarKind,
+    /// Whether the key may come several times (a repeated field).
+    pub repeated: bool,
+    /// The parts of slots it sets.
+    pub sets: Vec<(usize, Part)>,
+}
+
+/// What a field may hold, as far as URLs and walkers need to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ScalarKind {
+    /// UTF-8 text.
+    String,
+    /// Raw bytes.
+    Bytes,
+    /// Truth value.
+    Bool,
+    /// Any integer in varint encoding.
+    Varint,
+    /// 32 bits fixed: fixed32, sfixed32, float.
+    Fixed32,
+    /// 64 bits fixed: fixed64, sfixed64, double.
+    Fixed64,
+    /// An enum, with its names and numbers.
+    Enum(std::sync::Arc<EnumShape>),
+    /// A message (of a map field too: its entries are messages on the wire).
+    Message,
+}
+
+/// An enum's names and numbers.
+#[derive(Debug, PartialEq, Eq)]
+pub struct EnumShape {
+    /// The full name.
+    pub name: Box<str>,
+    /// Names and numbers.
+    pub values: Vec<(Box<str>, i32)>,
+}
+
+/// A compiled walk over one request type: a graph of states, one for each message that has to be looked into.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// The states; recursion in the message type is a cycle here. Empty when nothing has to be read.
+    pub states: Vec<State>,
+    /// What is collected.
+    pub slots: Vec<Slot>,
+}
+
+impl Plan {
+    /// The state of the request message itself.
+    pub const START: usize = 0;
+}
+
+/// A message that is looked into. Knows every field of its type, so that an unknown one is noticed.
+#[derive(Debug)]
+pub struct State {
+    /// The full name of the message type.
+    pub message: Box<str>,
+    /// Every field of the type, in ascending order of number.
+    pub fields: Vec<Field>,
+    /// The slots of which this message is an occurrence: entering it begins one.
+    pub opens: Vec<usize>,
+}
+
+/// One field of a message that is looked into.
+#[derive(Debug)]
+pub struct Field {
+    /// The field number.
+    pub number: u32,
+    /// The proto name.
+    pub name: Box<str>,
+    /// The JSON name.
+    pub json: Box<str>,
+    /// Its type.
+    pub kind: ScalarKind,
+    /// Single, repeated, or a map.
+    pub cardinality: Cardinality,
+    /// The oneof it belongs to, numbered within the message; proto3 `optional` fields belong to none.
+    pub oneof: Option<u8>,
+    /// What the walkers do with it.
+    pub step: Step,
+}
+
+/// How often a field may occur.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cardinality {
+    /// At most once.
+    Single,
+    /// Any number of times.
+    Repeated,
+    /// Any number of times, keys once each.
+    Map,
+}
+
+/// What the walkers do with a field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Check its wire type and pass over it.
+    Skip,
+    /// Go into the message: the state's index.
+    Descend(usize),
+    /// Keep the value: for each entry the slot and which part of it this is.
+    Keep(Vec<(usize, Part)>),
+}
+
+/// The parts of an occurrence that can be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Part {
+    /// The project.
+    Project,
+    /// The domain.
+    Domain,
+    /// The name of the resource, or another name that must not be empty.
+    Name,
+    /// The organization: always checked where the message has one.
+    Org,
+    /// The enum that says what kind of resource it is, as its number.
+    Kind,
+    /// Any other value the slot's role reads: a required field, a URL.
+    Value,
+}
+
+impl Part {
+    /// How many parts there are.
+    pub const COUNT: usize = 6;
+}
+
+/// One thing that is collected from a request, and what it is collected for. One slot has at most one occurrence
+/// unless it lies in a repeated field.
+#[derive(Debug)]
+pub struct Slot {
+    /// The dotted path of the message it lies in; empty for the request itself. `[]` marks repeated fields, `**` recursion.
+    pub at: Box<str>,
+    /// The proto field paths of its parts relative to the request, for messages: `("id.project", Part::Project)`.
+    pub parts: Vec<(Box<str>, Part)>,
+    /// Whether the message must be there.
+    pub required: bool,
+    /// Parts that must not be empty.
+    pub filled: Vec<Part>,
+    /// What it is for.
+    pub role: SlotRole,
+}
+
+/// What a slot is collected for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SlotRole {
+    /// The scope the call acts in. Exactly one slot of a scoped route has it, unless the route acts on the platform.
+    Scope {
+        /// How the project and domain make a scope.
+        extent: Extent,
+        /// What kind of named thing the call acts on.
+        resource: ResourceSource,
+    },
+    /// Something the call refers to.
+    Reference {
+        /// What it is called in messages, such as `launch plan`.
+        label: Box<str>,
+        /// The actions needed there, all of them, when it lies in another scope than the call's own.
+        foreign: Vec<Action>,
+        /// Further actions needed there when the kind is a task and it lies in another scope.
+        foreign_task: Vec<Action>,
+        /// Actions needed there in any case, also in the call's own scope.
+        always: Vec<Action>,
+        /// What kind of named thing it is.
+        resource: ResourceSource,
+    },
+    /// A field that must not be empty, since FlyteAdmin takes an empty one for any value.
+    Required,
+    /// Read by an [`ActionChoice`].
+    Choice,
+    /// A `flyte://` URL that carries the scope.
+    FlyteUrl,
+    /// Path components of an upload (`Part::Value`), each checked so that none leaves its place.
+    UploadPath,
+}
+
+/// How a project and domain make a scope.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// One domain of a project.
+    Domain,
+    /// Every domain of a project.
+    Project,
+    /// Any domain of a project.
+    SomeDomain,
+    /// The platform; a project may be named for the record.
+    Platform,
+}
+
+/// Where the kind of a named thing comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResourceSource {
+    /// It is no thing that allow-lists name.
+    None,
+    /// It is always of this kind; an empty name means every one of the kind.
+    Always(ResourceKind),
+    /// `Part::Kind` says (`flyteidl.core.ResourceType`: 1 task, 2 workflow, 3 launch plan).
+    ByKind,
+    /// The call acts on a stored thing that the request does not name.
+    Stored,
+}

@@ -1,0 +1,16 @@
+//! Project isolation for Flyte: an authorizing reverse proxy in front of FlyteAdmin.
+//!
+//! Modules are listed bottom-up: one may use only those listed above it (`tests/it/architecture.rs` checks).
+
+// Words: what everything else speaks.
+pub mod clock;
+pub mod model;
+pub mod secret;
+
+// Engines: bytes and values in, values out; no I/O, no clock, no environment.
+pub mod document;
+pub mod protocol;
+pub mod catalog;
+pub mod extract;
+pub mod credential;
+pub mod policy;

@@ -1,0 +1,8 @@
+//! The words every other module speaks: actions, principals, scopes, reasons, denials.
+
+pub mod action;
+pub mod denial;
+pub mod principal;
+pub mod problem;
+pub mod reason;
+pub mod scope;

@@ -1,0 +1,119 @@
+//! Where an action happens: scopes, targets, and the names that make them up.
+
+use super::action::ActionSet;
+use std::fmt;
+
+/// How much of Flyte a call touches.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// No project: the platform as a whole.
+    Global,
+    /// A whole project: the right is needed in every domain that exists.
+    Project(Box<str>),
+    /// A project of which something is visible: the right is needed in some domain.
+    ProjectInSomeDomain(Box<str>),
+    /// One domain of a project.
+    ProjectDomain {
+        /// The project's identifier.
+        project: Box<str>,
+        /// The domain's identifier.
+        domain: Box<str>,
+    },
+}
+
+impl Scope {
+    /// The project, where there is one.
+    #[must_use]
+    pub fn project(&self) -> Option<&str> {
+        match self {
+            Self::Global => None,
+            Self::Project(project) | Self::ProjectInSomeDomain(project) | Self::ProjectDomain { project, .. } => {
+                Some(project)
+            }
+        }
+    }
+
+    /// The domain, where there is one.
+    #[must_use]
+    pub fn domain(&self) -> Option<&str> {
+        match self {
+            Self::ProjectDomain { domain, .. } => Some(domain),
+            Self::Global | Self::Project(_) | Self::ProjectInSomeDomain(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Global => f.write_str("the platform"),
+            Self::Project(project) => write!(f, "project {project} (every domain)"),
+            Self::ProjectInSomeDomain(project) => write!(f, "project {project}"),
+            Self::ProjectDomain { project, domain } => write!(f, "project {project}, domain {domain}"),
+        }
+    }
+}
+
+/// Kinds of named things for which a grant can hold an allow-list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ResourceKind {
+    /// A task.
+    Task,
+    /// A workflow.
+    Workflow,
+    /// A launch plan.
+    LaunchPlan,
+}
+
+impl ResourceKind {
+    /// The word used in messages and audit records.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Task => "task",
+            Self::Workflow => "workflow",
+            Self::LaunchPlan => "launch_plan",
+        }
+    }
+}
+
+/// Which named thing a call touches within its scope.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Resource {
+    /// One thing, named by the request.
+    Named {
+        /// What it is.
+        kind: ResourceKind,
+        /// Its name, without version.
+        name: Box<str>,
+    },
+    /// All things of a kind (a list without a name): not covered by a grant that lists names of that kind.
+    Every(ResourceKind),
+    /// Something the request does not name (what a stored execution runs): not covered by a grant that lists
+    /// names of any kind.
+    Unnamed,
+}
+
+/// One thing a call touches and what is needed there. A call is permitted only if every target is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Where.
+    pub scope: Scope,
+    /// One of these actions is needed there; mostly exactly one.
+    pub needs: ActionSet,
+    /// Which named thing, where the request says.
+    pub resource: Option<Resource>,
+    /// The request field it was read from, such as `spec.launch_plan`; empty for the message itself.
+    pub field: Box<str>,
+    /// Whether this is the scope the call acts in or something it refers to.
+    pub role: TargetRole,
+}
+
+/// Why a target has to be judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TargetRole {
+    /// The scope the call acts in.
+    Acts,
+    /// Something the call refers to.
+    Refers,
+}
