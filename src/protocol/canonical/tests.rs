@@ -1,0 +1,184 @@
+use super::*;
+use std::time::Duration;
+
+type Pair = (&'static str, &'static [u8]);
+
+fn rest(method: &str, target: &str, headers: &[Pair]) -> Result<RequestHead, Reason> {
+    request(Version::HTTP_11, method, target, headers, Protocol::Rest)
+}
+
+fn grpc(target: &str, headers: &[Pair]) -> Result<RequestHead, Reason> {
+    let url = format!("https://flyte.example.com{target}");
+    let mut all: Vec<Pair> = headers.to_vec();
+    if !headers.iter().any(|(name, _)| *name == "content-type") {
+        all.push(("content-type", b"application/grpc"));
+    }
+    request(Version::HTTP_2, "POST", &url, &all, Protocol::Grpc)
+}
+
+fn request(
+    version: Version,
+    method: &str,
+    target: &str,
+    headers: &[Pair],
+    protocol: Protocol,
+) -> Result<RequestHead, Reason> {
+    let mut builder = http::Request::builder().version(version).method(method).uri(target);
+    if version == Version::HTTP_11 && !headers.iter().any(|(name, _)| *name == "host") {
+        builder = builder.header("host", "flyte.example.com");
+    }
+    for (name, value) in headers {
+        builder = builder.header(*name, http::HeaderValue::from_bytes(value).unwrap());
+    }
+    let (parts, ()) = builder.body(()).unwrap().into_parts();
+    accept(parts, protocol, 100).map_err(|denial| denial.reason)
+}
+
+#[test]
+fn plain_requests_are_accepted() {
+    let head = rest("GET", "/api/v1/tasks/ml/development/a.b%3Ac?limit=10", &[]).unwrap();
+    assert_eq!(head.path(), "/api/v1/tasks/ml/development/a.b%3Ac");
+    assert_eq!(head.query(), Some("limit=10"));
+    assert_eq!(head.host(), "flyte.example.com");
+    assert!(grpc("/flyteidl.service.AdminService/GetTask", &[("grpc-timeout", b"10S")]).is_ok());
+    assert!(rest("GET", "/console/", &[]).is_ok());
+    assert!(rest("GET", "/api/v1/version?", &[]).unwrap().query().is_none());
+}
+
+#[test]
+fn t_path_02_to_20_paths_with_two_readings_are_refused() {
+    for path in [
+        "*",
+        "//api/v1/projects",
+        "/api//v1/projects",
+        "/api/./v1",
+        "/api/../v1",
+        "/api/%2e%2e/v1",
+        "/api/%2E./v1",
+        "/api/v1/tasks/a%2Fdevelopment/x",
+        "/api/v1/a%5Cb",
+        "/api/v1/a;b=c",
+        "/api/..;/v1",
+        "/api/v1/a%00",
+        "/api/v1/a%0a",
+        "/api/v1/%2541",
+        "/api/v1/%zz",
+        "/api/v1/%",
+        "/api/v1/%4",
+        "/api/v1/a%20b",
+        "/api/v1/%ef%bc%8f",
+        "/api/v1/caf%C3%A9",
+        "http://evil.example.com/api/v1/projects",
+    ] {
+        let refused = rest("GET", path, &[]).unwrap_err();
+        assert_eq!(refused, Reason::PathNotCanonical, "{path}");
+    }
+    let long = format!("/api/v1/{}", "a".repeat(9000));
+    assert_eq!(rest("GET", &long, &[]).unwrap_err(), Reason::PathNotCanonical);
+}
+
+#[test]
+fn t_path_16_a_grpc_path_has_no_query_and_no_escapes() {
+    for path in [
+        "/flyteidl.service.AdminService/GetTask?x=y",
+        "/flyteidl.service.AdminService/GetTas%6B",
+        "/a/b?",
+    ] {
+        assert_eq!(grpc(path, &[]).unwrap_err(), Reason::PathNotCanonical, "{path}");
+    }
+}
+
+#[test]
+fn t_method_03_06_other_methods_are_refused() {
+    for method in ["HEAD", "TRACE", "PATCH", "get", "PURGE"] {
+        let refused = rest(method, "/api/v1/projects", &[]).unwrap_err();
+        assert_eq!(refused, Reason::HttpMethodRefused, "{method}");
+    }
+    let connect = request(Version::HTTP_11, "CONNECT", "evil:443", &[], Protocol::Rest).unwrap_err();
+    assert_eq!(connect, Reason::HttpMethodRefused);
+}
+
+#[test]
+fn t_method_01_07_overrides_and_upgrades_are_refused() {
+    for name in ["X-HTTP-Method-Override", "X-Method-Override", "X-HTTP-Method"] {
+        let refused = rest("POST", "/api/v1/projects", &[(name, b"PUT")]).unwrap_err();
+        assert_eq!(refused, Reason::MethodOverride, "{name}");
+    }
+    for headers in [
+        [("upgrade", &b"h2c"[..])],
+        [("connection", b"Upgrade")],
+        [("connection", b"close, HTTP2-Settings")],
+    ] {
+        assert_eq!(
+            rest("GET", "/healthcheck", &headers).unwrap_err(),
+            Reason::UpgradeRefused
+        );
+    }
+}
+
+#[test]
+fn t_hdr_05_06_07_ambiguous_headers_are_refused() {
+    for headers in [
+        &[
+            ("content-type", &b"application/json"[..]),
+            ("content-type", b"application/octet-stream"),
+        ][..],
+        &[("content-length", b"5"), ("content-length", b"5")],
+        &[("content-encoding", b"gzip"), ("content-encoding", b"gzip")],
+        &[("content-type", b"application/json\xff")],
+        &[("connection", b"close, authorization")],
+        &[("transfer-encoding", b"gzip, chunked")],
+    ] {
+        let refused = rest("POST", "/api/v1/executions", headers).unwrap_err();
+        assert_eq!(refused, Reason::HeaderAmbiguous, "{headers:?}");
+    }
+    assert!(rest("POST", "/api/v1/executions", &[("connection", b"Keep-Alive")]).is_ok());
+}
+
+#[test]
+fn t_hdr_09_hosts_that_disagree_or_hide_something_are_refused() {
+    assert_eq!(
+        rest("GET", "/x", &[("host", b"a"), ("host", b"b")]).unwrap_err(),
+        Reason::HeaderAmbiguous
+    );
+    for host in [&b""[..], b"user@host", b"a b", b"a/b", b"h\xe9"] {
+        assert!(rest("GET", "/x", &[("host", host)]).is_err(), "{host:?}");
+    }
+    assert_eq!(
+        grpc("/a/b", &[("host", b"other.example.com")]).unwrap_err(),
+        Reason::HostInvalid
+    );
+    let none = request(Version::HTTP_2, "GET", "/api/v1/version", &[], Protocol::Rest).unwrap_err();
+    assert_eq!(none, Reason::HostInvalid);
+}
+
+#[test]
+fn t_hdr_14_too_many_headers_are_refused() {
+    let many: Vec<Pair> = std::iter::repeat_n(("x-filler", &b"1"[..]), 101).collect();
+    assert_eq!(rest("GET", "/healthcheck", &many).unwrap_err(), Reason::HeadersTooLarge);
+}
+
+#[test]
+fn t_grpc_content_types_and_timeouts_are_exact() {
+    for content_type in [
+        &b"application/grpc+json"[..],
+        b"application/grpc;x",
+        b"APPLICATION/GRPC",
+        b"application/grpc ",
+    ] {
+        let refused = grpc("/a/b", &[("content-type", content_type)]).unwrap_err();
+        assert_eq!(refused, Reason::ContentTypeUnsupported, "{content_type:?}");
+    }
+    for timeout in [&b""[..], b"S", b"1", b"123456789S", b"-1S", b"1s", b"1.5S", b" 1S"] {
+        assert_eq!(
+            grpc("/a/b", &[("grpc-timeout", timeout)]).unwrap_err(),
+            Reason::TimeoutInvalid,
+            "{timeout:?}"
+        );
+    }
+    assert_eq!(
+        parse_timeout(b"99999999H"),
+        Some(Duration::from_secs(99_999_999 * 3600))
+    );
+    assert_eq!(parse_timeout(b"250m"), Some(Duration::from_millis(250)));
+}
