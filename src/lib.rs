@@ -14,3 +14,7 @@ pub mod catalog;
 pub mod extract;
 pub mod credential;
 pub mod policy;
+
+// Effects: files, sockets, threads.
+pub mod metrics;
+pub mod audit;

@@ -1,0 +1,212 @@
+//! One record a request, by construction: the guard made when a request arrives writes it when the request ends, however
+//! it ends, and counts the metric from the same values.
+
+use crate::clock::Clock;
+use crate::metrics::{Metrics, Outcome, UNKNOWN_RPC};
+use crate::model::action::Action;
+use crate::model::denial::Denial;
+use crate::model::principal::Principal;
+use crate::model::reason::{Blame, Reason};
+use crate::model::scope::{Resource, Target};
+use crate::protocol::Protocol;
+use serde::Serialize;
+use sink::Sink;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+pub mod record;
+pub mod sink;
+
+pub use record::Record;
+use record::{PolicyRecord, PrincipalRecord, TargetRecord};
+
+/// Where records go and what is counted with them. Shared by every request.
+#[derive(Debug)]
+pub struct Recorder {
+    /// The metrics to count in.
+    pub metrics: Arc<Metrics>,
+    /// The clock that dates records.
+    pub clock: Arc<dyn Clock>,
+    sink: Sink,
+}
+
+impl Recorder {
+    /// A recorder that writes to the sink.
+    #[must_use]
+    pub fn new(metrics: Arc<Metrics>, clock: Arc<dyn Clock>, sink: Sink) -> Self {
+        Self { metrics, clock, sink }
+    }
+}
+
+/// Follows one request. Dropping it unfinished records that the client left, or that the proxy failed.
+#[derive(Debug)]
+pub struct AuditGuard {
+    recorder: Arc<Recorder>,
+    protocol: Protocol,
+    started: Instant,
+    forwarded: Option<Instant>,
+    record: Record,
+    finished: bool,
+}
+
+impl AuditGuard {
+    /// Begins a record.
+    #[must_use]
+    pub fn start(
+        recorder: Arc<Recorder>,
+        protocol: Protocol,
+        request_id: Arc<str>,
+        listener: Arc<str>,
+        peer: SocketAddr,
+    ) -> Self {
+        let record = Record::begin(&*recorder.clock, protocol, request_id, listener, peer);
+        Self {
+            recorder,
+            protocol,
+            started: Instant::now(),
+            forwarded: None,
+            record,
+            finished: false,
+        }
+    }
+
+    /// The identifiers the client sent along, for correlation only.
+    pub fn correlation(&mut self, client_request_id: Option<&str>, trace_id: Option<&str>) {
+        self.record.client_request_id = client_request_id.map(Into::into);
+        self.record.trace_id = trace_id.map(Into::into);
+    }
+
+    /// The RPC or page that was found, by its catalogue name, and the action it needs by default.
+    pub fn route(&mut self, rpc: &str, action: Option<Action>) {
+        self.record.rpc = Some(rpc.into());
+        self.record.action = action.map(Action::label);
+    }
+
+    /// The verified caller.
+    pub fn principal(&mut self, principal: &Principal) {
+        self.record.principal = Some(PrincipalRecord::of(principal));
+    }
+
+    /// What the call touches and the action it needs.
+    pub fn targets(&mut self, action: Action, targets: &[Target]) {
+        self.record.action = Some(action.label());
+        self.record.targets = targets.iter().map(TargetRecord::of).collect();
+    }
+
+    /// The version that judged it.
+    pub fn policy(&mut self, version: &str, generation: u64) {
+        self.record.policy = Some(PolicyRecord {
+            version: version.into(),
+            generation,
+        });
+    }
+
+    /// The rules that decided.
+    pub fn rules(&mut self, rules: impl IntoIterator<Item = Arc<str>>) {
+        self.record.rules = rules.into_iter().collect();
+    }
+
+    /// How long the message was.
+    pub fn request_bytes(&mut self, bytes: usize) {
+        self.record.request_bytes = bytes as u64;
+    }
+
+    /// The decision has fallen; the request goes upstream now.
+    pub fn judged(&mut self) {
+        let elapsed = self.started.elapsed();
+        self.record.judge_us = micros(elapsed);
+        self.recorder.metrics.judge_seconds.observe(elapsed.as_secs_f64());
+        self.forwarded = Some(Instant::now());
+    }
+
+    /// The head of the upstream's answer.
+    pub fn response_head(&mut self, status: u16) {
+        self.record.status = Some(status);
+        if let Some(forwarded) = self.forwarded {
+            self.recorder
+                .metrics
+                .upstream_seconds
+                .observe(forwarded.elapsed().as_secs_f64());
+        }
+    }
+
+    /// The upstream's gRPC status, from headers or trailers.
+    pub fn grpc_status(&mut self, status: Option<u16>) {
+        self.record.grpc_status = status.or(self.record.grpc_status);
+    }
+
+    /// More bytes of the answer have been passed on.
+    pub fn response_bytes(&mut self, bytes: usize) {
+        self.record.response_bytes += bytes as u64;
+    }
+
+    /// The request ended with an answer of the upstream or of the proxy.
+    pub fn finish(mut self, outcome: Outcome) {
+        self.complete(outcome, None);
+    }
+
+    /// The request was refused, or failed with a reason.
+    pub fn refuse(mut self, denial: &Denial) {
+        let status = denial.reason.status();
+        self.record.status = Some(if self.protocol == Protocol::Grpc {
+            200
+        } else {
+            status.http
+        });
+        self.record.grpc_status = (self.protocol == Protocol::Grpc).then_some(u16::from(status.grpc));
+        self.fail(denial);
+    }
+
+    /// The answer broke off after its head had been passed on.
+    pub fn fail(&mut self, denial: &Denial) {
+        let outcome = match denial.reason.blame() {
+            Blame::Client => Outcome::Denied,
+            Blame::Proxy | Blame::Upstream => Outcome::Failed,
+        };
+        self.record.message = Some(denial.message.to_string());
+        self.complete(outcome, Some(denial.reason));
+    }
+
+    fn complete(&mut self, outcome: Outcome, reason: Option<Reason>) {
+        if std::mem::replace(&mut self.finished, true) {
+            return;
+        }
+        let metrics = &self.recorder.metrics;
+        let elapsed = self.started.elapsed();
+        self.record.outcome = outcome.label();
+        self.record.reason = reason.map(Reason::label);
+        self.record.duration_us = micros(elapsed);
+        let rpc = self.record.rpc.as_deref().unwrap_or(UNKNOWN_RPC);
+        metrics
+            .requests
+            .with_label_values(&[self.protocol.label(), rpc, outcome.label()])
+            .inc();
+        if let Some(reason) = reason {
+            metrics
+                .refusals
+                .with_label_values(&[self.protocol.label(), reason.label()])
+                .inc();
+        }
+        metrics.request_seconds.observe(elapsed.as_secs_f64());
+        metrics.audit_records.inc();
+        self.recorder.sink.write(&self.record);
+    }
+}
+
+impl Drop for AuditGuard {
+    fn drop(&mut self) {
+        if self.finished {
+            return;
+        }
+        if std::thread::panicking() {
+            self.complete(Outcome::Failed, Some(Reason::Internal));
+        } else {
+            self.complete(Outcome::Aborted, None);
+        }
+    }
+}
+
+fn micros(elapsed: std::time::Duration) -> u64 {
+    u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX)
+}

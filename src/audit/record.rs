@@ -1,0 +1,199 @@
+//! The audit record: one JSON object a line. Documented in docs/audit.md; fields are added, never renamed.
+
+use super::{Action, Clock, Principal, Protocol, Resource, Serialize, Target};
+use crate::model::scope::{Scope, TargetRole};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// One request, as recorded. Holds nothing that a credential could be made from.
+#[derive(Clone, Debug, Serialize)]
+pub struct Record {
+    /// The version of this schema: 1.
+    pub version: u8,
+    /// What kind of record it is: always `request`.
+    pub kind: &'static str,
+    /// When the request's head had arrived, RFC 3339 in UTC with microseconds.
+    pub time: String,
+    /// The identifier that the answer carries in `x-request-id`.
+    pub request_id: Arc<str>,
+    /// The `x-request-id` the client sent, if it is a plain identifier. Not to be trusted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_request_id: Option<Box<str>>,
+    /// The trace id of a W3C `traceparent` the client sent. Not to be trusted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<Box<str>>,
+    /// How it ended: `forwarded`, `answered`, `denied`, `failed` or `aborted`.
+    pub outcome: &'static str,
+    /// Why it was refused or failed: a label of docs/reasons.md.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'static str>,
+    /// The text the caller was shown with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// How the caller speaks: `grpc`, `rest` or `rest_proto`.
+    pub protocol: &'static str,
+    /// The listener's configured name.
+    pub listener: Arc<str>,
+    /// The peer's address and port on the connection.
+    pub peer: SocketAddr,
+    /// The RPC's gRPC path, or the page's path, from the catalogue; absent when none was found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rpc: Option<Box<str>>,
+    /// The action the call needs in its own scope.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub action: Option<&'static str>,
+    /// Everything the call touches.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub targets: Vec<TargetRecord>,
+    /// The verified caller; absent when none was verified.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub principal: Option<PrincipalRecord>,
+    /// The rules that decided.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<Arc<str>>,
+    /// The policy that judged; absent when it did not come to that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PolicyRecord>,
+    /// The HTTP status of the answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// The gRPC status of the answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grpc_status: Option<u16>,
+    /// Bytes of the request message.
+    pub request_bytes: u64,
+    /// Bytes of the answer passed on.
+    pub response_bytes: u64,
+    /// Microseconds from the head of the request to the decision.
+    pub judge_us: u64,
+    /// Microseconds from the head of the request to the end of the answer.
+    pub duration_us: u64,
+}
+
+/// The policy a request was judged by.
+#[derive(Clone, Debug, Serialize)]
+pub struct PolicyRecord {
+    /// SHA-256 of the policy files, in hex.
+    pub version: Arc<str>,
+    /// Counts the policies this process has had in force.
+    pub generation: u64,
+}
+
+/// The caller.
+#[derive(Clone, Debug, Serialize)]
+pub struct PrincipalRecord {
+    /// `token`, `listener` or `anonymous`.
+    pub kind: &'static str,
+    /// Who vouches for it.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub issuer: Arc<str>,
+    /// Its subject.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub subject: Arc<str>,
+    /// Its e-mail address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub email: Option<Arc<str>>,
+    /// Its client id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<Arc<str>>,
+}
+
+/// Something the call touches.
+#[derive(Clone, Debug, Serialize)]
+pub struct TargetRecord {
+    /// The project; absent for the platform.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub project: Option<Box<str>>,
+    /// The domain; absent for a whole project.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub domain: Option<Box<str>>,
+    /// The actions of which one is needed.
+    pub needs: Vec<&'static str>,
+    /// `task`, `workflow` or `launch_plan`, where the call names one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resource: Option<&'static str>,
+    /// Its name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<Box<str>>,
+    /// The request field that refers to it; absent for the scope the call acts in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reference: Option<Box<str>>,
+}
+
+impl Record {
+    pub(super) fn begin(
+        clock: &dyn Clock,
+        protocol: Protocol,
+        request_id: Arc<str>,
+        listener: Arc<str>,
+        peer: SocketAddr,
+    ) -> Self {
+        Self {
+            version: 1,
+            kind: "request",
+            time: timestamp(clock.now()),
+            request_id,
+            client_request_id: None,
+            trace_id: None,
+            outcome: "",
+            reason: None,
+            message: None,
+            protocol: protocol.label(),
+            listener,
+            peer,
+            rpc: None,
+            action: None,
+            targets: Vec::new(),
+            principal: None,
+            rules: Vec::new(),
+            policy: None,
+            status: None,
+            grpc_status: None,
+            request_bytes: 0,
+            response_bytes: 0,
+            judge_us: 0,
+            duration_us: 0,
+        }
+    }
+}
+
+impl PrincipalRecord {
+    pub(super) fn of(principal: &Principal) -> Self {
+        Self {
+            kind: principal.kind.label(),
+            issuer: principal.issuer.clone(),
+            subject: principal.subject.clone(),
+            email: principal.email.clone(),
+            client_id: principal.client_id.clone(),
+        }
+    }
+}
+
+impl TargetRecord {
+    pub(super) fn of(target: &Target) -> Self {
+        let (project, domain) = match &target.scope {
+            Scope::Global => (None, None),
+            Scope::Project(project) | Scope::ProjectInSomeDomain(project) => (Some(project.clone()), None),
+            Scope::ProjectDomain { project, domain } => (Some(project.clone()), Some(domain.clone())),
+        };
+        let (resource, name) = match &target.resource {
+            Some(Resource::Named { kind, name }) => (Some(kind.label()), Some(name.clone())),
+            Some(Resource::Every(kind)) => (Some(kind.label()), None),
+            Some(Resource::Unnamed) | None => (None, None),
+        };
+        Self {
+            project,
+            domain,
+            needs: target.needs.iter().map(Action::label).collect(),
+            resource,
+            name,
+            reference: (target.role == TargetRole::Refers).then(|| target.field.clone()),
+        }
+    }
+}
+
+/// RFC 3339 in UTC with microseconds.
+fn timestamp(since_epoch: std::time::Duration) -> String {
+    let micros = i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX);
+    jiff::Timestamp::from_microsecond(micros).map_or_else(|_| String::new(), |time| format!("{time:.6}"))
+}

@@ -1,0 +1,146 @@
+//! Writes audit records, one line each, from a thread of its own behind a bounded queue.
+//!
+//! A full queue makes requests wait rather than lose a record. A process that is killed loses at most what is queued.
+
+use super::Record;
+use crate::metrics::Metrics;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// How long a line may wait in the buffer while more are coming.
+const FLUSH_AFTER: Duration = Duration::from_millis(200);
+
+/// The way into the queue. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Sink {
+    queue: Option<SyncSender<Vec<u8>>>,
+    metrics: Arc<Metrics>,
+}
+
+/// The writing thread; ending it writes what is queued.
+#[derive(Debug)]
+pub struct Writer {
+    thread: JoinHandle<()>,
+}
+
+impl Sink {
+    /// A sink that writes to `output` from a new thread.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub fn start(output: Box<dyn Write + Send>, capacity: usize, metrics: Arc<Metrics>) -> io::Result<(Self, Writer)> {
+        let (queue, lines) = sync_channel(capacity);
+        let counted = Arc::clone(&metrics);
+        let thread = std::thread::Builder::new()
+            .name("audit".into())
+            .spawn(move || write_lines(&lines, BufWriter::with_capacity(64 << 10, output), &counted))?;
+        Ok((
+            Self {
+                queue: Some(queue),
+                metrics,
+            },
+            Writer { thread },
+        ))
+    }
+
+    /// A sink that keeps lines in memory, for tests.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub fn memory(metrics: Arc<Metrics>) -> io::Result<(Self, Memory)> {
+        let memory = Memory::default();
+        let (sink, _writer) = Self::start(Box::new(memory.clone()), 1024, metrics)?;
+        Ok((sink, memory))
+    }
+
+    /// Queues a record; waits while the queue is full.
+    pub fn write(&self, record: &Record) {
+        let sent = serde_json::to_vec(record).ok().and_then(|mut line| {
+            line.push(b'\n');
+            self.queue.as_ref()?.send(line).ok()
+        });
+        if sent.is_none() {
+            self.metrics.audit_failures.inc();
+        }
+    }
+}
+
+impl Writer {
+    /// Waits until every sink is gone and everything is written.
+    pub fn join(self) {
+        if self.thread.join().is_err() {
+            tracing::error!("the audit writer had failed");
+        }
+    }
+}
+
+/// Opens the configured output: a file to append to, or standard output.
+///
+/// # Errors
+/// When the file cannot be opened.
+pub fn open(path: Option<&Path>) -> io::Result<Box<dyn Write + Send>> {
+    match path {
+        None => Ok(Box::new(io::stdout())),
+        Some(path) => Ok(Box::new(
+            std::fs::OpenOptions::new().append(true).create(true).open(path)?,
+        )),
+    }
+}
+
+fn write_lines(lines: &Receiver<Vec<u8>>, mut output: BufWriter<Box<dyn Write + Send>>, metrics: &Metrics) {
+    let write = |result: io::Result<()>| {
+        if let Err(error) = result {
+            metrics.audit_failures.inc();
+            tracing::error!(%error, "an audit record could not be written");
+        }
+    };
+    loop {
+        match lines.recv_timeout(FLUSH_AFTER) {
+            Ok(line) => write(output.write_all(&line)),
+            Err(RecvTimeoutError::Timeout) => continue,
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
+        loop {
+            match lines.try_recv() {
+                Ok(line) => write(output.write_all(&line)),
+                Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
+            }
+        }
+        write(output.flush());
+    }
+    write(output.flush());
+}
+
+/// Lines kept in memory.
+#[derive(Clone, Debug, Default)]
+pub struct Memory(Arc<Mutex<Vec<u8>>>);
+
+impl Memory {
+    /// Every record so far, as JSON.
+    #[must_use]
+    pub fn records(&self) -> Vec<serde_json::Value> {
+        let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        bytes
+            .split(|byte| *byte == b'\n')
+            .filter_map(|line| serde_json::from_slice(line).ok())
+            .collect()
+    }
+}
+
+impl Write for Memory {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
