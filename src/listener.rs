@@ -1,0 +1,121 @@
+//! Accepts connections: bounded in number, each with deadlines of its own, drained on shutdown.
+
+use crate::config::Limits;
+use crate::gate::Gate;
+use crate::metrics::Metrics;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+pub mod connection;
+pub mod preface;
+pub mod socket;
+pub mod tls;
+
+/// One configured address, as every worker serves it.
+#[derive(Debug)]
+pub struct Listener {
+    /// The name in logs, metrics and audit records.
+    pub name: Arc<str>,
+    /// The certificate in force; `None` for plain text.
+    pub tls: Option<Arc<tls::LiveTls>>,
+    /// Judges and forwards what arrives.
+    pub gate: Arc<Gate>,
+    /// Bounds and deadlines.
+    pub limits: Limits,
+    /// How many more connections may be open, over all listeners and workers.
+    pub room: Arc<Semaphore>,
+    /// Where connections are counted.
+    pub metrics: Arc<Metrics>,
+}
+
+/// Why a connection ended before a request could be read: a metric label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HandshakeFailure {
+    /// The TLS handshake took too long.
+    TlsTimeout,
+    /// The TLS handshake failed.
+    Tls,
+    /// Nothing, or not enough to tell the HTTP version, was sent in time.
+    PrefaceTimeout,
+    /// The client left or sent something that is no HTTP.
+    Preface,
+}
+
+impl HandshakeFailure {
+    /// The metric label.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::TlsTimeout => "tls_timeout",
+            Self::Tls => "tls",
+            Self::PrefaceTimeout => "preface_timeout",
+            Self::Preface => "preface",
+        }
+    }
+}
+
+/// Accepts until the drain begins, then waits for the connections that are open, no longer than `grace`.
+pub async fn run(listener: Arc<Listener>, socket: TcpListener, mut drain: watch::Receiver<bool>, grace: Duration) {
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            _ = drain.wait_for(|draining| *draining) => break,
+            Some(_) = connections.join_next(), if !connections.is_empty() => continue,
+            accepted = accept(&listener, &socket) => accepted,
+        };
+        let Some((stream, peer, permit)) = accepted else { break };
+        let listener = Arc::clone(&listener);
+        let drain = drain.clone();
+        connections.spawn(async move {
+            let open = listener.metrics.connections_open.with_label_values(&[&listener.name]);
+            open.inc();
+            let _closed = scopeguard(|| open.dec());
+            if let Err(cause) = connection::serve(&listener, stream, peer, drain).await {
+                listener.metrics.handshake_failures.with_label_values(&[&listener.name, cause.label()]).inc();
+            }
+            drop(permit);
+        });
+    }
+    drop(socket);
+    let finished = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(grace, finished).await.is_err() {
+        tracing::warn!(listener = %listener.name, "requests were still running at the end of the drain time and were cut off");
+    }
+}
+
+type Accepted = (TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit);
+
+/// The next connection, once there is room for it. Errors of `accept` (no more file descriptors, say) pass.
+async fn accept(listener: &Listener, socket: &TcpListener) -> Option<Accepted> {
+    let permit = Arc::clone(&listener.room).acquire_owned().await.ok()?;
+    loop {
+        match socket.accept().await {
+            Ok((stream, peer)) => {
+                // Without it, small frames wait for the peer's acknowledgements.
+                if stream.set_nodelay(true).is_ok() {
+                    return Some((stream, peer, permit));
+                }
+            }
+            Err(error) => {
+                tracing::warn!(listener = %listener.name, %error, "a connection could not be accepted");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+/// Runs a closure when dropped, so that a count goes down also when a task panics.
+fn scopeguard<F: FnMut()>(run: F) -> impl Drop {
+    struct Guard<F: FnMut()>(F);
+    impl<F: FnMut()> Drop for Guard<F> {
+        fn drop(&mut self) {
+            (self.0)();
+        }
+    }
+    Guard(run)
+}

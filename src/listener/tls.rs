@@ -1,0 +1,98 @@
+//! A listener's certificate: loaded from files, replaced as a whole when they change.
+
+use crate::config::{ListenerTls, TlsVersion};
+use crate::model::problem::Problem;
+use arc_swap::ArcSwap;
+use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The certificate in force on a listener. Connections keep the one they began with.
+#[derive(Debug)]
+pub struct LiveTls {
+    settings: ListenerTls,
+    current: ArcSwap<ServerConfig>,
+}
+
+impl LiveTls {
+    /// Loads the certificate and key.
+    ///
+    /// # Errors
+    /// Every file that cannot be used, and why.
+    pub fn load(settings: &ListenerTls) -> Result<Self, Vec<Problem>> {
+        let current = ArcSwap::from_pointee(server_config(settings)?);
+        Ok(Self { settings: settings.clone(), current })
+    }
+
+    /// Loads the files again. On failure the certificate in force stays.
+    ///
+    /// # Errors
+    /// Every file that cannot be used, and why.
+    pub fn reload(&self) -> Result<(), Vec<Problem>> {
+        self.current.store(Arc::new(server_config(&self.settings)?));
+        Ok(())
+    }
+
+    /// The files to watch.
+    #[must_use]
+    pub fn files(&self) -> [PathBuf; 2] {
+        [self.settings.certificate.clone(), self.settings.key.clone()]
+    }
+
+    /// The configuration for the next connection.
+    #[must_use]
+    pub fn current(&self) -> Arc<ServerConfig> {
+        self.current.load_full()
+    }
+}
+
+fn server_config(settings: &ListenerTls) -> Result<ServerConfig, Vec<Problem>> {
+    let (certificates, key) = match (certificates(&settings.certificate), private_key(&settings.key)) {
+        (Ok(certificates), Ok(key)) => (certificates, key),
+        (certificates, key) => return Err(certificates.err().into_iter().chain(key.err()).collect()),
+    };
+    let versions: &[&rustls::SupportedProtocolVersion] = match settings.minimum_version {
+        TlsVersion::V1_2 => &[&rustls::version::TLS13, &rustls::version::TLS12],
+        TlsVersion::V1_3 => &[&rustls::version::TLS13],
+    };
+    let unusable = |error: rustls::Error| {
+        let message = format!("cannot be used with `{}`: {error}", settings.key.display());
+        vec![Problem::error(&settings.certificate, 0, 0, message)]
+    };
+    let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_protocol_versions(versions)
+        .map_err(unusable)?
+        .with_no_client_auth()
+        .with_single_cert(certificates, key)
+        .map_err(unusable)?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    // Tickets let a client resume with any number of others connected; the default keeps 256 sessions.
+    config.ticketer = aws_lc_rs::Ticketer::new().map_err(unusable)?;
+    Ok(config)
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Problem> {
+    let problem = |error: &dyn std::fmt::Display| Problem::error(path, 0, 0, format!("cannot be read as PEM certificates: {error}"));
+    let certificates: Vec<_> = CertificateDer::pem_file_iter(path)
+        .map_err(|error| problem(&error))?
+        .collect::<Result<_, _>>()
+        .map_err(|error| problem(&error))?;
+    if certificates.is_empty() {
+        return Err(Problem::error(path, 0, 0, "holds no certificate; put the chain there in PEM form, the server's own first"));
+    }
+    Ok(certificates)
+}
+
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, Problem> {
+    // The cause is left out: a parser's words about a key file might quote from it.
+    PrivateKeyDer::from_pem_file(path).map_err(|error| {
+        let cause = match error {
+            rustls_pki_types::pem::Error::Io(error) => error.to_string(),
+            _ => "no private key in PEM form (PKCS#8, PKCS#1 or SEC1) is there".into(),
+        };
+        Problem::error(path, 0, 0, format!("cannot be read as a private key: {cause}"))
+    })
+}

@@ -1,0 +1,207 @@
+//! Which headers travel. Towards the API only those on a list; towards pages everything but what could carry another
+//! identity; and the proxy's own view of where the request came from.
+
+use crate::protocol::deny::REQUEST_ID;
+use http::header::{self, HeaderName};
+use http::{HeaderMap, HeaderValue};
+use std::net::IpAddr;
+
+/// What an API call may bring along besides its credential: nothing from which the control plane learns an identity,
+/// a method or an address.
+const API: &[&str] = &[
+    "accept",
+    "accept-language",
+    "access-control-request-headers",
+    "access-control-request-method",
+    "baggage",
+    "content-type",
+    "grpc-accept-encoding",
+    "grpc-timeout",
+    "origin",
+    "traceparent",
+    "tracestate",
+    "user-agent",
+];
+
+/// Headers that belong to one connection (RFC 9110, section 7.6.1), not to the request.
+const HOP_BY_HOP: &[&str] = &[
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Headers by which the control plane, or something before it, could be told another identity or origin.
+const IDENTITY: &[&str] = &[
+    "flyte-authorization",
+    "forwarded",
+    "from_http",
+    "host",
+    "userinfo-bin",
+    "x-original-url",
+    "x-real-ip",
+    "x-request-id",
+    "x-rewrite-url",
+];
+
+const IDENTITY_PREFIXES: &[&str] = &[
+    "grpc-metadata-",
+    "grpcgateway-",
+    "x-actions-",
+    "x-amzn-oidc-",
+    "x-auth-request-",
+    "x-forwarded-",
+    "x-remote-",
+    "x-user-",
+];
+
+/// Where a request came from, as the proxy itself saw it.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin<'a> {
+    /// The peer's address.
+    pub peer: IpAddr,
+    /// Whether the client's connection was encrypted.
+    pub encrypted: bool,
+    /// The public host.
+    pub host: &'a str,
+    /// The request's identifier.
+    pub request_id: &'a str,
+}
+
+/// The headers of an API call: those on the list, and the origin. The credential is added by the caller.
+#[must_use]
+pub fn for_api(client: &HeaderMap, origin: Origin<'_>) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(16);
+    for name in API {
+        if let Some(value) = client.get(*name) {
+            headers.insert(HeaderName::from_static(name), value.clone());
+        }
+    }
+    set_origin(&mut headers, origin);
+    headers
+}
+
+/// The headers of a page request: login needs cookies and forms need their own credentials, so all travel but those that
+/// could carry another identity, name a hop, or are spelled with an underscore that a server may read as a dash.
+#[must_use]
+pub fn for_page(client: &HeaderMap, extra_credential: &HeaderName, origin: Origin<'_>) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(client.len() + 4);
+    for (name, value) in client {
+        if name != extra_credential && may_reach_a_page(name.as_str()) {
+            headers.append(name.clone(), value.clone());
+        }
+    }
+    set_origin(&mut headers, origin);
+    headers
+}
+
+fn may_reach_a_page(name: &str) -> bool {
+    !(name.contains('_')
+        || HOP_BY_HOP.contains(&name)
+        || IDENTITY.contains(&name)
+        || IDENTITY_PREFIXES.iter().any(|prefix| name.starts_with(prefix)))
+}
+
+fn set_origin(headers: &mut HeaderMap, origin: Origin<'_>) {
+    let scheme = if origin.encrypted { "https" } else { "http" };
+    headers.insert("x-forwarded-proto", HeaderValue::from_static(scheme));
+    let rest = [
+        (header::HOST, origin.host),
+        (HeaderName::from_static("x-forwarded-host"), origin.host),
+        (REQUEST_ID, origin.request_id),
+    ];
+    for (name, value) in rest {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.insert(name, value);
+        }
+    }
+    if let Ok(value) = HeaderValue::try_from(origin.peer.to_string()) {
+        headers.insert("x-forwarded-for", value);
+    }
+}
+
+/// Removes from an answer what belonged to the upstream connection.
+pub fn clean_response(headers: &mut HeaderMap) {
+    for name in HOP_BY_HOP {
+        headers.remove(*name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    const ORIGIN: Origin<'_> = Origin {
+        peer: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)),
+        encrypted: true,
+        host: "flyte.example.com",
+        request_id: "r1",
+    };
+
+    fn hostile() -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for name in [
+            "Grpc-Metadata-Authorization",
+            "Grpc-Metadata-Flyte-Authorization",
+            "Grpc-Metadata-Userinfo-Bin",
+            "grpcgateway-authorization",
+            "from_http",
+            "userinfo-bin",
+            "X-User-Subject",
+            "X-Amzn-Oidc-Data",
+            "X-Auth-Request-User",
+            "x_auth_request_user",
+            "X-Actions-Role",
+            "X-Remote-User",
+            "X-Forwarded-User",
+            "X-Forwarded-Host",
+            "X-Forwarded-For",
+            "X-Forwarded-Proto",
+            "Forwarded",
+            "X-Real-Ip",
+            "Proxy-Authorization",
+            "flyte-authorization",
+            "x-custom-auth",
+            "X-Request-Id",
+            "host",
+            "connection",
+            "te",
+        ] {
+            headers.insert(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_static("evil"));
+        }
+        headers
+    }
+
+    #[test]
+    fn t_hdr_03_04_08_no_header_of_the_client_carries_another_identity_or_origin() {
+        let extra = HeaderName::from_static("x-custom-auth");
+        for headers in [for_api(&hostile(), ORIGIN), for_page(&hostile(), &extra, ORIGIN)] {
+            assert!(headers.values().all(|value| value != "evil"), "{headers:?}");
+            assert_eq!(headers["x-forwarded-for"], "192.0.2.7");
+            assert_eq!(headers["x-forwarded-proto"], "https");
+            assert_eq!(headers["x-forwarded-host"], "flyte.example.com");
+            assert_eq!(headers["host"], "flyte.example.com");
+            assert_eq!(headers["x-request-id"], "r1");
+        }
+    }
+
+    #[test]
+    fn pages_keep_cookies_and_form_credentials_but_the_api_does_not() {
+        let mut client = HeaderMap::new();
+        client.insert("cookie", HeaderValue::from_static("flyte_idt=x"));
+        client.insert("authorization", HeaderValue::from_static("Basic eDp5"));
+        client.insert("traceparent", HeaderValue::from_static("00-1-2-01"));
+        let extra = HeaderName::from_static("flyte-authorization");
+        let page = for_page(&client, &extra, ORIGIN);
+        assert!(page.contains_key("cookie") && page.contains_key("authorization"));
+        let api = for_api(&client, ORIGIN);
+        assert!(!api.contains_key("cookie") && !api.contains_key("authorization"));
+        assert_eq!(api["traceparent"], "00-1-2-01");
+    }
+}
