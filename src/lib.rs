@@ -14,3 +14,6 @@ pub mod catalog;
 pub mod extract;
 pub mod credential;
 pub mod policy;
+
+// Effects: files, sockets and time.
+pub mod config;
