@@ -16,5 +16,7 @@ pub mod credential;
 pub mod policy;
 
 // Effects: files, sockets, threads.
+pub mod config;
+pub mod trust;
 pub mod metrics;
 pub mod audit;

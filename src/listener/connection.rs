@@ -1,6 +1,6 @@
 //! Serves one connection: TLS, HTTP version, then requests; ends it when it is idle, too slow, or the process drains.
 
-use super::preface::{self, HttpVersion};
+use super::preface::{self, HttpVersion, Rewound};
 use super::{HandshakeFailure, Listener};
 use crate::config::Limits;
 use crate::gate::{Body, ConnectionInfo};
@@ -8,13 +8,13 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
+use hyper_util::server::graceful::GracefulConnection;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use std::convert::Infallible;
-use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -55,18 +55,32 @@ pub(super) async fn serve(
     Ok(())
 }
 
-/// How busy a connection is, as its requests tell.
+/// How busy a connection is: what its stream and its requests tell.
 #[derive(Debug, Default)]
-struct Activity {
+pub(super) struct Activity {
     running: AtomicUsize,
     begun: AtomicU64,
+    /// Bytes have been read that belong to no request yet.
+    partial: AtomicBool,
 }
 
-async fn http<S>(listener: &Arc<Listener>, stream: S, version: HttpVersion, info: ConnectionInfo, drain: watch::Receiver<bool>)
-where
+impl Activity {
+    /// Bytes have arrived.
+    pub(super) fn arrived(&self) {
+        self.partial.store(true, Ordering::Relaxed);
+    }
+}
+
+async fn http<S>(
+    listener: &Arc<Listener>,
+    stream: Rewound<S>,
+    version: HttpVersion,
+    info: ConnectionInfo,
+    drain: watch::Receiver<bool>,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let activity = Arc::new(Activity::default());
+    let activity = stream.activity();
     let counted = Arc::clone(&activity);
     let gate = Arc::clone(&listener.gate);
     let service = service_fn(move |request: Request<Incoming>| {
@@ -82,25 +96,25 @@ where
     match version {
         HttpVersion::One => {
             let connection = http1_builder(limits).serve_connection(io, service);
-            supervise(Connection::One(pin!(connection)), &activity, limits.idle, drain).await;
+            supervise(pin!(connection), &activity, limits, Some(limits.headers_timeout), drain).await;
         }
         HttpVersion::Two => {
             let connection = http2_builder(limits).serve_connection(io, service);
-            supervise(Connection::Two(pin!(connection)), &activity, limits.idle, drain).await;
+            supervise(pin!(connection), &activity, limits, None, drain).await;
         }
     }
 }
 
-/// HTTP/1.1: the time for a head also bounds how long a kept connection may wait for the next one.
+/// HTTP/1.1. The library's own timer runs while a kept connection waits for the next request too, so it is set to the
+/// idle time; a head that comes too slowly is noticed by [`supervise`].
 fn http1_builder(limits: &Limits) -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
-        .header_read_timeout(limits.headers_timeout)
+        .header_read_timeout(limits.idle)
         .max_headers(limits.headers)
         .max_buf_size((limits.header_bytes as usize).max(8 << 10))
-        .half_close(false)
-        .ignore_invalid_headers(false);
+        .half_close(false);
     builder
 }
 
@@ -118,93 +132,43 @@ fn http2_builder(limits: &Limits) -> http2::Builder<TokioExecutor> {
     builder
 }
 
-/// A connection of either version, to be polled and to be asked to end.
-enum Connection<'a, One, Two> {
-    One(Pin<&'a mut One>),
-    Two(Pin<&'a mut Two>),
-}
-
-/// Ends after the current requests: no new ones are taken.
-trait Graceful: Future {
-    fn end(self: Pin<&mut Self>);
-}
-
-impl<I, S> Graceful for http1::Connection<I, S>
-where
-    S: hyper::service::HttpService<Incoming>,
-    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    I: hyper::rt::Read + hyper::rt::Write + Unpin,
-    S::ResBody: hyper::body::Body + 'static,
-    <S::ResBody as hyper::body::Body>::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    fn end(self: Pin<&mut Self>) {
-        self.graceful_shutdown();
-    }
-}
-
-impl<I, S, E> Graceful for http2::Connection<I, S, E>
-where
-    S: hyper::service::HttpService<Incoming>,
-    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    I: hyper::rt::Read + hyper::rt::Write + Unpin,
-    S::ResBody: hyper::body::Body + 'static,
-    <S::ResBody as hyper::body::Body>::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    E: hyper::rt::bounds::Http2ServerConnExec<S::Future, S::ResBody>,
-{
-    fn end(self: Pin<&mut Self>) {
-        self.graceful_shutdown();
-    }
-}
-
-impl<One: Graceful, Two: Graceful> Connection<'_, One, Two> {
-    async fn run(&mut self) {
-        match self {
-            Self::One(connection) => {
-                connection.as_mut().await;
-            }
-            Self::Two(connection) => {
-                connection.as_mut().await;
-            }
-        }
-    }
-
-    fn end(&mut self) {
-        match self {
-            Self::One(connection) => connection.as_mut().end(),
-            Self::Two(connection) => connection.as_mut().end(),
-        }
-    }
-}
-
-/// Drives a connection; ends it gracefully on drain or when it has had no request for `idle`.
-async fn supervise<One: Graceful, Two: Graceful>(
-    mut connection: Connection<'_, One, Two>,
+/// Drives a connection. Ends it gracefully on drain or after `idle` without a request; cuts it off when a request head
+/// takes longer than `head`, or when it does not end.
+async fn supervise<C: GracefulConnection>(
+    mut connection: Pin<&mut C>,
     activity: &Activity,
-    idle: Duration,
+    limits: &Limits,
+    head: Option<Duration>,
     mut drain: watch::Receiver<bool>,
 ) {
-    let mut seen = 0;
+    let tick = head.unwrap_or(limits.idle).min(limits.idle);
+    let mut seen = u64::MAX;
+    let mut quiet_since = Instant::now();
     let mut ending = false;
-    let mut check = Instant::now() + idle;
+    let mut check = Instant::now() + tick;
     loop {
         tokio::select! {
-            () = connection.run() => return,
+            _ = connection.as_mut() => return,
             _ = drain.wait_for(|draining| *draining), if !ending => {
-                connection.end();
+                connection.as_mut().graceful_shutdown();
                 ending = true;
             }
             () = tokio::time::sleep_until(check) => {
+                check = Instant::now() + tick;
                 let begun = activity.begun.load(Ordering::Relaxed);
-                let quiet = activity.running.load(Ordering::Relaxed) == 0 && begun == seen;
-                if quiet && ending {
+                if activity.running.load(Ordering::Relaxed) > 0 || begun != seen {
+                    seen = begun;
+                    quiet_since = Instant::now();
+                    continue;
+                }
+                let slow = head.is_some() && activity.partial.load(Ordering::Relaxed);
+                if slow || ending {
                     return;
                 }
-                if quiet && !ending {
-                    connection.end();
+                if quiet_since.elapsed() + tick >= limits.idle {
+                    connection.as_mut().graceful_shutdown();
                     ending = true;
                 }
-                seen = begun;
-                check = Instant::now() + idle;
             }
         }
     }
@@ -218,6 +182,7 @@ impl Running {
     fn begin(activity: &Arc<Activity>) -> Self {
         activity.running.fetch_add(1, Ordering::Relaxed);
         activity.begun.fetch_add(1, Ordering::Relaxed);
+        activity.partial.store(false, Ordering::Relaxed);
         Self(Arc::clone(activity))
     }
 }

@@ -1,8 +1,10 @@
 //! Reads the first bytes of a connection under a deadline, to tell the HTTP version, and gives them back to be read again.
 
 use super::HandshakeFailure;
+use super::connection::Activity;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
@@ -41,16 +43,25 @@ pub async fn detect<S: AsyncRead + Unpin>(mut stream: S, deadline: Duration) -> 
         Ok(None) => return Err(HandshakeFailure::Preface),
         Err(_) => return Err(HandshakeFailure::PrefaceTimeout),
     };
-    Ok((version, Rewound { bytes, start: 0, end: filled, stream }))
+    let activity = Arc::default();
+    Ok((version, Rewound { bytes, start: 0, end: filled, stream, activity }))
 }
 
-/// A stream whose first bytes have been read and will be read again.
+/// A stream whose first bytes have been read and will be read again. Tells when more arrive.
 #[derive(Debug)]
 pub struct Rewound<S> {
     bytes: [u8; PREFACE.len()],
     start: usize,
     end: usize,
     stream: S,
+    activity: Arc<Activity>,
+}
+
+impl<S> Rewound<S> {
+    /// What is told about the stream.
+    pub(super) fn activity(&self) -> Arc<Activity> {
+        Arc::clone(&self.activity)
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Rewound<S> {
@@ -65,6 +76,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Rewound<S> {
             }
             _ => {
                 ready!(Pin::new(&mut this.stream).poll_read(task, buffer))?;
+                this.activity.arrived();
                 Poll::Ready(Ok(()))
             }
         }

@@ -55,8 +55,8 @@ fn server_config(settings: &ListenerTls) -> Result<ServerConfig, Vec<Problem>> {
         (certificates, key) => return Err(certificates.err().into_iter().chain(key.err()).collect()),
     };
     let versions: &[&rustls::SupportedProtocolVersion] = match settings.minimum_version {
-        TlsVersion::V1_2 => &[&rustls::version::TLS13, &rustls::version::TLS12],
-        TlsVersion::V1_3 => &[&rustls::version::TLS13],
+        TlsVersion::Tls12 => &[&rustls::version::TLS13, &rustls::version::TLS12],
+        TlsVersion::Tls13 => &[&rustls::version::TLS13],
     };
     let unusable = |error: rustls::Error| {
         let message = format!("cannot be used with `{}`: {error}", settings.key.display());

@@ -1,0 +1,287 @@
+//! The configuration: what the file says ([`document`]), checked and in the types the rest of the program uses.
+
+use crate::model::problem::Problem;
+use http::HeaderName;
+use http::uri::{Authority, Scheme};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub mod document;
+pub mod quantity;
+mod check;
+mod issuers;
+
+pub use document::{ClaimValue, Generation, LogFormat, LogLevel, TlsVersion, TokenType};
+
+/// A configuration that has passed every check. Paths are absolute or relative to the working directory.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where callers are accepted; never empty.
+    pub listeners: Vec<Listener>,
+    /// The address for metrics and health.
+    pub admin: SocketAddr,
+    /// Where FlyteAdmin is.
+    pub upstream: Upstream,
+    /// What kind of Flyte it is.
+    pub flyte: Flyte,
+    /// Whose tokens are accepted.
+    pub issuers: Vec<Issuer>,
+    /// How credentials are looked for and cached.
+    pub credentials: Credentials,
+    /// Where the policy is.
+    pub policy: PolicySource,
+    /// Catalogue overlay files, applied in order.
+    pub overlays: Vec<PathBuf>,
+    /// How much is accepted, and how long is waited.
+    pub limits: Limits,
+    /// Where audit records go.
+    pub audit: Audit,
+    /// The form of the program's own log.
+    pub log_format: LogFormat,
+    /// How much of it there is.
+    pub log_level: LogLevel,
+    /// Worker threads; at least one.
+    pub workers: usize,
+    /// How long running requests may take to finish on shutdown.
+    pub drain: Duration,
+}
+
+/// One address on which callers are accepted.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    /// The name in logs, metrics and audit records; unique.
+    pub name: Box<str>,
+    /// Where it listens; port 0 lets the system choose.
+    pub address: SocketAddr,
+    /// Its certificate; without it, plain text.
+    pub tls: Option<ListenerTls>,
+    /// How callers are identified.
+    pub identity: Identity,
+}
+
+/// A listener's certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerTls {
+    /// PEM file with the certificate chain.
+    pub certificate: PathBuf,
+    /// PEM file with the private key.
+    pub key: PathBuf,
+    /// The lowest version accepted.
+    pub minimum_version: TlsVersion,
+}
+
+/// How the callers of a listener are identified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Identity {
+    /// By the token each request carries.
+    Tokens,
+    /// Whoever reaches the listener is this principal.
+    Principal(FixedPrincipal),
+}
+
+/// The principal that every caller of a listener is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FixedPrincipal {
+    /// Its subject.
+    pub subject: Box<str>,
+    /// Its groups.
+    pub groups: Vec<Box<str>>,
+    /// Whether credentials that callers send are forwarded, unverified, instead of being removed.
+    pub pass_credential: bool,
+}
+
+/// Where FlyteAdmin is and how long it may take.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    /// Its gRPC port.
+    pub grpc: Endpoint,
+    /// Its HTTP port.
+    pub http: Endpoint,
+    /// PEM file with the authorities trusted for TLS; `None` for those of the system.
+    pub ca: Option<PathBuf>,
+    /// How long a connection may take to be made.
+    pub connect_timeout: Duration,
+    /// How long an answer may take to begin.
+    pub response_timeout: Duration,
+}
+
+/// A scheme, host and port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// `http` or `https`.
+    pub scheme: Scheme,
+    /// Host and port; no user name.
+    pub authority: Authority,
+}
+
+/// What kind of Flyte is behind the proxy.
+#[derive(Clone, Debug)]
+pub struct Flyte {
+    /// The generation of its API.
+    pub generation: Generation,
+    /// The domains that exist; never empty.
+    pub domains: Vec<Box<str>>,
+    /// The values of `org` accepted besides the empty one.
+    pub organizations: Vec<Box<str>>,
+}
+
+/// One token issuer.
+#[derive(Clone, Debug)]
+pub struct Issuer {
+    /// The exact `iss` claim.
+    pub issuer: Box<str>,
+    /// The audiences of which a token must name one; never empty.
+    pub audiences: Vec<Box<str>>,
+    /// Where its keys come from.
+    pub keys: KeySource,
+    /// The signature algorithms accepted: asymmetric, never empty.
+    pub algorithms: Vec<jsonwebtoken::Algorithm>,
+    /// The kinds of token accepted; never empty.
+    pub token_types: Vec<TokenType>,
+    /// Claims that a token must have.
+    pub required_claims: Vec<RequiredClaim>,
+    /// Scopes that a token must have, all of them.
+    pub required_scopes: Vec<Box<str>>,
+    /// How far the clocks may differ.
+    pub leeway: Duration,
+    /// Which claims say who the caller is.
+    pub claims: ClaimPaths,
+    /// How often keys are fetched; at least 10 s.
+    pub refresh: Duration,
+    /// How old keys may become while they cannot be fetched; at least `refresh`.
+    pub max_stale: Duration,
+    /// PEM file with the authorities trusted for fetching; `None` for those of the system.
+    pub ca: Option<PathBuf>,
+}
+
+/// Where an issuer's keys come from. URLs are `https`, unless the file allows `http` for the issuer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeySource {
+    /// From the discovery document below the issuer's own URL.
+    Discovery,
+    /// From the discovery document at this URL.
+    DiscoveryUrl(Box<str>),
+    /// From a key set at this URL.
+    Url(Box<str>),
+    /// From a key set in this file.
+    File(PathBuf),
+}
+
+/// A claim that a token must have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequiredClaim {
+    /// Its dotted path.
+    pub path: Box<str>,
+    /// The values of which it must be one; `None` for any value.
+    pub values: Option<Vec<ClaimValue>>,
+}
+
+/// Which claims say who the caller is: dotted paths.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimPaths {
+    /// The subject.
+    pub subject: Box<str>,
+    /// The e-mail address.
+    pub email: Box<str>,
+    /// The groups: the values at all of these are joined.
+    pub groups: Vec<Box<str>>,
+    /// The client id; `None` for `client_id`, else `azp`.
+    pub client_id: Option<Box<str>>,
+}
+
+/// How credentials are looked for and cached.
+#[derive(Clone, Debug)]
+pub struct Credentials {
+    /// The header looked at after `authorization`.
+    pub header: HeaderName,
+    /// How many verified tokens are remembered; 0 for none.
+    pub cache_entries: usize,
+    /// The longest token accepted, in bytes.
+    pub max_token_bytes: usize,
+}
+
+/// Where the policy is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicySource {
+    /// A file, or a directory of `*.yaml` files.
+    pub path: PathBuf,
+    /// How often every watched file is compared; at least 1 s.
+    pub poll: Duration,
+}
+
+/// How much is accepted, and how long is waited. Nothing is 0.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Open connections on all listeners together.
+    pub connections: usize,
+    /// Concurrent HTTP/2 streams on one connection.
+    pub streams_per_connection: u32,
+    /// Bytes of all headers of a request together.
+    pub header_bytes: u32,
+    /// Headers of a request.
+    pub headers: usize,
+    /// Bytes of a request body as sent.
+    pub body_bytes: usize,
+    /// Bytes of a request message after decompression; at least `body_bytes`.
+    pub decompressed_bytes: usize,
+    /// Fields of a request message, nested ones included.
+    pub message_fields: usize,
+    /// How long a TLS handshake may take.
+    pub tls_handshake: Duration,
+    /// How long a plain text connection may take to show which HTTP version it speaks.
+    pub preface: Duration,
+    /// How long the headers of a request may take to arrive.
+    pub headers_timeout: Duration,
+    /// How long the body of a request may take to arrive.
+    pub body_timeout: Duration,
+    /// How long a connection may stay without a request.
+    pub idle: Duration,
+}
+
+/// Where audit records go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Audit {
+    /// The place.
+    pub output: AuditOutput,
+    /// How many records may wait to be written.
+    pub queue: usize,
+}
+
+/// The place of audit records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AuditOutput {
+    /// Standard output.
+    Stdout,
+    /// A file that is appended to.
+    File(PathBuf),
+}
+
+impl Config {
+    /// Reads and checks the configuration file, and nothing else: files that it names are read by who needs them.
+    ///
+    /// # Errors
+    /// Every problem; otherwise the warnings come with the configuration.
+    pub fn load(path: &Path) -> Result<(Self, Vec<Problem>), Vec<Problem>> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| vec![Problem::error(path, 0, 0, format!("cannot be read: {error}"))])?;
+        Self::parse(path, &text)
+    }
+
+    /// The same for a text; paths in it are relative to the directory of `path`.
+    ///
+    /// # Errors
+    /// Every problem; otherwise the warnings come with the configuration.
+    pub fn parse(path: &Path, text: &str) -> Result<(Self, Vec<Problem>), Vec<Problem>> {
+        check::check(path, text)
+    }
+}
+
+/// The JSON Schema of the configuration file.
+#[must_use]
+pub fn schema() -> schemars::Schema {
+    schemars::schema_for!(document::Document)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,448 @@
+//! Turns the document into the configuration, collecting every problem.
+
+use super::document::{
+    AuditDocument, CredentialsDocument, Document, FlyteDocument, IdentityDocument, LimitsDocument, ListenerDocument,
+    Placed, UpstreamDocument,
+};
+use super::{
+    Audit, AuditOutput, Config, Credentials, Endpoint, FixedPrincipal, Flyte, Identity, Limits, Listener, ListenerTls,
+    PolicySource, Upstream, issuers, quantity,
+};
+use crate::document;
+use crate::model::problem::{Problem, Severity};
+use http::HeaderName;
+use serde_saphyr::Location;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3600);
+const GIB: u64 = 1 << 30;
+
+/// Flyte's clients ping this often without calls in flight; a shorter idle time would cut them off.
+const CLIENT_PING: Duration = Duration::from_secs(30);
+
+pub(super) fn check(path: &Path, text: &str) -> Result<(Config, Vec<Problem>), Vec<Problem>> {
+    let document: Document = document::parse(path, text)?;
+    let mut check = Check::new(path, text);
+    let config = check.config(&document);
+    check.problems.sort_by_key(|problem| (problem.line, problem.column));
+    if check.problems.iter().any(|problem| problem.severity == Severity::Error) {
+        return Err(check.problems);
+    }
+    Ok((config, check.problems))
+}
+
+/// Collects problems. Checks that fail return a stand-in, so that the next ones can go on; the configuration is then
+/// thrown away.
+pub(super) struct Check<'a> {
+    file: &'a Path,
+    text: &'a str,
+    problems: Vec<Problem>,
+}
+
+impl<'a> Check<'a> {
+    fn new(file: &'a Path, text: &'a str) -> Self {
+        Self {
+            file,
+            text,
+            problems: Vec::new(),
+        }
+    }
+
+    pub(super) fn error(&mut self, place: Location, message: impl Into<String>) {
+        self.problems
+            .push(document::problem_at(self.file, self.text, place, message));
+    }
+
+    pub(super) fn warning(&mut self, place: Location, message: impl Into<String>) {
+        self.problems
+            .push(document::warning_at(self.file, self.text, place, message));
+    }
+
+    fn config(&mut self, document: &Document) -> Config {
+        if *document.version.value() != 1 {
+            let message = format!("version {} is not known; write `version: 1`", document.version.value());
+            self.error(document.version.place(), message);
+        }
+        let listeners = self.listeners(document);
+        Config {
+            admin: self.admin(&document.admin.address, &listeners),
+            listeners,
+            upstream: self.upstream(&document.upstream),
+            flyte: self.flyte(&document.flyte),
+            issuers: issuers::check(self, &document.issuers),
+            credentials: self.credentials(&document.credentials),
+            policy: PolicySource {
+                path: self.path(&document.policy.path),
+                poll: self.duration(&document.policy.poll, SECOND..=HOUR),
+            },
+            overlays: document
+                .catalog
+                .overlays
+                .iter()
+                .map(|overlay| self.path(overlay))
+                .collect(),
+            limits: self.limits(&document.limits),
+            audit: self.audit(&document.audit),
+            log_format: document.log.format,
+            log_level: document.log.level,
+            workers: self.workers(&document.workers),
+            drain: self.duration(&document.shutdown.drain, Duration::ZERO..=HOUR),
+        }
+    }
+
+    fn listeners(&mut self, document: &Document) -> Vec<Listener> {
+        if document.listeners.value().is_empty() {
+            self.error(document.listeners.place(), "there is no listener; write at least one");
+        }
+        let mut listeners: Vec<Listener> = Vec::new();
+        for written in document.listeners.value() {
+            let listener = self.listener(written);
+            if listeners.iter().any(|other| other.name == listener.name) {
+                self.error(
+                    written.name.place(),
+                    format!("another listener is named `{}`", listener.name),
+                );
+            }
+            if listeners
+                .iter()
+                .any(|other| same_address(other.address, listener.address))
+            {
+                let message = format!("another listener has the address `{}`", listener.address);
+                self.error(written.address.place(), message);
+            }
+            if listener.identity == Identity::Tokens && document.issuers.is_empty() {
+                let message = format!(
+                    "listener `{}` identifies callers by tokens, but there are no issuers; add one under `issuers`",
+                    listener.name
+                );
+                self.error(written.name.place(), message);
+            }
+            listeners.push(listener);
+        }
+        listeners
+    }
+
+    fn listener(&mut self, written: &ListenerDocument) -> Listener {
+        let name = self.word(&written.name, "a listener's name");
+        let address = self.address(&written.address);
+        let tls = written.tls.as_ref().map(|tls| ListenerTls {
+            certificate: self.path(&tls.certificate),
+            key: self.path(&tls.key),
+            minimum_version: tls.minimum_version,
+        });
+        let identity = match &written.identity {
+            IdentityDocument::Tokens => Identity::Tokens,
+            IdentityDocument::Principal(principal) => Identity::Principal(FixedPrincipal {
+                subject: self.word(&principal.subject, "a subject"),
+                groups: principal
+                    .groups
+                    .iter()
+                    .map(|group| self.word(group, "a group"))
+                    .collect(),
+                pass_credential: principal.pass_credential,
+            }),
+        };
+        if !address.ip().is_loopback() {
+            match &identity {
+                Identity::Tokens if tls.is_none() => self.warning(
+                    written.address.place(),
+                    "tokens cross the network in plain text here; add `tls`, or listen on 127.0.0.1",
+                ),
+                Identity::Principal(principal) => self.warning(
+                    written.address.place(),
+                    format!(
+                        "whoever reaches this address is `{}`; listen on 127.0.0.1, or let a NetworkPolicy close it to others",
+                        principal.subject
+                    ),
+                ),
+                Identity::Tokens => {}
+            }
+        }
+        Listener {
+            name,
+            address,
+            tls,
+            identity,
+        }
+    }
+
+    fn admin(&mut self, written: &Placed<String>, listeners: &[Listener]) -> SocketAddr {
+        let address = self.address(written);
+        if let Some(listener) = listeners
+            .iter()
+            .find(|listener| same_address(listener.address, address))
+        {
+            let message = format!("listener `{}` has the address `{address}` too", listener.name);
+            self.error(written.place(), message);
+        }
+        if address.ip().is_unspecified() {
+            self.warning(
+                written.place(),
+                "metrics and status are open to whoever reaches this address; let a NetworkPolicy close it to others",
+            );
+        }
+        address
+    }
+
+    fn upstream(&mut self, written: &UpstreamDocument) -> Upstream {
+        let grpc = self.endpoint(&written.grpc);
+        let http = self.endpoint(&written.http);
+        let ca = written.ca.as_ref().map(|ca| {
+            if grpc.scheme != http::uri::Scheme::HTTPS && http.scheme != http::uri::Scheme::HTTPS {
+                self.warning(
+                    ca.place(),
+                    "nothing uses these authorities; `grpc` and `http` are both `http://`",
+                );
+            }
+            self.path(ca)
+        });
+        Upstream {
+            grpc,
+            http,
+            ca,
+            connect_timeout: self.duration(&written.connect_timeout, MILLISECOND..=HOUR),
+            response_timeout: self.duration(&written.response_timeout, MILLISECOND..=HOUR),
+        }
+    }
+
+    fn endpoint(&mut self, written: &Placed<String>) -> Endpoint {
+        let uri = written.value().parse::<http::Uri>().unwrap_or_default();
+        let parts = uri.into_parts();
+        let bare = parts.path_and_query.is_none_or(|path| path == "/");
+        if let (Some(scheme), Some(authority)) = (parts.scheme, parts.authority) {
+            let known = scheme == http::uri::Scheme::HTTP || scheme == http::uri::Scheme::HTTPS;
+            if bare && known && !authority.as_str().contains('@') {
+                return Endpoint { scheme, authority };
+            }
+        }
+        let message = format!(
+            "`{}` is no address of a server; write `http://HOST:PORT` or `https://HOST:PORT` and nothing more",
+            written.value()
+        );
+        self.error(written.place(), message);
+        Endpoint {
+            scheme: http::uri::Scheme::HTTP,
+            authority: http::uri::Authority::from_static("invalid"),
+        }
+    }
+
+    fn flyte(&mut self, written: &FlyteDocument) -> Flyte {
+        let mut domains: Vec<Box<str>> = Vec::new();
+        if written.domains.value().is_empty() {
+            self.error(
+                written.domains.place(),
+                "there is no domain, so that every call would be refused; list the domains that exist",
+            );
+        }
+        for domain in written.domains.value() {
+            let place = domain.place();
+            let domain = self.name(domain, "a domain");
+            if domains.contains(&domain) {
+                self.error(place, format!("the domain `{domain}` is listed twice"));
+            }
+            domains.push(domain);
+        }
+        Flyte {
+            generation: written.generation,
+            domains,
+            organizations: written
+                .organizations
+                .iter()
+                .map(|org| self.name(org, "an organization"))
+                .collect(),
+        }
+    }
+
+    fn credentials(&mut self, written: &CredentialsDocument) -> Credentials {
+        Credentials {
+            header: self.credential_header(&written.header),
+            cache_entries: self.count(&written.cache_entries, 0..=10_000_000),
+            max_token_bytes: self.size(&written.max_token_bytes, 256..=(1 << 20)),
+        }
+    }
+
+    fn credential_header(&mut self, written: &Placed<String>) -> HeaderName {
+        // Names with a meaning of their own: a credential taken from or written to them would be read by others.
+        const TAKEN: [&str; 6] = [
+            "authorization",
+            "proxy-authorization",
+            "cookie",
+            "host",
+            "content-type",
+            "te",
+        ];
+        match HeaderName::try_from(written.value()) {
+            Ok(header) if !TAKEN.contains(&header.as_str()) => header,
+            _ => {
+                let message = format!(
+                    "`{}` cannot be the second credential header; write the name FlyteAdmin is configured with, such as `flyte-authorization`",
+                    written.value()
+                );
+                self.error(written.place(), message);
+                HeaderName::from_static("flyte-authorization")
+            }
+        }
+    }
+
+    fn limits(&mut self, written: &LimitsDocument) -> Limits {
+        let limits = Limits {
+            connections: self.count(&written.connections, 1..=1_000_000),
+            streams_per_connection: self.count(&written.streams_per_connection, 1..=10_000),
+            header_bytes: self.size(&written.header_bytes, 4096..=(1 << 20)),
+            headers: self.count(&written.headers, 16..=1000),
+            body_bytes: self.size(&written.body_bytes, 1024..=GIB),
+            decompressed_bytes: self.size(&written.decompressed_bytes, 1024..=GIB),
+            message_fields: self.count(&written.message_fields, 100..=100_000_000),
+            tls_handshake: self.duration(&written.tls_handshake, MILLISECOND..=HOUR),
+            preface: self.duration(&written.preface, MILLISECOND..=HOUR),
+            headers_timeout: self.duration(&written.headers_timeout, MILLISECOND..=HOUR),
+            body_timeout: self.duration(&written.body_timeout, MILLISECOND..=HOUR),
+            idle: self.duration(&written.idle, MILLISECOND..=24 * HOUR),
+        };
+        if limits.decompressed_bytes < limits.body_bytes {
+            let place = later(written.decompressed_bytes.place(), written.body_bytes.place());
+            self.error(place, "`decompressed_bytes` is less than `body_bytes`, so that no body of that size could pass; make them equal");
+        }
+        if limits.idle <= CLIENT_PING {
+            self.warning(
+                written.idle.place(),
+                "Flyte's clients ping every 30s; write more, so that they are not cut off",
+            );
+        }
+        limits
+    }
+
+    fn audit(&mut self, written: &AuditDocument) -> Audit {
+        let output = match written.output.value().as_str() {
+            "stdout" => AuditOutput::Stdout,
+            _ => AuditOutput::File(self.path(&written.output)),
+        };
+        Audit {
+            output,
+            queue: self.count(&written.queue, 1..=10_000_000),
+        }
+    }
+
+    fn workers(&mut self, written: &Placed<u64>) -> usize {
+        match self.count(written, 0..=1024) {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            workers => workers,
+        }
+    }
+
+    fn address(&mut self, written: &Placed<String>) -> SocketAddr {
+        written.value().parse().unwrap_or_else(|_| {
+            let message = format!(
+                "`{}` is no IP address with a port; write `0.0.0.0:8443`, `127.0.0.1:8443` or `[::1]:8443`",
+                written.value()
+            );
+            self.error(written.place(), message);
+            // Port 0 collides with no other address.
+            SocketAddr::from(([127, 0, 0, 1], 0))
+        })
+    }
+
+    /// A path, relative to the directory of the configuration file.
+    pub(super) fn path(&mut self, written: &Placed<String>) -> PathBuf {
+        if written.value().is_empty() {
+            self.error(
+                written.place(),
+                "the path is empty; write one, relative to this file's directory or absolute",
+            );
+        }
+        self.file.parent().unwrap_or(Path::new("")).join(written.value())
+    }
+
+    /// A text that is not empty and does not begin or end with a space.
+    pub(super) fn word(&mut self, written: &Placed<String>, what: &str) -> Box<str> {
+        let word = written.value().as_str();
+        if word.is_empty() || word.trim() != word {
+            self.error(
+                written.place(),
+                format!("`{word}` is not accepted as {what}: it is empty or begins or ends with a space"),
+            );
+        }
+        word.into()
+    }
+
+    /// A name as Flyte accepts it for domains.
+    fn name(&mut self, written: &Placed<String>, what: &str) -> Box<str> {
+        let name = written.value().as_str();
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+        if name.is_empty() || !name.bytes().all(plain) {
+            self.error(
+                written.place(),
+                format!("`{name}` is not accepted as {what}; use letters, digits, `-`, `_` and `.`"),
+            );
+        }
+        name.into()
+    }
+
+    pub(super) fn duration(&mut self, written: &Placed<String>, accepted: RangeInclusive<Duration>) -> Duration {
+        match quantity::duration(written.value()) {
+            Ok(duration) if accepted.contains(&duration) => return duration,
+            Ok(_) => {
+                let (least, most) = accepted.into_inner();
+                let (least, most) = (quantity::spell(least), quantity::spell(most));
+                let message = format!("`{}` is out of range; write `{least}` to `{most}`", written.value());
+                self.error(written.place(), message);
+            }
+            Err(message) => self.error(written.place(), message),
+        }
+        Duration::ZERO
+    }
+
+    fn size<T: TryFrom<u64> + Default>(&mut self, written: &Placed<String>, accepted: RangeInclusive<u64>) -> T {
+        match quantity::size(written.value()) {
+            Ok(size) => self.within(written.place(), size, accepted, " bytes"),
+            Err(message) => {
+                self.error(written.place(), message);
+                T::default()
+            }
+        }
+    }
+
+    fn count<T: TryFrom<u64> + Default>(&mut self, written: &Placed<u64>, accepted: RangeInclusive<u64>) -> T {
+        self.within(written.place(), *written.value(), accepted, "")
+    }
+
+    fn within<T: TryFrom<u64> + Default>(
+        &mut self,
+        place: Location,
+        number: u64,
+        accepted: RangeInclusive<u64>,
+        unit: &str,
+    ) -> T {
+        if accepted.contains(&number)
+            && let Ok(number) = T::try_from(number)
+        {
+            return number;
+        }
+        let (least, most) = accepted.into_inner();
+        self.error(
+            place,
+            format!("{number}{unit} is out of range; write {least} to {most}{unit}"),
+        );
+        T::default()
+    }
+}
+
+/// Whether two addresses cannot be bound together. Port 0 is a new port each time.
+fn same_address(one: SocketAddr, other: SocketAddr) -> bool {
+    let same_ip = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() != 0 && one.port() == other.port() && same_ip
+}
+
+/// The later of two places: a default, which has none, comes first.
+fn later(one: Location, other: Location) -> Location {
+    if (one.line(), one.column()) < (other.line(), other.column()) {
+        other
+    } else {
+        one
+    }
+}

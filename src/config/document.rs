@@ -1,0 +1,545 @@
+//! The configuration file as it is written, with every default. Doc comments here are the text of the JSON Schema.
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Deserialize, Serialize};
+use serde_saphyr::{Location, Spanned};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+/// A value with its place in the file; a default has none.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Placed<T>(pub Spanned<T>);
+
+impl<T> Placed<T> {
+    fn default_of(value: impl Into<T>) -> Self {
+        Self(Spanned::new(value.into(), Location::UNKNOWN, Location::UNKNOWN))
+    }
+
+    /// The value.
+    pub fn value(&self) -> &T {
+        &self.0.value
+    }
+
+    /// Where it stands.
+    pub fn place(&self) -> Location {
+        self.0.referenced
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for Placed<T> {
+    fn schema_name() -> Cow<'static, str> {
+        T::schema_name()
+    }
+
+    fn inline_schema() -> bool {
+        T::inline_schema()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        T::json_schema(generator)
+    }
+}
+
+/// Configuration of flyte-authz-proxy.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Document {
+    /// The version of this format: 1.
+    pub version: Placed<u64>,
+    /// Where callers are accepted; at least one.
+    pub listeners: Placed<Vec<ListenerDocument>>,
+    /// The listener for metrics and health.
+    #[serde(default)]
+    pub admin: AdminDocument,
+    /// Where FlyteAdmin is.
+    pub upstream: UpstreamDocument,
+    /// What kind of Flyte it is.
+    #[serde(default)]
+    pub flyte: FlyteDocument,
+    /// Whose tokens are accepted.
+    #[serde(default)]
+    pub issuers: Vec<IssuerDocument>,
+    /// How credentials are looked for and cached.
+    #[serde(default)]
+    pub credentials: CredentialsDocument,
+    /// Who may do what where.
+    pub policy: PolicyDocument,
+    /// Changes to the built-in API catalogue.
+    #[serde(default)]
+    pub catalog: CatalogDocument,
+    /// How much is accepted, and how long is waited.
+    #[serde(default)]
+    pub limits: LimitsDocument,
+    /// The record of every request.
+    #[serde(default)]
+    pub audit: AuditDocument,
+    /// The program's own log, on standard error.
+    #[serde(default)]
+    pub log: LogDocument,
+    /// Worker threads; 0 means one per core.
+    #[serde(default = "zero")]
+    pub workers: Placed<u64>,
+    /// What happens on SIGTERM.
+    #[serde(default)]
+    pub shutdown: ShutdownDocument,
+}
+
+fn zero() -> Placed<u64> {
+    Placed::default_of(0_u64)
+}
+
+/// One address on which callers are accepted.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ListenerDocument {
+    /// The name used in logs, metrics and audit records; unique.
+    pub name: Placed<String>,
+    /// IP address and port, such as `0.0.0.0:8443` or `[::]:8443`.
+    pub address: Placed<String>,
+    /// Certificate and key; without it the listener speaks HTTP/1.1 and HTTP/2 with prior knowledge in plain text.
+    #[serde(default)]
+    pub tls: Option<TlsDocument>,
+    /// How callers are identified.
+    #[serde(default)]
+    pub identity: IdentityDocument,
+}
+
+/// The listener's own certificate. Both files are watched.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TlsDocument {
+    /// PEM file with the certificate chain, the listener's own certificate first.
+    pub certificate: Placed<String>,
+    /// PEM file with the private key.
+    pub key: Placed<String>,
+    /// The lowest TLS version accepted.
+    #[serde(default)]
+    pub minimum_version: TlsVersion,
+}
+
+/// A version of TLS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum TlsVersion {
+    /// TLS 1.2.
+    #[default]
+    #[serde(rename = "1.2")]
+    Tls12,
+    /// TLS 1.3.
+    #[serde(rename = "1.3")]
+    Tls13,
+}
+
+/// How the callers of a listener are identified.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum IdentityDocument {
+    /// By the token each request carries.
+    #[default]
+    Tokens,
+    /// Whoever reaches the listener is this principal.
+    Principal(FixedPrincipalDocument),
+}
+
+/// The principal that every caller of a listener is.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FixedPrincipalDocument {
+    /// Its subject.
+    pub subject: Placed<String>,
+    /// Its groups.
+    #[serde(default)]
+    pub groups: Vec<Placed<String>>,
+    /// Whether credentials that callers send are forwarded to FlyteAdmin, unverified, instead of being removed.
+    #[serde(default)]
+    pub pass_credential: bool,
+}
+
+/// The listener that serves `/metrics`, `/healthz`, `/readyz` and `/status` in plain text.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AdminDocument {
+    /// IP address and port.
+    pub address: Placed<String>,
+}
+
+impl Default for AdminDocument {
+    fn default() -> Self {
+        Self {
+            address: Placed::default_of("127.0.0.1:9090"),
+        }
+    }
+}
+
+/// Where FlyteAdmin is and how long it may take.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UpstreamDocument {
+    /// FlyteAdmin's gRPC port: `http://HOST:PORT` for HTTP/2 in plain text, `https://HOST:PORT` for TLS.
+    pub grpc: Placed<String>,
+    /// FlyteAdmin's HTTP port: `http://HOST:PORT` or `https://HOST:PORT`.
+    pub http: Placed<String>,
+    /// PEM file with the authorities trusted for `https://`; without it those of the system.
+    #[serde(default)]
+    pub ca: Option<Placed<String>>,
+    /// How long a connection may take to be made.
+    #[serde(default = "two_seconds")]
+    pub connect_timeout: Placed<String>,
+    /// How long the answer to a request may take to begin.
+    #[serde(default = "one_minute")]
+    pub response_timeout: Placed<String>,
+}
+
+fn two_seconds() -> Placed<String> {
+    Placed::default_of("2s")
+}
+
+fn one_minute() -> Placed<String> {
+    Placed::default_of("60s")
+}
+
+/// What kind of Flyte is behind the proxy.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct FlyteDocument {
+    /// The generation of its API.
+    pub generation: Generation,
+    /// The domains that exist. Any other is refused, and a right on a whole project means these.
+    pub domains: Placed<Vec<Placed<String>>>,
+    /// The values of `org` that are accepted besides the empty one.
+    pub organizations: Vec<Placed<String>>,
+}
+
+impl Default for FlyteDocument {
+    fn default() -> Self {
+        let domains = ["development", "staging", "production"].map(Placed::default_of);
+        Self {
+            generation: Generation::default(),
+            domains: Placed::default_of(domains),
+            organizations: Vec::new(),
+        }
+    }
+}
+
+/// A generation of Flyte's API.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Generation {
+    /// FlyteAdmin of Flyte 1.
+    #[default]
+    Flyte1,
+}
+
+/// One token issuer.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct IssuerDocument {
+    /// The exact value of the `iss` claim, compared byte by byte.
+    pub issuer: Placed<String>,
+    /// The audiences of which a token must name one; at least one.
+    pub audiences: Placed<Vec<Placed<String>>>,
+    /// Where its keys come from.
+    #[serde(default)]
+    pub jwks: JwksDocument,
+    /// The signature algorithms accepted: RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA.
+    #[serde(default = "default_algorithms")]
+    pub algorithms: Placed<Vec<Placed<String>>>,
+    /// The kinds of token accepted.
+    #[serde(default = "default_token_types")]
+    pub token_types: Placed<Vec<TokenType>>,
+    /// Claims that a token must have, by dotted path: a value, a list of which one is enough, or `present` for any value.
+    #[serde(default)]
+    pub required_claims: BTreeMap<String, Placed<RequiredClaimDocument>>,
+    /// Scopes that a token must have, all of them. FlyteAdmin's own authorization server needs `[all]`.
+    #[serde(default)]
+    pub required_scopes: Vec<Placed<String>>,
+    /// How far the clocks may differ.
+    #[serde(default = "one_minute")]
+    pub leeway: Placed<String>,
+    /// Which claims say who the caller is.
+    #[serde(default)]
+    pub claims: ClaimsDocument,
+    /// How often its keys are fetched.
+    #[serde(default = "five_minutes")]
+    pub refresh: Placed<String>,
+    /// How old its keys may become while they cannot be fetched.
+    #[serde(default = "one_day")]
+    pub max_stale: Placed<String>,
+    /// PEM file with the authorities trusted for fetching; without it those of the system.
+    #[serde(default)]
+    pub ca: Option<Placed<String>>,
+    /// Whether its keys may be fetched in plain text: whoever is on the way can then forge tokens.
+    #[serde(default)]
+    pub allow_http: bool,
+}
+
+fn default_algorithms() -> Placed<Vec<Placed<String>>> {
+    Placed::default_of(["RS256", "ES256", "EdDSA"].map(Placed::default_of))
+}
+
+fn default_token_types() -> Placed<Vec<TokenType>> {
+    Placed::default_of([TokenType::AccessToken, TokenType::IdToken])
+}
+
+fn five_minutes() -> Placed<String> {
+    Placed::default_of("5m")
+}
+
+fn one_day() -> Placed<String> {
+    Placed::default_of("24h")
+}
+
+/// Where an issuer's keys come from.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum JwksDocument {
+    /// From the discovery document below the issuer's own URL.
+    #[default]
+    Discovery,
+    /// From the discovery document at this URL.
+    DiscoveryUrl(Placed<String>),
+    /// From a key set at this URL.
+    Url(Placed<String>),
+    /// From a key set in this file, which is watched.
+    File(Placed<String>),
+}
+
+/// A kind of token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenType {
+    /// An OAuth 2 access token.
+    AccessToken,
+    /// An OpenID Connect ID token.
+    IdToken,
+}
+
+/// What a claim must be: one value, or one of several.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(
+    untagged,
+    expecting = "expected a text, whole number or truth value, or a list of them"
+)]
+pub enum RequiredClaimDocument {
+    /// Exactly this; `present` for any value.
+    One(ClaimValue),
+    /// One of these.
+    OneOf(Vec<ClaimValue>),
+}
+
+/// A value that a claim can be compared with.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum ClaimValue {
+    /// A truth value.
+    Bool(bool),
+    /// A whole number.
+    Integer(i64),
+    /// A text.
+    Text(String),
+}
+
+/// Which claims say who the caller is: dotted paths such as `realm_access.roles`.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClaimsDocument {
+    /// The subject.
+    pub subject: Placed<String>,
+    /// The e-mail address.
+    pub email: Placed<String>,
+    /// The groups: one path, or several whose values are joined.
+    pub groups: Placed<Paths>,
+    /// The client id; without it `client_id`, else `azp`.
+    pub client_id: Option<Placed<String>>,
+}
+
+impl Default for ClaimsDocument {
+    fn default() -> Self {
+        Self {
+            subject: Placed::default_of("sub"),
+            email: Placed::default_of("email"),
+            groups: Placed::default_of(Paths::One("groups".to_owned())),
+            client_id: None,
+        }
+    }
+}
+
+/// One claim path or several.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(
+    untagged,
+    expecting = "expected a claim path such as `realm_access.roles`, or a list of them"
+)]
+pub enum Paths {
+    /// One.
+    One(String),
+    /// Several.
+    Several(Vec<String>),
+}
+
+/// How credentials are looked for and cached.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct CredentialsDocument {
+    /// The header looked at after `authorization`, as FlyteAdmin's `grpcAuthorizationHeader` and `httpAuthorizationHeader`.
+    pub header: Placed<String>,
+    /// How many verified tokens are remembered; 0 for none.
+    pub cache_entries: Placed<u64>,
+    /// The longest token accepted, in bytes.
+    pub max_token_bytes: Placed<String>,
+}
+
+impl Default for CredentialsDocument {
+    fn default() -> Self {
+        Self {
+            header: Placed::default_of("flyte-authorization"),
+            cache_entries: Placed::default_of(10_000_u64),
+            max_token_bytes: Placed::default_of("16KiB"),
+        }
+    }
+}
+
+/// Where the policy is.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyDocument {
+    /// A YAML file, or a directory of `*.yaml` files, which are merged (`*.test.yaml` and hidden ones are left out).
+    pub path: Placed<String>,
+    /// How often every watched file is compared besides being watched.
+    #[serde(default = "half_a_minute")]
+    pub poll: Placed<String>,
+}
+
+fn half_a_minute() -> Placed<String> {
+    Placed::default_of("30s")
+}
+
+/// Changes to the built-in API catalogue.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct CatalogDocument {
+    /// Overlay files, applied in order.
+    pub overlays: Vec<Placed<String>>,
+}
+
+/// How much is accepted, and how long is waited.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitsDocument {
+    /// Open connections on all listeners together.
+    pub connections: Placed<u64>,
+    /// Concurrent HTTP/2 streams on one connection.
+    pub streams_per_connection: Placed<u64>,
+    /// Bytes of all headers of a request together.
+    pub header_bytes: Placed<String>,
+    /// Headers of a request.
+    pub headers: Placed<u64>,
+    /// Bytes of a request body as sent.
+    pub body_bytes: Placed<String>,
+    /// Bytes of a request message after decompression; FlyteAdmin's own limit unless changed there.
+    pub decompressed_bytes: Placed<String>,
+    /// Fields of a request message, nested ones included.
+    pub message_fields: Placed<u64>,
+    /// How long a TLS handshake may take.
+    pub tls_handshake: Placed<String>,
+    /// How long a plain text connection may take to show which HTTP version it speaks.
+    pub preface: Placed<String>,
+    /// How long the headers of a request may take to arrive.
+    pub headers_timeout: Placed<String>,
+    /// How long the body of a request may take to arrive.
+    pub body_timeout: Placed<String>,
+    /// How long a connection may stay without a request; Flyte's clients ping every 30 s.
+    pub idle: Placed<String>,
+}
+
+impl Default for LimitsDocument {
+    fn default() -> Self {
+        Self {
+            connections: Placed::default_of(10_000_u64),
+            streams_per_connection: Placed::default_of(100_u64),
+            header_bytes: Placed::default_of("64KiB"),
+            headers: Placed::default_of(100_u64),
+            body_bytes: Placed::default_of("4MiB"),
+            decompressed_bytes: Placed::default_of("4MiB"),
+            message_fields: Placed::default_of(200_000_u64),
+            tls_handshake: Placed::default_of("10s"),
+            preface: Placed::default_of("10s"),
+            headers_timeout: Placed::default_of("10s"),
+            body_timeout: Placed::default_of("30s"),
+            idle: Placed::default_of("5m"),
+        }
+    }
+}
+
+/// The record of every request: one JSON line each.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AuditDocument {
+    /// `stdout`, or the file to append to.
+    pub output: Placed<String>,
+    /// How many records may wait to be written.
+    pub queue: Placed<u64>,
+}
+
+impl Default for AuditDocument {
+    fn default() -> Self {
+        Self {
+            output: Placed::default_of("stdout"),
+            queue: Placed::default_of(8192_u64),
+        }
+    }
+}
+
+/// The program's own log.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogDocument {
+    /// Its form.
+    pub format: LogFormat,
+    /// How much is logged.
+    pub level: LogLevel,
+}
+
+/// The form of the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// One JSON object a line.
+    #[default]
+    Json,
+    /// For people.
+    Text,
+}
+
+/// How much is logged: each level includes those before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// What stops something from working.
+    Error,
+    /// What is probably wrong.
+    Warn,
+    /// What changed.
+    #[default]
+    Info,
+    /// Details of connections and key sets.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+/// What happens on SIGTERM.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ShutdownDocument {
+    /// How long requests that run may take to finish.
+    pub drain: Placed<String>,
+}
+
+impl Default for ShutdownDocument {
+    fn default() -> Self {
+        Self {
+            drain: Placed::default_of("30s"),
+        }
+    }
+}

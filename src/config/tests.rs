@@ -1,0 +1,91 @@
+use super::*;
+use std::fmt::Write;
+
+const SMALLEST: &str = "\
+version: 1
+listeners:
+  - {name: public, address: 127.0.0.1:8443}
+upstream: {grpc: http://127.0.0.1:8089, http: http://127.0.0.1:8088}
+issuers:
+  - {issuer: https://idp.example.com, audiences: [flyte]}
+policy: {path: policy.yaml}
+";
+
+fn parse(text: &str) -> Result<(Config, Vec<Problem>), Vec<Problem>> {
+    Config::parse(Path::new("/etc/flyte-authz/config.yaml"), text)
+}
+
+#[test]
+fn the_smallest_configuration_has_safe_defaults_and_no_warning() {
+    let (config, warnings) = parse(SMALLEST).unwrap();
+    assert_eq!(warnings, []);
+    assert_eq!(config.listeners[0].identity, Identity::Tokens);
+    assert!(config.admin.ip().is_loopback());
+    assert_eq!(
+        config.flyte.domains,
+        ["development", "staging", "production"].map(Box::from)
+    );
+    assert_eq!(config.flyte.organizations, []);
+    let issuer = &config.issuers[0];
+    assert_eq!(issuer.keys, KeySource::Discovery);
+    assert_eq!(issuer.leeway, Duration::from_secs(60));
+    assert_eq!(issuer.claims.groups, [Box::from("groups")]);
+    assert_eq!(issuer.token_types, [TokenType::AccessToken, TokenType::IdToken]);
+    assert_eq!(config.credentials.header, "flyte-authorization");
+    assert_eq!(config.limits.decompressed_bytes, 4 << 20);
+    assert_eq!(config.policy.poll, Duration::from_secs(30));
+    assert!(config.workers >= 1);
+}
+
+#[test]
+fn paths_are_relative_to_the_directory_of_the_file() {
+    let (config, _) = parse(&SMALLEST.replace("policy.yaml", "policy")).unwrap();
+    assert_eq!(config.policy.path, Path::new("/etc/flyte-authz/policy"));
+    let (config, _) = parse(&SMALLEST.replace("policy.yaml", "/srv/policy")).unwrap();
+    assert_eq!(config.policy.path, Path::new("/srv/policy"));
+    let (config, _) = Config::parse(Path::new("config.yaml"), SMALLEST).unwrap();
+    assert_eq!(config.policy.path, Path::new("policy.yaml"));
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_a_problem() {
+    let problems = Config::load(Path::new("/nonexistent/config.yaml")).unwrap_err();
+    assert!(
+        problems[0]
+            .to_string()
+            .starts_with("/nonexistent/config.yaml: error: cannot be read")
+    );
+}
+
+/// Each `NAME.yaml` in `tests/fixtures/config` has in `NAME.problems` all that is wrong with it.
+#[test]
+fn every_broken_configuration_is_answered_with_all_its_problems() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/config");
+    let mut files: Vec<_> = std::fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "yaml"));
+    assert!(files.len() >= 10);
+    for file in files {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let name = Path::new(file.file_name().unwrap());
+        let problems = match Config::parse(name, &text) {
+            Ok((_, warnings)) => warnings,
+            Err(problems) => problems,
+        };
+        let mut shown = String::new();
+        for problem in problems {
+            let problem = Problem {
+                snippet: String::new(),
+                ..problem
+            };
+            writeln!(shown, "{problem}").unwrap();
+        }
+        let expected = file.with_extension("problems");
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::write(&expected, &shown).unwrap();
+        }
+        assert_eq!(shown, std::fs::read_to_string(expected).unwrap(), "{}", file.display());
+    }
+}
