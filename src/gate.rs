@@ -1,0 +1,177 @@
+//! One request, top-down: what it says, who sends it, what it touches, whether that is allowed, and only then forward.
+
+use crate::audit::{AuditGuard, Recorder};
+use crate::catalog::lookup::Matched;
+use crate::catalog::{Access, Catalog, Page};
+use crate::config::Limits;
+use crate::extract::targets::{self, Input, ScopeRules};
+use crate::issuer::Issuers;
+use crate::live::{Live, Snapshot};
+use crate::metrics::Outcome;
+use crate::model::denial::Denial;
+use crate::model::reason::Reason;
+use crate::policy::decide::Call;
+use crate::protocol::{Protocol, RequestHead, canonical, classify, deny};
+use crate::upstream::{Port, Upstream};
+use authenticate::{Caller, Identity};
+use bytes::Bytes;
+use http::header::HeaderName;
+use http::{HeaderMap, Method, Request, Response};
+use hyper::body::Incoming;
+use request_id::RequestIds;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+pub mod answer;
+pub mod authenticate;
+pub mod body;
+pub mod forward;
+pub mod page;
+pub mod request_id;
+
+pub use answer::Body;
+
+/// The gRPC health check, answered by the proxy itself.
+const HEALTH_CHECK: &str = "/grpc.health.v1.Health/Check";
+
+/// What a connection says about its requests.
+#[derive(Clone, Copy, Debug)]
+pub struct ConnectionInfo {
+    /// The peer's address and port.
+    pub peer: SocketAddr,
+    /// Whether the connection is encrypted.
+    pub encrypted: bool,
+}
+
+/// Judges and forwards the requests of one listener. Each worker has its own, with its own upstream connections.
+#[derive(Debug)]
+pub struct Gate {
+    /// The listener's name.
+    pub listener: Arc<str>,
+    /// How callers are identified.
+    pub identity: Arc<Identity>,
+    /// The policy and catalogue in force.
+    pub live: Arc<Live>,
+    /// Verifies tokens.
+    pub issuers: Arc<Issuers>,
+    /// The way to the control plane.
+    pub upstream: Upstream,
+    /// Records every request.
+    pub recorder: Arc<Recorder>,
+    /// Which domains and organizations exist.
+    pub scope_rules: Arc<ScopeRules>,
+    /// Bounds on requests.
+    pub limits: Limits,
+    /// The header looked at for a credential after `authorization`.
+    pub credential_header: HeaderName,
+    /// Names requests.
+    pub request_ids: Arc<RequestIds>,
+}
+
+/// One request's constant surroundings, as every stage may look at them.
+#[derive(Clone, Copy, Debug)]
+struct Surroundings<'a> {
+    info: &'a ConnectionInfo,
+    request_id: &'a str,
+    snapshot: &'a Snapshot,
+}
+
+/// What a request is for.
+enum Destination<'c> {
+    Rpc(Matched<'c>),
+    Page(&'c Page),
+    Preflight,
+    HealthCheck,
+}
+
+/// A request that ended well.
+enum Answer {
+    Forwarded(Response<Incoming>),
+    Local(Response<Body>),
+}
+
+impl Gate {
+    /// Answers a request. Never fails; the only place that renders a refusal. Leaves exactly one audit record.
+    pub async fn handle(&self, request: Request<Incoming>, info: &ConnectionInfo) -> Response<Body> {
+        let (parts, mut body) = request.into_parts();
+        let protocol = classify::classify(parts.version, &parts.headers);
+        let request_id = self.request_ids.next();
+        let recorder = Arc::clone(&self.recorder);
+        let mut audit = AuditGuard::start(recorder, protocol, request_id.clone(), self.listener.clone(), info.peer);
+        request_id::correlate(&parts.headers, &mut audit);
+        let snapshot = self.live.load();
+        let around = Surroundings { info, request_id: &request_id, snapshot: &snapshot };
+        match self.judge_and_forward(parts, &mut body, protocol, around, &mut audit).await {
+            Ok(Answer::Forwarded(response)) => answer::follow(response, &request_id, audit),
+            Ok(Answer::Local(response)) => {
+                audit.finish(Outcome::Answered);
+                answer::identified(response, &request_id)
+            }
+            Err(denial) => {
+                audit.refuse(&denial);
+                body::discard(body);
+                deny::respond(protocol, &denial, &request_id).map(Body::Full)
+            }
+        }
+    }
+
+    /// Judges one request and forwards it if allowed. Every `?` is a refusal with a reason.
+    async fn judge_and_forward(
+        &self,
+        parts: http::request::Parts,
+        body: &mut Incoming,
+        protocol: Protocol,
+        around: Surroundings<'_>,
+        audit: &mut AuditGuard,
+    ) -> Result<Answer, Denial> {
+        let snapshot = around.snapshot;
+        let head = canonical::accept(parts, protocol, self.limits.headers)?;
+        let matched = match destination(&snapshot.catalog, &head)? {
+            Destination::Rpc(matched) => matched,
+            Destination::Page(page) => return self.forward_page(page, &head, body, around, audit).await,
+            Destination::Preflight => return self.forward_preflight(&head, around, audit).await,
+            Destination::HealthCheck => return self.answer_health(body, audit).await,
+        };
+        let route = matched.route;
+        audit.route(&route.rpc, Some(route.action));
+        let authenticated = self.authenticate(&head, route.access).await?;
+        audit.principal(authenticated.caller.principal());
+        let body = body::judged(&head, matched.binding, body, &self.limits).await?;
+        audit.request_bytes(body.len());
+        let input = Input { matched: &matched, query: head.query(), payload: body.payload() };
+        let touched = targets::targets(&input, &self.scope_rules, &self.limits.walk())?;
+        audit.targets(touched.action, &touched.targets);
+        audit.policy(snapshot.policy.version(), snapshot.generation);
+        let rights = authenticated.caller.rights(snapshot);
+        let call = Call { access: route.access, action: touched.action, targets: &touched.targets };
+        let permit = rights.decide(&call, &mut ()).into_permit().map_err(|refusal| {
+            audit.rules(refusal.rule.iter());
+            refusal.denial
+        })?;
+        audit.rules(permit.rules());
+        audit.judged();
+        let origin = self.origin(&head, around);
+        forward::call(&self.upstream, permit, &head, origin, authenticated.credential, body).await.map(Answer::Forwarded)
+    }
+}
+
+/// Finds what a request is for, or refuses what nothing is known about.
+fn destination<'c>(catalog: &'c Catalog, head: &RequestHead) -> Result<Destination<'c>, Denial> {
+    if head.protocol() == Protocol::Grpc {
+        if head.path() == HEALTH_CHECK {
+            return Ok(Destination::HealthCheck);
+        }
+        let route = catalog.lookup_rpc(head.path());
+        return route.map(|route| Destination::Rpc(Matched::rpc(route))).ok_or_else(|| {
+            let message = format!("the method {} is not in the catalogue of {} and is refused", head.path(), catalog.generation);
+            Denial::new(Reason::MethodUnknown, message)
+        });
+    }
+    if head.method() == Method::OPTIONS {
+        return Ok(Destination::Preflight);
+    }
+    if let Some(page) = catalog.lookup_page(head.method(), head.path()) {
+        return Ok(Destination::Page(page));
+    }
+    catalog.lookup_rest(head.method(), head.path()).map(Destination::Rpc)
+}

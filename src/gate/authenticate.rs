@@ -1,0 +1,142 @@
+//! Finds out who is calling, and which one credential goes upstream.
+
+use super::Gate;
+use crate::catalog::Access;
+use crate::config::FixedPrincipal;
+use crate::credential::locate::{self, Credential, CredentialSource, Scheme};
+use crate::credential::token;
+use crate::issuer::VerifiedToken;
+use crate::live::{RightsCell, Snapshot};
+use crate::model::denial::Denial;
+use crate::model::principal::{Principal, PrincipalKind};
+use crate::model::reason::Reason;
+use crate::policy::decide::Rights;
+use crate::protocol::RequestHead;
+use http::HeaderValue;
+use http::header::{AUTHORIZATION, HeaderName};
+use std::sync::Arc;
+
+/// How the callers of a listener are identified.
+#[derive(Clone, Debug)]
+pub enum Identity {
+    /// By the token each request carries.
+    Tokens,
+    /// They are all this one.
+    Fixed(Arc<FixedCaller>),
+}
+
+/// A caller known without a credential.
+#[derive(Debug)]
+pub struct FixedCaller {
+    principal: Principal,
+    rights: RightsCell,
+    /// Whether an `authorization` header is passed on unverified; otherwise it is removed.
+    pass_credential: bool,
+}
+
+impl FixedCaller {
+    /// Whoever makes a public call.
+    #[must_use]
+    pub fn anonymous() -> Self {
+        Self { principal: Principal::anonymous(), rights: RightsCell::default(), pass_credential: false }
+    }
+
+    /// Whoever reaches a listener with a fixed principal.
+    #[must_use]
+    pub fn of_listener(name: &str, settings: &FixedPrincipal) -> Self {
+        let principal = Principal {
+            kind: PrincipalKind::Listener,
+            issuer: format!("listener:{name}").into(),
+            subject: Arc::from(&*settings.subject),
+            groups: settings.groups.iter().map(|group| Arc::from(&**group)).collect(),
+            ..Principal::anonymous()
+        };
+        Self { principal, rights: RightsCell::default(), pass_credential: settings.pass_credential }
+    }
+}
+
+/// A caller and the header that says so upstream.
+#[derive(Debug)]
+pub(super) struct Authenticated {
+    pub(super) caller: Caller,
+    pub(super) credential: Option<(HeaderName, HeaderValue)>,
+}
+
+/// Who is calling.
+#[derive(Debug)]
+pub(super) enum Caller {
+    Token(Arc<VerifiedToken>),
+    Fixed(Arc<FixedCaller>),
+}
+
+impl Caller {
+    pub(super) fn principal(&self) -> &Principal {
+        match self {
+            Self::Token(token) => &token.principal,
+            Self::Fixed(caller) => &caller.principal,
+        }
+    }
+
+    /// The caller's rights under the policy of the snapshot; resolved once a policy.
+    pub(super) fn rights(&self, snapshot: &Snapshot) -> Arc<Rights> {
+        match self {
+            Self::Token(token) => token.rights.under(snapshot, &token.principal),
+            Self::Fixed(caller) => caller.rights.under(snapshot, &caller.principal),
+        }
+    }
+}
+
+impl Gate {
+    /// Verifies every credential the request carries; they must name one principal, and the first goes upstream.
+    pub(super) async fn authenticate(&self, head: &RequestHead, access: Access) -> Result<Authenticated, Denial> {
+        if access == Access::Public {
+            return Ok(Authenticated { caller: Caller::Fixed(Arc::clone(&self.anonymous)), credential: None });
+        }
+        if let Identity::Fixed(caller) = &self.identity {
+            let credential = if caller.pass_credential { single_authorization(head)? } else { None };
+            return Ok(Authenticated { caller: Caller::Fixed(Arc::clone(caller)), credential });
+        }
+        let credentials = locate::locate(head.headers(), &self.credential_header)?;
+        let mut verified: Option<(Arc<VerifiedToken>, &Credential<'_>)> = None;
+        for credential in &credentials {
+            let token = self.issuers.verify(credential.scheme, credential.token).await?;
+            match &verified {
+                None => verified = Some((token, credential)),
+                Some((first, _)) if token::same_principal(&first.principal, &token.principal) => {}
+                Some(_) => return Err(Denial::new(Reason::CredentialConflict, "the request carries credentials of different subjects; send exactly one")),
+            }
+        }
+        let (token, credential) = verified.ok_or(Reason::CredentialMissing)?;
+        let credential = self.forwarded(credential)?;
+        Ok(Authenticated { caller: Caller::Token(token), credential: Some(credential) })
+    }
+
+    /// The verified credential in the header it came in, in the one spelling of its scheme.
+    fn forwarded(&self, credential: &Credential<'_>) -> Result<(HeaderName, HeaderValue), Denial> {
+        let name = match credential.source {
+            CredentialSource::AuthorizationHeader => AUTHORIZATION,
+            CredentialSource::FlyteAuthorizationHeader => self.credential_header.clone(),
+        };
+        let scheme = match credential.scheme {
+            Scheme::Bearer => "Bearer",
+            Scheme::IdToken => "IDToken",
+        };
+        let mut value = HeaderValue::try_from(format!("{scheme} {}", credential.token)).map_err(|_| Reason::CredentialMalformed)?;
+        value.set_sensitive(true);
+        Ok((name, value))
+    }
+}
+
+/// The one `authorization` header, for a listener that passes it on.
+fn single_authorization(head: &RequestHead) -> Result<Option<(HeaderName, HeaderValue)>, Denial> {
+    let mut values = head.headers().get_all(AUTHORIZATION).iter();
+    let first = values.next();
+    if values.next().is_some() {
+        return Err(Reason::CredentialConflict.into());
+    }
+    Ok(first.map(|value| {
+        let mut value = value.clone();
+        value.set_sensitive(true);
+        (AUTHORIZATION, value)
+    }))
+}

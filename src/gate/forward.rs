@@ -1,0 +1,62 @@
+//! Sends a permitted call upstream. Takes the permit by value: one judgement forwards one request.
+
+use super::body::{Codec, JudgedBody};
+use crate::model::denial::Denial;
+use crate::model::reason::Reason;
+use crate::policy::decide::Permit;
+use crate::protocol::{Protocol, RequestHead, canonical};
+use crate::upstream::headers::{self, Origin};
+use crate::upstream::{Body, Port, Upstream};
+use http::header::{CONTENT_TYPE, HeaderName, TE};
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Request, Response, Uri};
+use http_body_util::{Either, Full};
+use hyper::body::Incoming;
+
+/// Forwards a call as it was judged: the canonical head, the judged message, the one verified credential.
+pub(super) async fn call(
+    upstream: &Upstream,
+    _permit: Permit,
+    head: &RequestHead,
+    origin: Origin<'_>,
+    credential: Option<(HeaderName, HeaderValue)>,
+    body: JudgedBody,
+) -> Result<Response<Incoming>, Denial> {
+    let mut headers = headers::for_api(head.headers(), origin);
+    if let Some((name, value)) = credential {
+        headers.insert(name, value);
+    }
+    let codec = match body.codec() {
+        Codec::Json => Some("application/json"),
+        Codec::Protobuf if head.protocol() != Protocol::Grpc => Some("application/octet-stream"),
+        Codec::Protobuf | Codec::Empty => None,
+    };
+    if let Some(codec) = codec {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(codec));
+    }
+    let port = match head.protocol() {
+        Protocol::Grpc => Port::Grpc,
+        Protocol::Rest | Protocol::RestProto => Port::Http,
+    };
+    let mut deadline = None;
+    if port == Port::Grpc {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+        deadline = head.headers().get("grpc-timeout").and_then(|value| canonical::parse_timeout(value.as_bytes()));
+    }
+    let request = request(head, headers, Either::Left(Full::new(body.into_forwarded())))?;
+    upstream.send(port, request, deadline).await
+}
+
+/// A request with the canonical method and target.
+pub(super) fn request(head: &RequestHead, headers: http::HeaderMap, body: Body) -> Result<Request<Body>, Denial> {
+    let target = match head.query() {
+        None => head.path().to_owned(),
+        Some(query) => format!("{}?{query}", head.path()),
+    };
+    let target = PathAndQuery::try_from(target).map_err(|_| Reason::PathNotCanonical)?;
+    let mut request = Request::new(body);
+    *request.method_mut() = head.method().clone();
+    *request.uri_mut() = Uri::from(target);
+    *request.headers_mut() = headers;
+    Ok(request)
+}
