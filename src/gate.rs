@@ -12,11 +12,10 @@ use crate::model::denial::Denial;
 use crate::model::reason::Reason;
 use crate::policy::decide::Call;
 use crate::protocol::{Protocol, RequestHead, canonical, classify, deny};
-use crate::upstream::{Port, Upstream};
-use authenticate::{Caller, Identity};
-use bytes::Bytes;
+use crate::upstream::Upstream;
+use authenticate::{FixedCaller, Identity};
 use http::header::HeaderName;
-use http::{HeaderMap, Method, Request, Response};
+use http::{Method, Request, Response};
 use hyper::body::Incoming;
 use request_id::RequestIds;
 use std::net::SocketAddr;
@@ -49,7 +48,9 @@ pub struct Gate {
     /// The listener's name.
     pub listener: Arc<str>,
     /// How callers are identified.
-    pub identity: Arc<Identity>,
+    pub identity: Identity,
+    /// Whoever makes a public call.
+    pub anonymous: Arc<FixedCaller>,
     /// The policy and catalogue in force.
     pub live: Arc<Live>,
     /// Verifies tokens.
@@ -93,7 +94,8 @@ enum Answer {
 impl Gate {
     /// Answers a request. Never fails; the only place that renders a refusal. Leaves exactly one audit record.
     pub async fn handle(&self, request: Request<Incoming>, info: &ConnectionInfo) -> Response<Body> {
-        let (parts, mut body) = request.into_parts();
+        let (parts, body) = request.into_parts();
+        let mut body = Some(body);
         let protocol = classify::classify(parts.version, &parts.headers);
         let request_id = self.request_ids.next();
         let recorder = Arc::clone(&self.recorder);
@@ -119,7 +121,7 @@ impl Gate {
     async fn judge_and_forward(
         &self,
         parts: http::request::Parts,
-        body: &mut Incoming,
+        body: &mut Option<Incoming>,
         protocol: Protocol,
         around: Surroundings<'_>,
         audit: &mut AuditGuard,
@@ -130,7 +132,7 @@ impl Gate {
             Destination::Rpc(matched) => matched,
             Destination::Page(page) => return self.forward_page(page, &head, body, around, audit).await,
             Destination::Preflight => return self.forward_preflight(&head, around, audit).await,
-            Destination::HealthCheck => return self.answer_health(body, audit).await,
+            Destination::HealthCheck => return self.answer_health(&head, body, audit).await,
         };
         let route = matched.route;
         audit.route(&route.rpc, Some(route.action));

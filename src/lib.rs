@@ -20,3 +20,12 @@ pub mod config;
 pub mod trust;
 pub mod metrics;
 pub mod audit;
+pub mod live;
+pub mod issuer;
+pub mod upstream;
+
+// Gate: one request.
+pub mod gate;
+
+// Edges: sockets, signals, the command line.
+pub mod listener;

@@ -77,7 +77,7 @@ impl JudgedBody {
 /// # Errors
 /// `message_too_large`, `body_timeout`, `body_aborted`, `frame_malformed`, `encoding_unsupported`,
 /// `content_type_unsupported`, `body_unexpected`.
-pub async fn judged(head: &RequestHead, binding: Option<&Binding>, body: &mut Incoming, limits: &Limits) -> Result<JudgedBody, Denial> {
+pub async fn judged(head: &RequestHead, binding: Option<&Binding>, body: &mut Option<Incoming>, limits: &Limits) -> Result<JudgedBody, Denial> {
     if head.protocol() == Protocol::Grpc {
         let encoding = Encoding::parse(head.headers().get("grpc-encoding").map(|value| value.as_bytes()))?;
         let limit = limits.body_bytes.saturating_add(envelope::PREFIX);
@@ -115,10 +115,10 @@ fn codec(head: &RequestHead, body: &Bytes) -> Result<Codec, Denial> {
 }
 
 /// Reads a whole body. Trailers of the request are dropped.
-async fn read(body: &mut Incoming, limit: usize, deadline: Duration) -> Result<Bytes, Denial> {
-    if body.is_end_stream() {
+async fn read(body: &mut Option<Incoming>, limit: usize, deadline: Duration) -> Result<Bytes, Denial> {
+    let Some(body) = body.as_mut().filter(|body| !body.is_end_stream()) else {
         return Ok(Bytes::new());
-    }
+    };
     if body.size_hint().lower() > limit as u64 {
         return Err(envelope::too_large(body.size_hint().lower(), limit));
     }
@@ -145,10 +145,10 @@ async fn collect(body: &mut Incoming, limit: usize) -> Result<Bytes, Denial> {
 }
 
 /// Reads and drops the rest of a refused request's body, within bounds, while the answer is on its way.
-pub fn discard(mut body: Incoming) {
-    if body.is_end_stream() {
+pub fn discard(body: Option<Incoming>) {
+    let Some(mut body) = body.filter(|body| !body.is_end_stream()) else {
         return;
-    }
+    };
     tokio::spawn(async move {
         let reading = async {
             let mut dropped = 0;

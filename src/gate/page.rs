@@ -52,7 +52,7 @@ impl Gate {
     }
 
     /// Answers the gRPC health check: whoever gets this answer can reach the proxy.
-    pub(super) async fn answer_health(&self, head: &RequestHead, body: &mut Incoming, audit: &mut AuditGuard) -> Result<Answer, Denial> {
+    pub(super) async fn answer_health(&self, head: &RequestHead, body: &mut Option<Incoming>, audit: &mut AuditGuard) -> Result<Answer, Denial> {
         audit.route(super::HEALTH_CHECK, None);
         body::judged(head, None, body, &self.limits).await?;
         let mut trailers = HeaderMap::new();

@@ -1,0 +1,130 @@
+//! The operator's own listener: metrics, health, readiness and what is in force. Plain HTTP/1.1, no credentials: keep it
+//! off public networks.
+
+use crate::issuer::Issuers;
+use crate::live::Live;
+use crate::metrics::Metrics;
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde_json::{Value, json};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+
+/// A scrape or probe is one short request: slower peers and crowds are cut off.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+const MAX_CONNECTIONS: usize = 64;
+
+/// What the admin listener tells about.
+#[derive(Debug)]
+pub struct Admin {
+    /// The metrics.
+    pub metrics: Arc<Metrics>,
+    /// The policy and catalogue in force.
+    pub live: Arc<Live>,
+    /// The issuers and their key sets.
+    pub issuers: Arc<Issuers>,
+    /// Whether the process drains.
+    pub drain: watch::Receiver<bool>,
+}
+
+impl Admin {
+    /// Serves until the task is dropped.
+    pub async fn run(self: Arc<Self>, socket: TcpListener) {
+        let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        while let Ok(permit) = Arc::clone(&room).acquire_owned().await {
+            let stream = match socket.accept().await {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::warn!(%error, "an admin connection could not be accepted");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    continue;
+                }
+            };
+            let admin = Arc::clone(&self);
+            tokio::spawn(async move {
+                let service = service_fn(|request| {
+                    let answer = admin.answer(&request);
+                    async { Ok::<_, Infallible>(answer) }
+                });
+                let mut builder = http1::Builder::new();
+                builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+                if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).await {
+                    tracing::debug!(%error, "an admin connection ended");
+                }
+                drop(permit);
+            });
+        }
+    }
+
+    fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+        if request.method() != Method::GET && request.method() != Method::HEAD {
+            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "use GET\n");
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return response;
+        }
+        match request.uri().path() {
+            "/healthz" => text(StatusCode::OK, "ok\n"),
+            "/readyz" => self.ready(),
+            "/status" => document(StatusCode::OK, &self.status()),
+            "/metrics" => self.metrics(),
+            _ => text(StatusCode::NOT_FOUND, "known are /healthz, /readyz, /status and /metrics\n"),
+        }
+    }
+
+    /// Ready means: not draining, and every issuer has keys. A policy is always in force.
+    fn ready(&self) -> Response<Full<Bytes>> {
+        let draining = *self.drain.borrow();
+        let ready = !draining && self.issuers.ready();
+        let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        document(status, &json!({"ready": ready, "draining": draining, "issuers": self.issuers.status()}))
+    }
+
+    fn status(&self) -> Value {
+        let snapshot = self.live.load();
+        json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "policy": {
+                "version": snapshot.policy.version(),
+                "generation": snapshot.generation,
+                "rules": snapshot.policy.rules().len(),
+            },
+            "catalog": {"generation": snapshot.catalog.generation, "rpcs": snapshot.catalog.routes.len()},
+            "issuers": self.issuers.status(),
+        })
+    }
+
+    fn metrics(&self) -> Response<Full<Bytes>> {
+        match self.metrics.render() {
+            Ok(body) => answer(StatusCode::OK, prometheus::TEXT_FORMAT, body.into()),
+            Err(error) => {
+                tracing::error!(%error, "metrics could not be rendered");
+                text(StatusCode::INTERNAL_SERVER_ERROR, "metrics could not be rendered\n")
+            }
+        }
+    }
+}
+
+fn text(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
+    answer(status, "text/plain; charset=utf-8", Bytes::from_static(text.as_bytes()))
+}
+
+fn document(status: StatusCode, value: &Value) -> Response<Full<Bytes>> {
+    answer(status, "application/json", format!("{value:#}\n").into())
+}
+
+fn answer(status: StatusCode, content_type: &'static str, body: Bytes) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
