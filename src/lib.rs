@@ -16,4 +16,7 @@ pub mod credential;
 pub mod policy;
 
 // Effects: files, sockets and time.
+pub mod files;
 pub mod config;
+pub mod policy_files;
+pub mod reload;

@@ -27,7 +27,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 pub fn spell(duration: Duration) -> String {
     let milliseconds = duration.as_millis();
     for (unit, length) in [("h", 3_600_000), ("m", 60_000), ("s", 1_000)] {
-        if milliseconds % length == 0 && milliseconds > 0 {
+        if milliseconds > 0 && milliseconds.is_multiple_of(length) {
             return format!("{}{unit}", milliseconds / length);
         }
     }
