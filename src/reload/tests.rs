@@ -61,7 +61,7 @@ impl Drop for Watched {
     }
 }
 
-const LONG: Duration = Duration::from_secs(3600);
+const LONG: Duration = Duration::from_hours(1);
 
 impl Watched {
     fn start(directory: TempDir, name: &str, poll: Duration, blind: bool) -> Self {
