@@ -1,8 +1,96 @@
 //! The policy: who may do what where. Documents are compiled once; a principal's rights are resolved once a token.
 
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
 pub mod compile;
 pub mod decide;
 pub mod document;
+mod grant;
+mod index;
 pub mod pattern;
+pub mod resolve;
+pub mod role;
+mod subject;
 pub mod testfile;
 pub mod trace;
+
+/// A compiled policy: immutable, shared by every request.
+#[derive(Debug)]
+pub struct Policy {
+    version: Box<str>,
+    rules: Vec<Rule>,
+    roles: role::Roles,
+    index: index::Index,
+    domains: Arc<[Box<str>]>,
+}
+
+impl Policy {
+    /// The SHA-256 of the files it was compiled from, in hexadecimal.
+    #[must_use]
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// The names of its rules, in the order of the files.
+    pub fn rules(&self) -> impl ExactSizeIterator<Item = &RuleName> {
+        self.rules.iter().map(|rule| &rule.name)
+    }
+}
+
+#[derive(Debug)]
+struct Rule {
+    name: RuleName,
+    subjects: Vec<subject::Subject>,
+    unless: Vec<subject::Subject>,
+    allow: Vec<grant::Plan>,
+    deny: Vec<Arc<grant::Grant>>,
+}
+
+/// A rule's name and where it is written. Cheap to clone.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct RuleName(Arc<Source>);
+
+#[derive(PartialEq, Eq, Hash)]
+struct Source {
+    name: Box<str>,
+    file: PathBuf,
+    line: u64,
+}
+
+impl RuleName {
+    fn new(name: &str, file: &Path, line: u64) -> Self {
+        Self(Arc::new(Source { name: name.into(), file: file.into(), line }))
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// The file it is written in.
+    #[must_use]
+    pub fn file(&self) -> &Path {
+        &self.0.file
+    }
+
+    /// The line of its name, from 1.
+    #[must_use]
+    pub fn line(&self) -> u64 {
+        self.0.line
+    }
+}
+
+impl fmt::Display for RuleName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({}:{})", self.name(), self.file().display(), self.line())
+    }
+}
+
+impl fmt::Debug for RuleName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}

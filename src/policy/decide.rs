@@ -1,1 +1,329 @@
-//! Under construction.
+//! The decision: a principal's rights against what a call touches. Denies win, and what nothing allows is refused.
+
+use super::RuleName;
+use super::grant::{Grant, Place};
+use super::trace::{Step, Trace};
+use crate::catalog::Access;
+use crate::model::action::{Action, ActionSet};
+use crate::model::denial::Denial;
+use crate::model::reason::Reason;
+use crate::model::scope::{Resource, Scope, Target, TargetRole};
+use std::sync::Arc;
+
+/// What one principal may do: the grants and denies of every rule that is for it. Immutable; kept as long as the token
+/// and the policy.
+#[derive(Debug)]
+pub struct Rights {
+    pub(in crate::policy) grants: Vec<Arc<Grant>>,
+    pub(in crate::policy) denies: Vec<Arc<Grant>>,
+    pub(in crate::policy) rules: Vec<RuleName>,
+    pub(in crate::policy) anonymous: bool,
+    domains: Arc<[Box<str>]>,
+}
+
+/// One call, as far as the decision is concerned.
+#[derive(Clone, Copy, Debug)]
+pub struct Call<'a> {
+    /// Who may make such a call at all.
+    pub access: Access,
+    /// The action of the route: for the message of a refusal that has no target.
+    pub action: Action,
+    /// What it touches: for a scoped call, the scope it acts in and everything it refers to.
+    pub targets: &'a [Target],
+}
+
+/// The outcome.
+#[derive(Debug)]
+pub enum Decision {
+    /// It may go on.
+    Allow(Permit),
+    /// It may not.
+    Deny(Refusal),
+}
+
+/// The right to forward one call. Made here and nowhere else.
+#[derive(Debug)]
+pub struct Permit {
+    rules: Vec<RuleName>,
+}
+
+impl Permit {
+    /// The rules that allow the call, each once; none for calls that need no rule.
+    #[must_use]
+    pub fn rules(&self) -> &[RuleName] {
+        &self.rules
+    }
+}
+
+/// Why a call may not go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// What the caller is told.
+    pub denial: Denial,
+    /// The rule that denies it, if one does: for the record, not for the caller.
+    pub rule: Option<RuleName>,
+}
+
+impl Decision {
+    /// The permit, or why there is none.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub fn into_permit(self) -> Result<Permit, Refusal> {
+        match self {
+            Self::Allow(permit) => Ok(permit),
+            Self::Deny(refusal) => Err(refusal),
+        }
+    }
+}
+
+/// How one place, or one target, was judged.
+enum Verdict<'a> {
+    Denied(&'a RuleName),
+    // Whether a grant covers the place and action, but lists other names.
+    Missing { listed: bool },
+    Allowed(Vec<&'a RuleName>),
+}
+
+impl Rights {
+    pub(in crate::policy) fn none(domains: Arc<[Box<str>]>, anonymous: bool) -> Self {
+        Self { grants: Vec::new(), denies: Vec::new(), rules: Vec::new(), anonymous, domains }
+    }
+
+    /// The rules that are for the principal, in the order of the files.
+    #[must_use]
+    pub fn applied_rules(&self) -> &[RuleName] {
+        &self.rules
+    }
+
+    /// Whether the principal may view something in some domain of the project.
+    #[must_use]
+    pub fn visible_project(&self, project: &str) -> bool {
+        let scope = Scope::ProjectInSomeDomain(project.into());
+        let target = Target {
+            scope,
+            needs: ActionSet::VIEWS,
+            resource: None,
+            field: Box::default(),
+            role: TargetRole::Acts,
+        };
+        matches!(self.judge(&target, &mut ()), Verdict::Allowed(_))
+    }
+
+    /// Decides one call.
+    pub fn decide<T: Trace>(&self, call: &Call<'_>, trace: &mut T) -> Decision {
+        let outcome = match call.access {
+            Access::Public => Ok(Vec::new()),
+            Access::Authenticated | Access::Scoped if self.anonymous => {
+                Err(Refusal { denial: Reason::CredentialMissing.into(), rule: None })
+            }
+            Access::Authenticated => Ok(Vec::new()),
+            Access::Scoped => self.decide_scoped(call, trace),
+        };
+        match outcome {
+            Ok(mut rules) => {
+                // A call has few targets, each allowed by few rules.
+                let mut seen: Vec<&RuleName> = Vec::new();
+                rules.retain(|rule| !seen.contains(rule) && { seen.push(rule); true });
+                trace.record(|| Step::Decided { allowed: true, why: named(&rules) });
+                Decision::Allow(Permit { rules: rules.into_iter().cloned().collect() })
+            }
+            Err(refusal) => {
+                trace.record(|| Step::Decided {
+                    allowed: false,
+                    why: format!("{}: {}", refusal.denial.reason.label(), refusal.denial.message),
+                });
+                Decision::Deny(refusal)
+            }
+        }
+    }
+
+    fn decide_scoped<T: Trace>(&self, call: &Call<'_>, trace: &mut T) -> Result<Vec<&RuleName>, Refusal> {
+        // A scoped call without a scope would otherwise be allowed for want of anything to refuse.
+        if !call.targets.iter().any(|target| target.role == TargetRole::Acts) {
+            let message = format!("{} needs a scope, and the call names none", call.action);
+            return Err(Refusal { denial: Denial::new(Reason::NoMatchingRule, message), rule: None });
+        }
+        let mut rules = Vec::new();
+        let mut missing = None;
+        for target in call.targets {
+            match self.judge(target, trace) {
+                Verdict::Allowed(names) => rules.extend(names),
+                Verdict::Missing { listed } => missing = missing.or(Some((target, listed))),
+                Verdict::Denied(rule) => {
+                    trace.record(|| Step::Advice {
+                        text: format!("narrow the deny of rule {rule}, or name the caller in its `unless`"),
+                    });
+                    return Err(Refusal { denial: denied(target), rule: Some(rule.clone()) });
+                }
+            }
+        }
+        match missing {
+            None => Ok(rules),
+            Some((target, listed)) => {
+                trace.record(|| Step::Advice { text: advice(target, listed) });
+                Err(Refusal { denial: not_allowed(target, listed), rule: None })
+            }
+        }
+    }
+
+    fn judge<T: Trace>(&self, target: &Target, trace: &mut T) -> Verdict<'_> {
+        match &target.scope {
+            Scope::Global => self.judge_place(Place::Platform, target, trace),
+            Scope::ProjectDomain { project, domain } if self.domains.contains(domain) => {
+                self.judge_place(Place::Domain { project, domain }, target, trace)
+            }
+            // A domain that is not configured: `*` means the domains that are.
+            Scope::ProjectDomain { .. } => Verdict::Missing { listed: false },
+            Scope::Project(project) => self.judge_every_domain(project, target, trace),
+            Scope::ProjectInSomeDomain(project) => self.judge_some_domain(project, target, trace),
+        }
+    }
+
+    fn judge_every_domain<T: Trace>(&self, project: &str, target: &Target, trace: &mut T) -> Verdict<'_> {
+        let mut rules = Vec::new();
+        let mut missing = None;
+        for domain in &*self.domains {
+            match self.judge_place(Place::Domain { project, domain }, target, trace) {
+                Verdict::Allowed(names) => rules.extend(names),
+                Verdict::Missing { listed } => missing = missing.or(Some(listed)),
+                denied @ Verdict::Denied(_) => return denied,
+            }
+        }
+        match missing {
+            // Without a configured domain nothing was allowed.
+            None if !rules.is_empty() => Verdict::Allowed(rules),
+            listed => Verdict::Missing { listed: listed.unwrap_or(false) },
+        }
+    }
+
+    fn judge_some_domain<T: Trace>(&self, project: &str, target: &Target, trace: &mut T) -> Verdict<'_> {
+        let mut denied = None;
+        let mut missing = None;
+        for domain in &*self.domains {
+            match self.judge_place(Place::Domain { project, domain }, target, trace) {
+                allowed @ Verdict::Allowed(_) => return allowed,
+                Verdict::Missing { listed } => missing = Some(listed || missing.unwrap_or(false)),
+                Verdict::Denied(rule) => denied = denied.or(Some(rule)),
+            }
+        }
+        match (missing, denied) {
+            (None, Some(rule)) => Verdict::Denied(rule),
+            (listed, _) => Verdict::Missing { listed: listed.unwrap_or(false) },
+        }
+    }
+
+    fn judge_place<T: Trace>(&self, place: Place<'_>, target: &Target, trace: &mut T) -> Verdict<'_> {
+        let resource = target.resource.as_ref();
+        let mut needs = target.needs;
+        for deny in &self.denies {
+            if deny.actions.intersects(needs) && deny.is_about(place) && deny.denies(place, resource) {
+                trace.record(|| Step::DenyHits { rule: deny.rule.clone(), target: described(place, target) });
+                needs = needs.iter().filter(|action| !deny.actions.contains(*action)).collect();
+                if needs.is_empty() {
+                    return Verdict::Denied(&deny.rule);
+                }
+            }
+        }
+        let mut listed = false;
+        for grant in &self.grants {
+            let why = if !grant.is_about(place) {
+                "it is about other projects or domains"
+            } else if !grant.actions.intersects(needs) {
+                "it is about other actions"
+            } else if !grant.allows(place, resource) {
+                listed = true;
+                "it lists other names"
+            } else {
+                trace.record(|| Step::GrantAllows { rule: grant.rule.clone(), target: described(place, target) });
+                return Verdict::Allowed(vec![&grant.rule]);
+            };
+            trace.record(|| Step::GrantPassed {
+                rule: grant.rule.clone(),
+                target: described(place, target),
+                why: why.to_owned(),
+            });
+        }
+        Verdict::Missing { listed }
+    }
+}
+
+fn named(rules: &[&RuleName]) -> String {
+    if rules.is_empty() {
+        return "the call needs no rule".to_owned();
+    }
+    let names: Vec<String> = rules.iter().map(|rule| format!("rule {rule}")).collect();
+    names.join(" and ")
+}
+
+fn words(needs: ActionSet) -> String {
+    needs.iter().map(Action::label).collect::<Vec<_>>().join(" or ")
+}
+
+/// The resource in words, with a leading space; empty where there is none.
+fn thing(target: &Target) -> String {
+    match &target.resource {
+        None => String::new(),
+        Some(Resource::Named { kind, name }) => format!(" for {} `{name}`", kind.label()),
+        Some(Resource::Every(kind)) => format!(" for every {}", kind.label()),
+        Some(Resource::Unnamed) => " for something the request does not name".to_owned(),
+    }
+}
+
+fn described(place: Place<'_>, target: &Target) -> String {
+    let needs = words(target.needs);
+    let thing = thing(target);
+    match place {
+        Place::Platform => format!("{needs}{thing} on the platform"),
+        Place::Domain { project, domain } => format!("{needs}{thing} in project {project}, domain {domain}"),
+    }
+}
+
+fn because_of(target: &Target) -> String {
+    match target.role {
+        TargetRole::Acts => String::new(),
+        TargetRole::Refers => format!(", to which the field `{}` refers", target.field),
+    }
+}
+
+fn denied(target: &Target) -> Denial {
+    let message = format!("a rule denies {} in {}{}", words(target.needs), target.scope, because_of(target));
+    Denial::new(Reason::DeniedByRule, message)
+}
+
+fn not_allowed(target: &Target, listed: bool) -> Denial {
+    let (needs, scope) = (words(target.needs), &target.scope);
+    if target.role == TargetRole::Refers {
+        let thing = if listed { thing(target) } else { String::new() };
+        let message = format!("no rule allows {needs}{thing} in {scope}{}", because_of(target));
+        return Denial::new(Reason::ReferenceRefused, message);
+    }
+    if listed {
+        let message = format!("no rule allows {needs} in {scope}{}: only the names that rules list", thing(target));
+        return Denial::new(Reason::ResourceNotListed, message);
+    }
+    Denial::new(Reason::NoMatchingRule, format!("no rule allows {needs} in {scope}"))
+}
+
+/// What would have to be added.
+fn advice(target: &Target, listed: bool) -> String {
+    if listed {
+        return match &target.resource {
+            Some(Resource::Named { kind, name }) => {
+                format!("add `{name}` to `{}s` of the grant that lists other names", kind.label())
+            }
+            _ => "a grant without `tasks`, `workflows` and `launch_plans`, since the call names none".to_owned(),
+        };
+    }
+    let action = target.needs.iter().next().map_or("*", Action::label);
+    let (projects, domains) = match &target.scope {
+        Scope::Global => ("\"*\"", "\"*\"".to_owned()),
+        Scope::ProjectDomain { project, domain } => (&**project, domain.to_string()),
+        Scope::Project(project) => (&**project, "\"*\"".to_owned()),
+        Scope::ProjectInSomeDomain(project) => (&**project, "one of the configured domains".to_owned()),
+    };
+    format!("a rule for this caller with projects: [{projects}], domains: [{domains}], actions: [{action}]")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,303 @@
-//! Under construction.
+//! Decision tests for a policy (`*.test.yaml`): who asks for what, and what must come out.
+
+use super::decide::{Call, Decision};
+use super::document::{At, present};
+use super::Policy;
+use crate::catalog::{Access, Catalog, Extent, ResourceSource, Route, SlotRole};
+use crate::document::{parse, problem_at};
+use crate::model::action::{Action, ActionSet};
+use crate::model::principal::{Principal, PrincipalKind};
+use crate::model::problem::Problem;
+use crate::model::reason::Reason;
+use crate::model::scope::{Resource, ResourceKind, Scope, Target, TargetRole};
+use serde::Deserialize;
+use std::path::Path;
+use std::sync::Arc;
+
+/// What came of the tests in one file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TestReport {
+    /// How many decisions came out as expected.
+    pub passed: usize,
+    /// Those that did not, and mistakes in the file, each with its place.
+    pub failures: Vec<Problem>,
+}
+
+/// A file of decision tests.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TestDocument {
+    cases: At<Vec<At<CaseDocument>>>,
+}
+
+/// One principal that asks for something. Either `action` or `rpc` with `expect`, or the lists `allow` and `deny`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CaseDocument {
+    name: At<String>,
+    principal: PrincipalDocument,
+    #[serde(default, deserialize_with = "present")]
+    action: Option<At<String>>,
+    #[serde(default, deserialize_with = "present")]
+    rpc: Option<At<String>>,
+    #[serde(default, deserialize_with = "present")]
+    project: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    domain: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    resource: Option<ResourceDocument>,
+    #[serde(default, deserialize_with = "present")]
+    expect: Option<Expected>,
+    #[serde(default, deserialize_with = "present")]
+    reason: Option<At<String>>,
+    #[serde(default, deserialize_with = "present")]
+    rule: Option<At<String>>,
+    #[serde(default, deserialize_with = "present")]
+    allow: Option<Vec<At<String>>>,
+    #[serde(default, deserialize_with = "present")]
+    deny: Option<Vec<At<String>>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct PrincipalDocument {
+    issuer: String,
+    subject: String,
+    #[serde(deserialize_with = "present")]
+    email: Option<String>,
+    #[serde(deserialize_with = "present")]
+    client_id: Option<String>,
+    groups: Vec<String>,
+    claims: serde_json::Map<String, serde_json::Value>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum ResourceDocument {
+    Task(String),
+    Workflow(String),
+    LaunchPlan(String),
+    Every(KindDocument),
+    Unnamed,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum KindDocument {
+    Task,
+    Workflow,
+    LaunchPlan,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Expected {
+    Allow,
+    Deny,
+}
+
+/// One decision to make, and what must come out.
+struct Question {
+    access: Access,
+    action: Action,
+    target: Target,
+    expect: Expected,
+}
+
+/// Runs the tests of one file. `catalog` is needed for cases that name an RPC.
+#[must_use]
+pub fn run(policy: &Policy, file: &Path, text: &str, catalog: Option<&Catalog>) -> TestReport {
+    let mut report = TestReport { passed: 0, failures: Vec::new() };
+    let document: TestDocument = match parse(file, text) {
+        Ok(document) => document,
+        Err(failures) => return TestReport { failures, ..report },
+    };
+    if document.cases.value().is_empty() {
+        report.failures.push(problem_at(file, text, document.cases.place(), "`cases: []` tests nothing; add a case"));
+    }
+    for case in document.cases.value() {
+        let case = case.value();
+        let questions = match questions(case, catalog) {
+            Ok(questions) => questions,
+            Err((place, fault)) => {
+                let message = format!("case `{}`: {fault}", case.name.value());
+                report.failures.push(problem_at(file, text, place.unwrap_or(case.name.place()), message));
+                continue;
+            }
+        };
+        let rights = policy.resolve(&principal(&case.principal), &mut ());
+        for question in questions {
+            let targets = [question.target];
+            let call = Call { access: question.access, action: question.action, targets: &targets };
+            match difference(case, question.expect, rights.decide(&call, &mut ())) {
+                None => report.passed += 1,
+                Some(difference) => {
+                    let message = format!("case `{}`, {}: {difference}", case.name.value(), question.action);
+                    report.failures.push(problem_at(file, text, case.name.place(), message));
+                }
+            }
+        }
+    }
+    report
+}
+
+fn principal(document: &PrincipalDocument) -> Principal {
+    Principal {
+        kind: PrincipalKind::Token,
+        issuer: Arc::from(document.issuer.as_str()),
+        subject: Arc::from(document.subject.as_str()),
+        email: document.email.as_deref().map(Arc::from),
+        client_id: document.client_id.as_deref().map(Arc::from),
+        groups: document.groups.iter().map(|group| Arc::from(group.as_str())).collect(),
+        claims: Arc::new(document.claims.clone()),
+        expires_at: None,
+    }
+}
+
+/// What is wrong with a case, at the case's own place if at no other.
+type Fault = (Option<serde_saphyr::Location>, String);
+
+fn questions(case: &CaseDocument, catalog: Option<&Catalog>) -> Result<Vec<Question>, Fault> {
+    if let Some(reason) = &case.reason
+        && !Reason::ALL.iter().any(|known| known.label() == reason.value())
+    {
+        return Err((Some(reason.place()), format!("unknown reason `{}`", reason.value())));
+    }
+    if case.domain.is_some() && case.project.is_none() {
+        return Err((None, "`domain` needs a `project`".to_owned()));
+    }
+    match (&case.action, &case.rpc, case.expect, case.allow.is_some() || case.deny.is_some()) {
+        (Some(word), None, Some(expect), false) => Ok(vec![question(case, action(word)?, expect)]),
+        (None, Some(rpc), Some(expect), false) => {
+            let catalog = catalog.ok_or_else(|| (Some(rpc.place()), "`rpc` needs a catalogue; write `action`".to_owned()))?;
+            let route = catalog.routes.iter().find(|route| *route.rpc == **rpc.value());
+            let route = route.ok_or_else(|| {
+                (Some(rpc.place()), format!("`{}` is not in the catalogue; write `/PACKAGE.SERVICE/METHOD`", rpc.value()))
+            })?;
+            Ok(vec![route_question(case, route, expect)?])
+        }
+        (None, None, None, true) if case.reason.is_none() && case.rule.is_none() => table(case),
+        _ => Err((
+            None,
+            "write either one of `action` and `rpc` with `expect` (and `reason`, `rule`), or the lists `allow` and `deny`"
+                .to_owned(),
+        )),
+    }
+}
+
+fn action(word: &At<String>) -> Result<Action, Fault> {
+    word.value().parse().map_err(|fault: crate::model::action::UnknownAction| (Some(word.place()), fault.to_string()))
+}
+
+/// The questions of `allow` and `deny`; `"*"` in `deny` means every action that is not in `allow`.
+fn table(case: &CaseDocument) -> Result<Vec<Question>, Fault> {
+    let mut questions = Vec::new();
+    let mut allowed = ActionSet::EMPTY;
+    for word in case.allow.iter().flatten() {
+        let action = action(word)?;
+        allowed = allowed.union(action.into());
+        questions.push(question(case, action, Expected::Allow));
+    }
+    for word in case.deny.iter().flatten() {
+        if word.value() == "*" {
+            let others = Action::ALL.iter().filter(|action| !allowed.contains(**action));
+            questions.extend(others.map(|action| question(case, *action, Expected::Deny)));
+        } else {
+            questions.push(question(case, action(word)?, Expected::Deny));
+        }
+    }
+    if questions.is_empty() {
+        return Err((None, "`allow` and `deny` are empty and test nothing; name an action".to_owned()));
+    }
+    Ok(questions)
+}
+
+/// A scoped call in the case's scope: without a domain in every one, without a project on the platform.
+fn question(case: &CaseDocument, action: Action, expect: Expected) -> Question {
+    let scope = match (case.project.as_deref(), case.domain.as_deref()) {
+        (Some(project), Some(domain)) => Scope::ProjectDomain { project: project.into(), domain: domain.into() },
+        (Some(project), None) => Scope::Project(project.into()),
+        (None, _) => Scope::Global,
+    };
+    Question { access: Access::Scoped, action, target: target(scope, action, case.resource.as_ref().map(resource)), expect }
+}
+
+/// A call of this RPC, as its route in the catalogue says. Actions chosen by the content of the message are not
+/// considered: test those by `action`.
+fn route_question(case: &CaseDocument, route: &Route, expect: Expected) -> Result<Question, Fault> {
+    let found = route.plan.slots.iter().find_map(|slot| match &slot.role {
+        SlotRole::Scope { extent, resource } => Some((*extent, *resource)),
+        SlotRole::FlyteUrl => Some((Extent::Domain, ResourceSource::None)),
+        _ => None,
+    });
+    let (extent, source) = found.unwrap_or((Extent::Platform, ResourceSource::None));
+    let scope = match (extent, case.project.as_deref(), case.domain.as_deref()) {
+        (Extent::Platform, _, _) => Scope::Global,
+        (Extent::Domain, Some(project), Some(domain)) => {
+            Scope::ProjectDomain { project: project.into(), domain: domain.into() }
+        }
+        (Extent::Project, Some(project), None) => Scope::Project(project.into()),
+        (Extent::SomeDomain, Some(project), None) => Scope::ProjectInSomeDomain(project.into()),
+        (Extent::Domain, _, _) => return Err((None, "this RPC needs `project` and `domain`".to_owned())),
+        (Extent::Project | Extent::SomeDomain, _, _) => {
+            return Err((None, "this RPC needs `project` and no `domain`".to_owned()));
+        }
+    };
+    let resource = case.resource.as_ref().map(resource).or(match source {
+        ResourceSource::None => None,
+        ResourceSource::Always(kind) => Some(Resource::Every(kind)),
+        ResourceSource::ByKind | ResourceSource::Stored => Some(Resource::Unnamed),
+    });
+    let target = target(scope, route.action, resource);
+    Ok(Question { access: route.access, action: route.action, target, expect })
+}
+
+fn target(scope: Scope, action: Action, resource: Option<Resource>) -> Target {
+    Target { scope, needs: action.into(), resource, field: Box::default(), role: TargetRole::Acts }
+}
+
+fn resource(document: &ResourceDocument) -> Resource {
+    let named = |kind, name: &str| Resource::Named { kind, name: name.into() };
+    match document {
+        ResourceDocument::Task(name) => named(ResourceKind::Task, name),
+        ResourceDocument::Workflow(name) => named(ResourceKind::Workflow, name),
+        ResourceDocument::LaunchPlan(name) => named(ResourceKind::LaunchPlan, name),
+        ResourceDocument::Every(KindDocument::Task) => Resource::Every(ResourceKind::Task),
+        ResourceDocument::Every(KindDocument::Workflow) => Resource::Every(ResourceKind::Workflow),
+        ResourceDocument::Every(KindDocument::LaunchPlan) => Resource::Every(ResourceKind::LaunchPlan),
+        ResourceDocument::Unnamed => Resource::Unnamed,
+    }
+}
+
+/// How a decision differs from what was expected, if it does.
+fn difference(case: &CaseDocument, expect: Expected, decision: Decision) -> Option<String> {
+    let (rules, reason) = match (expect, decision.into_permit()) {
+        (Expected::Allow, Ok(permit)) => (permit.rules().to_vec(), None),
+        (Expected::Deny, Err(refusal)) => (refusal.rule.into_iter().collect(), Some(refusal.denial.reason.label())),
+        (Expected::Allow, Err(refusal)) => {
+            let rule = refusal.rule.map(|rule| format!(" by rule {rule}")).unwrap_or_default();
+            let denial = refusal.denial;
+            return Some(format!("expected allow, but it is refused{rule}: {}: {}", denial.reason.label(), denial.message));
+        }
+        (Expected::Deny, Ok(permit)) => {
+            let rules: Vec<String> = permit.rules().iter().map(ToString::to_string).collect();
+            return Some(format!("expected deny, but it is allowed by rule {}", rules.join(" and ")));
+        }
+    };
+    if let Some(wanted) = &case.reason
+        && reason != Some(wanted.value())
+    {
+        return Some(format!("expected reason `{}`, but it is `{}`", wanted.value(), reason.unwrap_or("none")));
+    }
+    if let Some(wanted) = &case.rule
+        && !rules.iter().any(|rule| rule.name() == wanted.value())
+    {
+        let names: Vec<String> = rules.iter().map(ToString::to_string).collect();
+        let names = if names.is_empty() { "none".to_owned() } else { names.join(" and ") };
+        return Some(format!("expected rule `{}`, but it is {names}", wanted.value()));
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,236 @@
+//! Entries of `allow` and `deny`: from the document to grants.
+
+use super::{Report, unknown};
+use crate::model::action::{Action, ActionSet};
+use crate::policy::RuleName;
+use crate::policy::document::{AllowDocument, At, DenyDocument, Words};
+use crate::policy::grant::{ActionsTemplate, Assignment, Grant, GrantTemplate, Lists, Plan, place_glob};
+use crate::policy::pattern::{Glob, Template, Variable};
+use crate::policy::role::Roles;
+use serde_saphyr::Location;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// What surrounds the entries of one rule.
+pub(super) struct Surroundings<'a, 'r> {
+    pub rule: &'a RuleName,
+    pub roles: &'a Roles,
+    pub captures: &'a BTreeSet<String>,
+    pub domains: &'a [Box<str>],
+    pub report: &'a mut Report<'r>,
+}
+
+const NO_PLACE: &str = "covers nothing; name at least one, or `\"*\"` for all";
+
+impl Surroundings<'_, '_> {
+    pub(super) fn allow(&mut self, entries: &At<Vec<At<AllowDocument>>>) -> Vec<Plan> {
+        if entries.value().is_empty() {
+            self.report.error(entries.place(), "`allow: []` allows nothing; add an entry or leave the key out");
+        }
+        entries.value().iter().filter_map(|entry| self.allow_one(entry.value(), entry.place())).collect()
+    }
+
+    pub(super) fn deny(&mut self, entries: &At<Vec<At<DenyDocument>>>) -> Vec<Arc<Grant>> {
+        if entries.value().is_empty() {
+            self.report.error(entries.place(), "`deny: []` denies nothing; add an entry or leave the key out");
+        }
+        entries.value().iter().map(|entry| Arc::new(self.deny_one(entry.value(), entry.place()))).collect()
+    }
+
+    fn allow_one(&mut self, entry: &AllowDocument, place: Location) -> Option<Plan> {
+        let projects = self.templates("projects", &entry.projects);
+        let domains = self.templates("domains", &entry.domains);
+        self.check_domains(&entry.domains);
+        let actions = match (&entry.role, &entry.actions) {
+            (Some(role), None) if role.value().contains("${") => self.template(role).map(ActionsTemplate::Role),
+            (role, actions) => {
+                Some(ActionsTemplate::Fixed(self.actions(role.as_ref(), actions.as_ref(), place)))
+            }
+        };
+        let tasks = self.names("tasks", entry.tasks.as_ref());
+        let workflows = self.names("workflows", entry.workflows.as_ref());
+        let launch_plans = self.names("launch_plans", entry.launch_plans.as_ref());
+        // Kept in the document only: no call of Flyte 1 concerns an app or a trigger.
+        self.names("apps", entry.apps.as_ref());
+        self.names("triggers", entry.triggers.as_ref());
+        let actions = actions?;
+        let runs = match &actions {
+            ActionsTemplate::Fixed(actions) => actions.contains(Action::CreateExecutions),
+            ActionsTemplate::Role(_) => true,
+        };
+        if let Some(listed) = entry.tasks.as_ref().or(entry.workflows.as_ref())
+            && runs
+            && entry.launch_plans.is_none()
+        {
+            self.report.warning(
+                listed.place(),
+                "a launch plan can still run any task and workflow; add `launch_plans: []` or list those that may be started",
+            );
+        }
+        let template = GrantTemplate { rule: self.rule.clone(), projects, domains, actions, tasks, workflows, launch_plans };
+        if !template.variables().is_empty() {
+            return Some(Plan::Variable(template));
+        }
+        // A template without variables has no value to be wrong: what fails here has been reported above.
+        template.complete(&Assignment::new(), self.roles).ok().map(|grant| Plan::Fixed(Arc::new(grant)))
+    }
+
+    fn deny_one(&mut self, entry: &DenyDocument, place: Location) -> Grant {
+        Grant {
+            rule: self.rule.clone(),
+            projects: self.denied_places("projects", entry.projects.as_ref()),
+            domains: {
+                if let Some(domains) = &entry.domains {
+                    self.check_domains(domains);
+                }
+                self.denied_places("domains", entry.domains.as_ref())
+            },
+            actions: self.actions(entry.role.as_ref(), entry.actions.as_ref(), place),
+            lists: Lists {
+                tasks: self.denied_names("tasks", entry.tasks.as_ref()),
+                workflows: self.denied_names("workflows", entry.workflows.as_ref()),
+                launch_plans: self.denied_names("launch_plans", entry.launch_plans.as_ref()),
+            },
+        }
+    }
+
+    fn actions(&mut self, role: Option<&At<String>>, actions: Option<&Words>, place: Location) -> ActionSet {
+        match (role, actions) {
+            (None, Some(actions)) => self.report.actions(actions),
+            (Some(role), None) => {
+                let name = role.value();
+                self.fixed(role);
+                self.roles.actions(name).unwrap_or_else(|| {
+                    if !name.contains("${") {
+                        let known: Vec<&str> = self.roles.names().collect();
+                        self.report.error(role.place(), unknown("role", name, known.into_iter()));
+                    }
+                    ActionSet::EMPTY
+                })
+            }
+            (Some(role), Some(actions)) => {
+                self.report.error(role.place(), "an entry has either `role` or `actions`; remove one");
+                self.report.actions(actions)
+            }
+            (None, None) => {
+                self.report.error(place, "an entry needs a `role` or `actions`; add one");
+                ActionSet::EMPTY
+            }
+        }
+    }
+
+    /// The places of an entry of `allow`.
+    fn templates(&mut self, key: &str, words: &Words) -> Vec<Template> {
+        let mut templates = Vec::new();
+        for word in self.report.filled(key, words, NO_PLACE) {
+            let Some(template) = self.template(word) else { continue };
+            // Whatever the variables hold will be a plain name: a letter stands for it.
+            if let Some(text) = template.expand(&|_| Some("x".into()))
+                && !text.is_empty()
+                && let Err(fault) = place_glob(&text)
+            {
+                let fault = if text == *word.value() { fault } else { format!("`{}`: {fault}", word.value()) };
+                self.report.error(word.place(), fault);
+            }
+            templates.push(template);
+        }
+        templates
+    }
+
+    fn template(&mut self, word: &At<String>) -> Option<Template> {
+        let template = match Template::new(word.value()) {
+            Ok(template) => template,
+            Err(fault) => {
+                self.report.error(word.place(), fault);
+                return None;
+            }
+        };
+        for variable in template.variables() {
+            if let Variable::Capture(name) = variable
+                && !self.captures.contains(&**name)
+            {
+                self.report.error(
+                    word.place(),
+                    format!(
+                        "`${{{name}}}` is not a named group in the pattern of every item of `subjects`; add `(?<{name}>...)`, \
+                         or for a claim write `${{claims.{name}}}`"
+                    ),
+                );
+            }
+        }
+        Some(template)
+    }
+
+    /// The names of an allow-list; an empty one is legal: none.
+    fn names(&mut self, key: &str, words: Option<&Words>) -> Option<Vec<Template>> {
+        let mut templates = Vec::new();
+        for word in words?.value() {
+            self.check_name(key, word);
+            templates.extend(self.template(word));
+        }
+        Some(templates)
+    }
+
+    fn denied_names(&mut self, key: &str, words: Option<&Words>) -> Option<Vec<Box<str>>> {
+        let words = words?;
+        if words.value().is_empty() {
+            self.report.error(words.place(), format!("`{key}: []` denies nothing; leave the key out to deny all"));
+        }
+        for word in words.value() {
+            self.check_name(key, word);
+            self.fixed(word);
+        }
+        Some(words.value().iter().map(|word| word.value().as_str().into()).collect())
+    }
+
+    fn denied_places(&mut self, key: &str, words: Option<&Words>) -> Vec<Glob> {
+        let Some(words) = words else {
+            return vec![Glob::Any];
+        };
+        let mut globs = Vec::new();
+        for word in self.report.filled(key, words, NO_PLACE) {
+            if word.value().is_empty() || !self.fixed(word) {
+                continue;
+            }
+            match place_glob(word.value()) {
+                Ok(glob) => globs.push(glob),
+                Err(fault) => self.report.error(word.place(), fault),
+            }
+        }
+        globs
+    }
+
+    /// Whether a word of a deny has no variables. A value that is no plain name would be a way around the deny.
+    fn fixed(&mut self, word: &At<String>) -> bool {
+        let fixed = !word.value().contains("${");
+        if !fixed {
+            self.report.error(word.place(), "a deny cannot use `${...}`: a value that does not fit would escape it; use `*`");
+        }
+        fixed
+    }
+
+    fn check_name(&mut self, key: &str, word: &At<String>) {
+        let name = word.value();
+        if name.is_empty() || name.starts_with('/') || name.ends_with('/') {
+            let message = format!("`{name}` in `{key}` is no name; write `name`, `project/name` or `domain/project/name`");
+            self.report.error(word.place(), message);
+        } else if name.contains('*') {
+            self.report.error(word.place(), format!("`{name}`: `{key}` holds exact names, and `*` stands for nothing in it"));
+        }
+    }
+
+    fn check_domains(&mut self, words: &Words) {
+        for word in words.value() {
+            let name = word.value();
+            if name.contains("${") || place_glob(name).is_err() {
+                continue;
+            }
+            let glob = Glob::new(name);
+            if !self.domains.iter().any(|domain| glob.matches(domain)) {
+                let known: Vec<String> = self.domains.iter().map(|domain| format!("`{domain}`")).collect();
+                let message = format!("`{name}` is none of the configured domains: {}", known.join(", "));
+                self.report.warning(word.place(), message);
+            }
+        }
+    }
+}

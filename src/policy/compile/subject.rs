@@ -1,0 +1,120 @@
+//! Subjects of rules: from the document to conditions.
+
+use super::Report;
+use crate::policy::document::{At, SubjectDocument, Words};
+use crate::policy::pattern::{CapturePattern, Glob};
+use crate::policy::subject::{Attribute, Condition, Subject};
+use serde_saphyr::Location;
+use std::collections::BTreeSet;
+
+/// The subjects, and the names that the patterns of all of them capture.
+pub(super) fn compile(
+    key: &str,
+    documents: &At<Vec<At<SubjectDocument>>>,
+    report: &mut Report<'_>,
+) -> (Vec<Subject>, BTreeSet<String>) {
+    if documents.value().is_empty() {
+        report.error(documents.place(), format!("`{key}: []` matches nobody; add an item, such as `{{ groups: [NAME] }}`"));
+    }
+    let mut captures: Option<BTreeSet<String>> = None;
+    let mut subjects = Vec::new();
+    for document in documents.value() {
+        let subject = compile_one(key, document, report);
+        let named: BTreeSet<String> = subject
+            .conditions
+            .iter()
+            .filter_map(|condition| match condition {
+                Condition::Pattern(_, pattern) => Some(pattern.names().map(str::to_owned)),
+                _ => None,
+            })
+            .flatten()
+            .collect();
+        captures = Some(match captures {
+            None => named,
+            Some(before) => before.intersection(&named).cloned().collect(),
+        });
+        subjects.push(subject);
+    }
+    (subjects, captures.unwrap_or_default())
+}
+
+fn compile_one(key: &str, document: &At<SubjectDocument>, report: &mut Report<'_>) -> Subject {
+    let place = document.place();
+    let document = document.value();
+    let mut conditions = Vec::new();
+    let attributes = [
+        (Attribute::Groups, &document.groups),
+        (Attribute::Email, &document.email),
+        (Attribute::ClientId, &document.client_id),
+        (Attribute::Subject, &document.subject),
+    ];
+    for (attribute, words) in attributes {
+        if let Some(words) = words {
+            conditions.push(Condition::Attribute(attribute, globs(attribute.label(), words, report)));
+        }
+    }
+    if let Some(issuer) = &document.issuer {
+        if issuer.value().is_empty() || issuer.value().contains('*') {
+            report.error(issuer.place(), "`issuer` is compared exactly; write the whole `iss` without `*`");
+        }
+        conditions.push(Condition::Issuer(issuer.value().as_str().into()));
+    }
+    claim_condition(document, place, &mut conditions, report);
+    let claims = document.claim.is_some() || document.values.is_some() || document.pattern.is_some();
+    let others = !conditions.is_empty() || claims;
+    match &document.anyone {
+        Some(anyone) if !anyone.value() => {
+            report.error(anyone.place(), "`anyone: false` matches nobody; write `anyone: true` or leave it out");
+        }
+        Some(anyone) if others => {
+            report.error(anyone.place(), "`anyone: true` stands alone; remove it or the other conditions of the item");
+        }
+        Some(_) => conditions.push(Condition::Anyone),
+        None if !others => {
+            report.error(place, format!("an item of `{key}` without conditions matches nobody; for every caller write `anyone: true`"));
+        }
+        None => {}
+    }
+    Subject { conditions }
+}
+
+fn globs(key: &str, words: &Words, report: &mut Report<'_>) -> Vec<Glob> {
+    let words = report.filled(key, words, "matches nobody; name at least one or leave the key out");
+    words.iter().map(|word| Glob::new(word.value())).collect()
+}
+
+fn claim_condition(
+    document: &SubjectDocument,
+    place: Location,
+    conditions: &mut Vec<Condition>,
+    report: &mut Report<'_>,
+) {
+    let Some(claim) = &document.claim else {
+        if document.values.is_some() || document.pattern.is_some() {
+            report.error(place, "`values` and `pattern` need a `claim`; add it");
+        }
+        return;
+    };
+    let path = &claim.value().0;
+    if path.is_empty() || path.iter().any(String::is_empty) {
+        report.error(claim.place(), "`claim` has an empty part; write a path such as `realm_access.roles`, or a list of names");
+    }
+    match (&document.values, &document.pattern) {
+        (Some(values), None) => conditions.push(Condition::Claim(path.clone(), globs("values", values, report))),
+        (None, Some(pattern)) => match CapturePattern::new(pattern.value()) {
+            Ok(compiled) => {
+                if compiled.names().any(|name| name == "claims") {
+                    report.error(pattern.place(), "a group cannot be called `claims`; choose another name");
+                }
+                conditions.push(Condition::Pattern(path.clone(), compiled));
+            }
+            Err(fault) => report.error(pattern.place(), format!("`{}` is no pattern: {fault}", pattern.value())),
+        },
+        (Some(_), Some(pattern)) => {
+            report.error(pattern.place(), "an item has either `values` or `pattern`; make two items or remove one");
+        }
+        (None, None) => {
+            report.error(claim.place(), "`claim` needs `values` or a `pattern`; `values: [\"*\"]` for any value");
+        }
+    }
+}

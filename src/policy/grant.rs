@@ -1,0 +1,238 @@
+//! What a rule allows or denies: places, actions and listed names; fixed, or to be completed from claims.
+
+use super::RuleName;
+use super::pattern::{Captures, Glob, Template, Variable, is_label};
+use super::role::Roles;
+use super::subject::claim_values;
+use crate::model::action::ActionSet;
+use crate::model::principal::Principal;
+use crate::model::scope::{Resource, ResourceKind};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// How many grants one entry of `allow` may become for one principal. More grant nothing.
+pub(in crate::policy) const MAX_EXPANSIONS: usize = 20_000;
+
+/// One domain of a project, or with neither the platform as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::policy) enum Place<'a> {
+    Platform,
+    Domain { project: &'a str, domain: &'a str },
+}
+
+/// Something a rule allows, or denies.
+#[derive(Debug)]
+pub(in crate::policy) struct Grant {
+    pub rule: RuleName,
+    pub projects: Vec<Glob>,
+    pub domains: Vec<Glob>,
+    pub actions: ActionSet,
+    pub lists: Lists,
+}
+
+impl Grant {
+    /// Whether it is about this place. Only `*` for both is about the platform.
+    pub(super) fn is_about(&self, place: Place<'_>) -> bool {
+        match place {
+            Place::Platform => self.projects.contains(&Glob::Any) && self.domains.contains(&Glob::Any),
+            Place::Domain { project, domain } => {
+                self.projects.iter().any(|glob| glob.matches(project))
+                    && self.domains.iter().any(|glob| glob.matches(domain))
+            }
+        }
+    }
+
+    /// Whether, as something allowed, it covers the resource: what is not named is not covered by a list.
+    pub(super) fn allows(&self, place: Place<'_>, resource: Option<&Resource>) -> bool {
+        match resource {
+            None => true,
+            Some(Resource::Named { kind, name }) => {
+                self.lists.of(*kind).is_none_or(|list| is_listed(list, place, name))
+            }
+            Some(Resource::Every(kind)) => self.lists.of(*kind).is_none(),
+            Some(Resource::Unnamed) => self.lists.are_absent(),
+        }
+    }
+
+    /// Whether, as something denied, it covers the resource: not naming a thing is no way around a list.
+    pub(super) fn denies(&self, place: Place<'_>, resource: Option<&Resource>) -> bool {
+        if self.lists.are_absent() {
+            return true;
+        }
+        match resource {
+            None => false,
+            Some(Resource::Named { kind, name }) => {
+                self.lists.of(*kind).is_some_and(|list| is_listed(list, place, name))
+            }
+            Some(Resource::Every(kind)) => self.lists.of(*kind).is_some(),
+            Some(Resource::Unnamed) => true,
+        }
+    }
+}
+
+/// Names to which something is restricted, by kind; absent: not restricted.
+#[derive(Debug, Default)]
+pub(in crate::policy) struct Lists {
+    pub tasks: Option<Vec<Box<str>>>,
+    pub workflows: Option<Vec<Box<str>>>,
+    pub launch_plans: Option<Vec<Box<str>>>,
+}
+
+impl Lists {
+    fn of(&self, kind: ResourceKind) -> Option<&Vec<Box<str>>> {
+        match kind {
+            ResourceKind::Task => self.tasks.as_ref(),
+            ResourceKind::Workflow => self.workflows.as_ref(),
+            ResourceKind::LaunchPlan => self.launch_plans.as_ref(),
+        }
+    }
+
+    fn are_absent(&self) -> bool {
+        self.tasks.is_none() && self.workflows.is_none() && self.launch_plans.is_none()
+    }
+}
+
+/// Whether an entry is `name`, `project/name` or `domain/project/name`. Entries are compared as wholes, so that a name
+/// with slashes is itself one.
+fn is_listed(list: &[Box<str>], place: Place<'_>, name: &str) -> bool {
+    list.iter().any(|entry| {
+        let Some(before) = entry.strip_suffix(name) else {
+            return false;
+        };
+        let Some(before) = before.strip_suffix('/') else {
+            return before.is_empty();
+        };
+        match place {
+            Place::Platform => false,
+            Place::Domain { project, domain } => before.strip_suffix(project).is_some_and(|before| {
+                before.is_empty() || before.strip_suffix('/') == Some(domain)
+            }),
+        }
+    })
+}
+
+/// An entry of `allow`: ready, or to be completed for each principal.
+#[derive(Debug)]
+pub(in crate::policy) enum Plan {
+    Fixed(Arc<Grant>),
+    Variable(GrantTemplate),
+}
+
+/// A grant with variables in it.
+#[derive(Debug)]
+pub(in crate::policy) struct GrantTemplate {
+    pub rule: RuleName,
+    pub projects: Vec<Template>,
+    pub domains: Vec<Template>,
+    pub actions: ActionsTemplate,
+    pub tasks: Option<Vec<Template>>,
+    pub workflows: Option<Vec<Template>>,
+    pub launch_plans: Option<Vec<Template>>,
+}
+
+/// Actions, or a role whose name has variables in it.
+#[derive(Debug)]
+pub(in crate::policy) enum ActionsTemplate {
+    Fixed(ActionSet),
+    Role(Template),
+}
+
+/// A value for each variable.
+pub(in crate::policy) type Assignment = BTreeMap<Variable, Box<str>>;
+
+impl GrantTemplate {
+    /// Every variable in it.
+    pub(super) fn variables(&self) -> BTreeSet<&Variable> {
+        let role = match &self.actions {
+            ActionsTemplate::Fixed(_) => None,
+            ActionsTemplate::Role(role) => Some(role),
+        };
+        let lists = [&self.tasks, &self.workflows, &self.launch_plans];
+        let listed = lists.into_iter().flatten().flatten();
+        self.projects.iter().chain(&self.domains).chain(role).chain(listed).flat_map(Template::variables).collect()
+    }
+
+    /// The grants it makes for a principal: one for each combination of values. What was left out is told to `dropped`.
+    pub(super) fn expand(
+        &self,
+        principal: &Principal,
+        captures: &Captures,
+        roles: &Roles,
+        dropped: &mut dyn FnMut(String),
+    ) -> Vec<Grant> {
+        let mut assignments = vec![Assignment::new()];
+        for variable in self.variables() {
+            let values: BTreeSet<Box<str>> = match variable {
+                Variable::Capture(name) => captures.get(name).cloned().into_iter().collect(),
+                Variable::Claim(path) => claim_values(principal, path).into_iter().map(Box::from).collect(),
+            };
+            if assignments.len().saturating_mul(values.len()) > MAX_EXPANSIONS {
+                dropped(format!("its variables have more than {MAX_EXPANSIONS} combinations of values"));
+                return Vec::new();
+            }
+            let extended = |assignment: &Assignment| -> Vec<Assignment> {
+                let with = |value: &Box<str>| {
+                    let mut assignment = assignment.clone();
+                    assignment.insert(variable.clone(), value.clone());
+                    assignment
+                };
+                values.iter().map(with).collect()
+            };
+            assignments = assignments.iter().flat_map(extended).collect();
+        }
+        if assignments.is_empty() {
+            dropped("a variable in it has no value".to_owned());
+        }
+        let complete = |assignment: &Assignment| self.complete(assignment, roles).map_err(&mut *dropped).ok();
+        assignments.iter().filter_map(complete).collect()
+    }
+
+    /// The grant with these values, or why there is none.
+    pub(super) fn complete(&self, assignment: &Assignment, roles: &Roles) -> Result<Grant, String> {
+        let text = |template: &Template| {
+            template
+                .expand(&|variable| assignment.get(variable).cloned())
+                .ok_or_else(|| "a value put into it is no plain name".to_owned())
+        };
+        let places = |templates: &[Template]| -> Result<Vec<Glob>, String> {
+            templates.iter().map(|template| place_glob(&text(template)?)).collect()
+        };
+        let listed = |templates: &Option<Vec<Template>>| {
+            templates.as_ref().map(|list| list.iter().map(|template| text(template).map(Box::from)).collect()).transpose()
+        };
+        let actions = match &self.actions {
+            ActionsTemplate::Fixed(actions) => *actions,
+            ActionsTemplate::Role(role) => {
+                let name = text(role)?;
+                roles.actions(&name).ok_or_else(|| format!("there is no role `{name}`"))?
+            }
+        };
+        Ok(Grant {
+            rule: self.rule.clone(),
+            projects: places(&self.projects)?,
+            domains: places(&self.domains)?,
+            actions,
+            lists: Lists {
+                tasks: listed(&self.tasks)?,
+                workflows: listed(&self.workflows)?,
+                launch_plans: listed(&self.launch_plans)?,
+            },
+        })
+    }
+}
+
+/// A project or domain as policies write it: a plain name, or one with `*`.
+pub(in crate::policy) fn place_glob(text: &str) -> Result<Glob, String> {
+    let fits = if text.contains('*') {
+        text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'*'))
+    } else {
+        is_label(text)
+    };
+    if !fits {
+        return Err(format!(
+            "`{text}` is no name of a project or domain: lower-case letters, digits and `-`, at most 63 of them, and \
+             `*` for any run of characters"
+        ));
+    }
+    Ok(Glob::new(text))
+}

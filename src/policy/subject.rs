@@ -1,0 +1,128 @@
+//! Whom a rule is for: conditions on a principal, and what its patterns capture.
+
+use super::pattern::{CapturePattern, Captures, Glob};
+use crate::model::principal::Principal;
+use serde_json::Value;
+use std::borrow::Cow;
+use std::fmt;
+
+/// One item of `subjects` or `unless`: every condition must hold. It has at least one, and one that is not `Issuer`
+/// unless the author wrote the issuer alone.
+#[derive(Debug)]
+pub(in crate::policy) struct Subject {
+    pub conditions: Vec<Condition>,
+}
+
+/// A condition on a principal.
+#[derive(Debug)]
+pub(in crate::policy) enum Condition {
+    Anyone,
+    Attribute(Attribute, Vec<Glob>),
+    Issuer(Box<str>),
+    Claim(Vec<String>, Vec<Glob>),
+    Pattern(Vec<String>, CapturePattern),
+}
+
+/// What the claim mapping of an issuer finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(in crate::policy) enum Attribute {
+    ClientId,
+    Subject,
+    Email,
+    Groups,
+}
+
+impl Attribute {
+    pub(super) const fn label(self) -> &'static str {
+        match self {
+            Self::ClientId => "client_id",
+            Self::Subject => "subject",
+            Self::Email => "email",
+            Self::Groups => "groups",
+        }
+    }
+
+    /// The principal's values: several for groups, else at most one.
+    pub(super) fn values(self, principal: &Principal) -> impl Iterator<Item = &str> {
+        let (single, several) = match self {
+            Self::ClientId => (principal.client_id.as_ref(), None),
+            Self::Subject => (Some(&principal.subject), None),
+            Self::Email => (principal.email.as_ref(), None),
+            Self::Groups => (None, Some(&principal.groups)),
+        };
+        single.into_iter().chain(several.into_iter().flatten()).map(|value| &**value)
+    }
+}
+
+impl Subject {
+    /// What the item's pattern captures from the principal, once for each value that matches; one empty set without a
+    /// pattern. If the item does not match, the condition that fails.
+    pub(super) fn matches(&self, principal: &Principal) -> Result<Vec<Captures>, &Condition> {
+        let mut captured = vec![Captures::new()];
+        for condition in &self.conditions {
+            if let Condition::Pattern(path, pattern) = condition {
+                captured = claim_values(principal, path).iter().filter_map(|value| pattern.captures(value)).collect();
+                if captured.is_empty() {
+                    return Err(condition);
+                }
+            } else if !condition.holds(principal) {
+                return Err(condition);
+            }
+        }
+        Ok(captured)
+    }
+}
+
+impl Condition {
+    fn holds(&self, principal: &Principal) -> bool {
+        let any = |globs: &[Glob], value: &str| globs.iter().any(|glob| glob.matches(value));
+        match self {
+            Self::Anyone => true,
+            Self::Attribute(attribute, globs) => attribute.values(principal).any(|value| any(globs, value)),
+            Self::Issuer(issuer) => **issuer == *principal.issuer,
+            Self::Claim(path, globs) => claim_values(principal, path).iter().any(|value| any(globs, value)),
+            Self::Pattern(path, pattern) => {
+                claim_values(principal, path).iter().any(|value| pattern.captures(value).is_some())
+            }
+        }
+    }
+}
+
+/// Says why a principal does not meet the condition.
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Anyone => f.write_str("anyone"),
+            Self::Attribute(attribute, _) => write!(f, "no value of `{}` is among those listed", attribute.label()),
+            Self::Issuer(issuer) => write!(f, "the issuer is not `{issuer}`"),
+            Self::Claim(path, _) => write!(f, "no value of the claim `{}` is among those listed", path.join(".")),
+            Self::Pattern(path, _) => write!(f, "no value of the claim `{}` matches the pattern", path.join(".")),
+        }
+    }
+}
+
+/// The values of a claim as texts: a text, whole number or truth value, or each such value of a list. Anything else
+/// has none: an object or a fraction is never compared by how it happens to be spelled.
+pub(in crate::policy) fn claim_values<'a>(principal: &'a Principal, path: &[String]) -> Vec<Cow<'a, str>> {
+    let Some((first, rest)) = path.split_first() else {
+        return Vec::new();
+    };
+    let mut found = principal.claims.get(first);
+    for name in rest {
+        found = found.and_then(|value| value.as_object()?.get(name));
+    }
+    match found {
+        Some(Value::Array(values)) => values.iter().filter_map(scalar).collect(),
+        Some(value) => scalar(value).into_iter().collect(),
+        None => Vec::new(),
+    }
+}
+
+fn scalar(value: &Value) -> Option<Cow<'_, str>> {
+    match value {
+        Value::String(text) => Some(Cow::Borrowed(text)),
+        Value::Bool(truth) => Some(Cow::Owned(truth.to_string())),
+        Value::Number(number) if !number.is_f64() => Some(Cow::Owned(number.to_string())),
+        Value::Null | Value::Number(_) | Value::Array(_) | Value::Object(_) => None,
+    }
+}
