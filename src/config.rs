@@ -263,8 +263,7 @@ impl Config {
     /// # Errors
     /// Every problem; otherwise the warnings come with the configuration.
     pub fn load(path: &Path) -> Result<(Self, Vec<Problem>), Vec<Problem>> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| vec![Problem::error(path, 0, 0, format!("cannot be read: {error}"))])?;
+        let text = crate::files::read(path).map_err(|problem| vec![problem])?;
         Self::parse(path, &text)
     }
 

@@ -17,10 +17,13 @@ pub mod policy;
 
 // Effects: files, sockets, threads.
 pub mod config;
+pub mod files;
+pub mod policy_files;
 pub mod trust;
 pub mod metrics;
 pub mod audit;
 pub mod live;
+pub mod reload;
 pub mod issuer;
 pub mod upstream;
 
@@ -29,3 +32,8 @@ pub mod gate;
 
 // Edges: sockets, signals, the command line.
 pub mod listener;
+pub mod admin;
+
+// A local issuer and a stand-in control plane.
+#[cfg(feature = "demo")]
+pub mod demo;

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
-const HOUR: Duration = Duration::from_secs(3600);
+const HOUR: Duration = Duration::from_hours(1);
 const GIB: u64 = 1 << 30;
 
 /// Flyte's clients ping this often without calls in flight; a shorter idle time would cut them off.

@@ -310,7 +310,7 @@ pub enum JwksDocument {
 pub enum TokenType {
     /// An OAuth 2 access token.
     AccessToken,
-    /// An OpenID Connect ID token.
+    /// An ID token of OpenID Connect.
     IdToken,
 }
 

@@ -8,9 +8,9 @@ use serde_saphyr::Location;
 use std::str::FromStr;
 use std::time::Duration;
 
-const LONGEST_LEEWAY: Duration = Duration::from_secs(300);
+const LONGEST_LEEWAY: Duration = Duration::from_mins(5);
 const SHORTEST_REFRESH: Duration = Duration::from_secs(10);
-const DAY: Duration = Duration::from_secs(86_400);
+const DAY: Duration = Duration::from_hours(24);
 
 pub(super) fn check(check: &mut Check<'_>, written: &[IssuerDocument]) -> Vec<Issuer> {
     let mut issuers: Vec<Issuer> = Vec::new();

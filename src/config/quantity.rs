@@ -27,7 +27,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 pub fn spell(duration: Duration) -> String {
     let milliseconds = duration.as_millis();
     for (unit, length) in [("h", 3_600_000), ("m", 60_000), ("s", 1_000)] {
-        if milliseconds % length == 0 && milliseconds > 0 {
+        if milliseconds > 0 && milliseconds.is_multiple_of(length) {
             return format!("{}{unit}", milliseconds / length);
         }
     }
@@ -75,8 +75,8 @@ mod tests {
     fn durations_are_a_whole_number_and_one_unit() {
         assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
         assert_eq!(duration("10s"), Ok(Duration::from_secs(10)));
-        assert_eq!(duration("5m"), Ok(Duration::from_secs(300)));
-        assert_eq!(duration("24h"), Ok(Duration::from_secs(86_400)));
+        assert_eq!(duration("5m"), Ok(Duration::from_mins(5)));
+        assert_eq!(duration("24h"), Ok(Duration::from_hours(24)));
         for text in [
             "",
             "10",

@@ -1,0 +1,31 @@
+//! Reading the files that the configuration names: text, bounded, regular files only.
+
+use crate::document;
+use crate::model::problem::Problem;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+/// Reads a file as UTF-8 text.
+///
+/// # Errors
+/// If it is missing, no regular file (a pipe would never end), over [`document::MAX_BYTES`], or not UTF-8.
+pub fn read(path: &Path) -> Result<String, Problem> {
+    let refused = |message: String| Problem::error(path, 0, 0, message);
+    let unreadable = |error: io::Error| refused(format!("cannot be read: {error}"));
+    // Looked at before opening: opening a pipe waits for somebody to write.
+    if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
+        return Err(refused("is no regular file".to_owned()));
+    }
+    let mut bytes = Vec::new();
+    let limit = document::MAX_BYTES as u64 + 1;
+    File::open(path)
+        .map_err(unreadable)?
+        .take(limit)
+        .read_to_end(&mut bytes)
+        .map_err(unreadable)?;
+    if bytes.len() > document::MAX_BYTES {
+        return Err(refused(format!("has more than {} bytes", document::MAX_BYTES)));
+    }
+    String::from_utf8(bytes).map_err(|_| refused("is not UTF-8 text".to_owned()))
+}

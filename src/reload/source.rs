@@ -1,0 +1,195 @@
+//! One thing that is reloaded: what is in force, what was seen since, and what becomes of it.
+
+use super::{Outcome, Reloadable, SETTLE, What};
+use crate::model::problem::{Problem, Severity};
+use aws_lc_rs::digest::{Context, SHA256};
+use std::fmt::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// The SHA-256 of files' names and contents, or of why they cannot be read; with the names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fingerprint {
+    digest: [u8; 32],
+    files: Vec<PathBuf>,
+}
+
+impl Fingerprint {
+    /// The fingerprint of files.
+    #[must_use]
+    pub fn of(files: &[(PathBuf, String)]) -> Self {
+        let names = files.iter().map(|(path, _)| path.clone()).collect();
+        let parts = files
+            .iter()
+            .flat_map(|(path, text)| [path.as_os_str().as_encoded_bytes(), text.as_bytes()]);
+        Self::of_parts(names, parts)
+    }
+
+    fn of_read(read: &Result<Vec<(PathBuf, String)>, Vec<Problem>>) -> Self {
+        match read {
+            Ok(files) => Self::of(files),
+            Err(problems) => {
+                let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+                Self::of_parts(Vec::new(), problems.iter().map(String::as_bytes))
+            }
+        }
+    }
+
+    fn of_parts<'a>(files: Vec<PathBuf>, parts: impl Iterator<Item = &'a [u8]>) -> Self {
+        let mut context = Context::new(&SHA256);
+        for part in parts {
+            // The length keeps parts apart.
+            context.update(&part.len().to_le_bytes());
+            context.update(part);
+        }
+        let mut digest = [0; 32];
+        digest.copy_from_slice(context.finish().as_ref());
+        Self { digest, files }
+    }
+
+    /// The first 16 hexadecimal digits: tells versions apart in logs and in `/status`.
+    #[must_use]
+    pub fn short(&self) -> String {
+        self.digest.iter().take(8).fold(String::new(), |mut text, byte| {
+            // Writing to a String cannot fail.
+            _ = write!(text, "{byte:02x}");
+            text
+        })
+    }
+
+    fn lacks_a_file_of(&self, other: &Self) -> bool {
+        other.files.iter().any(|file| !self.files.contains(file))
+    }
+}
+
+/// One source and where it stands.
+pub(super) struct Source {
+    reloadable: Arc<dyn Reloadable>,
+    in_force: Fingerprint,
+    /// Seen and not used yet, since when: perhaps the middle of a change.
+    unsettled: Option<(Fingerprint, Instant)>,
+    /// Seen, unusable and reported: not tried again.
+    failed: Option<Fingerprint>,
+}
+
+impl Source {
+    pub(super) fn new(reloadable: Arc<dyn Reloadable>, in_force: Fingerprint) -> Self {
+        Self {
+            reloadable,
+            in_force,
+            unsettled: None,
+            failed: None,
+        }
+    }
+
+    pub(super) fn what(&self) -> What {
+        self.reloadable.what()
+    }
+
+    pub(super) fn paths(&self) -> Vec<PathBuf> {
+        self.reloadable.paths()
+    }
+
+    pub(super) fn is_settled(&self) -> bool {
+        self.unsettled.is_none()
+    }
+
+    /// Looks at the files and replaces what is in force if they have changed. When not `patient`, what is broken now
+    /// counts now.
+    pub(super) fn check(&mut self, patient: bool, now: Instant) -> Option<Outcome> {
+        let read = self.reloadable.read();
+        let seen = Fingerprint::of_read(&read);
+        // Read across a directory swap, old and new files would be mixed: only what reads the same twice is used.
+        if seen != Fingerprint::of_read(&self.reloadable.read()) {
+            self.unsettled = Some((seen, now));
+            return None;
+        }
+        if seen == self.in_force {
+            self.unsettled = None;
+            let failed = self.failed.take()?;
+            tracing::info!(
+                what = self.what().label(),
+                failed = failed.short(),
+                "files are again what is in force"
+            );
+            return Some(Outcome::Restored);
+        }
+        if patient && self.failed.as_ref() == Some(&seen) {
+            self.unsettled = None;
+            return None;
+        }
+        let whole = !patient || self.has_settled(&seen, now);
+        // A rule that vanishes may be one that denies: a file that is only being replaced must not lift it.
+        if !whole && seen.lacks_a_file_of(&self.in_force) {
+            self.wait(seen, now);
+            return None;
+        }
+        match read.and_then(|files| self.apply(files)) {
+            Ok(warnings) => Some(self.replaced(seen, &warnings)),
+            Err(problems) if whole => Some(self.failed(seen, &problems)),
+            Err(_) => {
+                self.wait(seen, now);
+                None
+            }
+        }
+    }
+
+    fn has_settled(&self, seen: &Fingerprint, now: Instant) -> bool {
+        let unsettled = self.unsettled.as_ref();
+        unsettled.is_some_and(|(earlier, since)| earlier == seen && now.duration_since(*since) >= SETTLE)
+    }
+
+    fn wait(&mut self, seen: Fingerprint, now: Instant) {
+        if self.unsettled.as_ref().is_none_or(|(earlier, _)| *earlier != seen) {
+            self.unsettled = Some((seen, now));
+        }
+    }
+
+    /// A fault in compiling must not end the watching: it fails this reload only.
+    fn apply(&self, files: Vec<(PathBuf, String)>) -> Result<Vec<Problem>, Vec<Problem>> {
+        let applied = catch_unwind(AssertUnwindSafe(|| self.reloadable.apply(files)));
+        applied.unwrap_or_else(|_| {
+            let file = self.paths().into_iter().next().unwrap_or_default();
+            Err(vec![Problem::error(
+                file,
+                0,
+                0,
+                "the proxy failed on this content; please report it",
+            )])
+        })
+    }
+
+    fn replaced(&mut self, seen: Fingerprint, warnings: &[Problem]) -> Outcome {
+        let what = self.what().label();
+        log(what, warnings);
+        tracing::info!(what, from = self.in_force.short(), to = seen.short(), "reloaded");
+        self.in_force = seen;
+        self.unsettled = None;
+        self.failed = None;
+        Outcome::Replaced
+    }
+
+    fn failed(&mut self, seen: Fingerprint, problems: &[Problem]) -> Outcome {
+        let what = self.what().label();
+        log(what, problems);
+        tracing::error!(
+            what,
+            in_force = self.in_force.short(),
+            "not reloaded; the last good one stays in force"
+        );
+        self.unsettled = None;
+        self.failed = Some(seen);
+        Outcome::Failed
+    }
+}
+
+fn log(what: &str, problems: &[Problem]) {
+    for problem in problems {
+        match problem.severity {
+            Severity::Error => tracing::error!(what, "{problem}"),
+            Severity::Warning => tracing::warn!(what, "{problem}"),
+        }
+    }
+}
