@@ -14,3 +14,7 @@ pub mod catalog;
 pub mod extract;
 pub mod credential;
 pub mod policy;
+
+// A control plane to stand in front of, for `demo` and the tests. Never in a release image.
+#[cfg(feature = "demo")]
+pub mod demo;
