@@ -1,10 +1,11 @@
 //! One request, top-down: what it says, who sends it, what it touches, whether that is allowed, and only then forward.
 
 use crate::audit::{AuditGuard, Recorder};
-use crate::catalog::lookup::Matched;
-use crate::catalog::{Access, Catalog, Page};
+use crate::catalog::lookup::{Matched, Unmatched};
+use crate::catalog::{Catalog, Page, Route};
 use crate::config::Limits;
-use crate::extract::targets::{self, Input, ScopeRules};
+use crate::extract::WalkLimits;
+use crate::extract::targets::{self, Extracted, Input, RestInput, ScopeRules};
 use crate::issuer::Issuers;
 use crate::live::{Live, Snapshot};
 use crate::metrics::Outcome;
@@ -14,6 +15,7 @@ use crate::policy::decide::Call;
 use crate::protocol::{Protocol, RequestHead, canonical, classify, deny};
 use crate::upstream::Upstream;
 use authenticate::{FixedCaller, Identity};
+use body::JudgedBody;
 use http::header::HeaderName;
 use http::{Method, Request, Response};
 use hyper::body::Incoming;
@@ -79,7 +81,7 @@ struct Surroundings<'a> {
 
 /// What a request is for.
 enum Destination<'c> {
-    Rpc(Matched<'c>),
+    Rpc { route: &'c Route, rest: Option<Matched<'c>> },
     Page(&'c Page),
     Preflight,
     HealthCheck,
@@ -128,43 +130,47 @@ impl Gate {
     ) -> Result<Answer, Denial> {
         let snapshot = around.snapshot;
         let head = canonical::accept(parts, protocol, self.limits.headers)?;
-        let matched = match destination(&snapshot.catalog, &head)? {
-            Destination::Rpc(matched) => matched,
+        let (route, rest) = match destination(&snapshot.catalog, &head)? {
+            Destination::Rpc { route, rest } => (route, rest),
             Destination::Page(page) => return self.forward_page(page, &head, body, around, audit).await,
             Destination::Preflight => return self.forward_preflight(&head, around, audit).await,
             Destination::HealthCheck => return self.answer_health(&head, body, audit).await,
         };
-        let route = matched.route;
         audit.route(&route.rpc, Some(route.action));
         let authenticated = self.authenticate(&head, route.access).await?;
         audit.principal(authenticated.caller.principal());
-        let body = body::judged(&head, matched.binding, body, &self.limits).await?;
+        let body = body::judged(&head, rest.map(|rest| rest.binding), body, &self.limits).await?;
         audit.request_bytes(body.len());
-        let input = Input { matched: &matched, query: head.query(), payload: body.payload() };
-        let touched = targets::targets(&input, &self.scope_rules, &self.limits.walk())?;
+        let touched = self.touched(route, rest.as_ref(), &head, &body)?;
         audit.targets(touched.action, &touched.targets);
         audit.policy(snapshot.policy.version(), snapshot.generation);
         let rights = authenticated.caller.rights(snapshot);
         let call = Call { access: route.access, action: touched.action, targets: &touched.targets };
         let permit = rights.decide(&call, &mut ()).into_permit().map_err(|refusal| {
-            audit.rules(refusal.rule.iter());
+            audit.rules(refusal.rule.iter().map(|rule| rule.name().into()));
             refusal.denial
         })?;
-        audit.rules(permit.rules());
+        audit.rules(permit.rules().iter().map(|rule| rule.name().into()));
         audit.judged();
         let origin = self.origin(&head, around);
         forward::call(&self.upstream, permit, &head, origin, authenticated.credential, body).await.map(Answer::Forwarded)
     }
+
+    /// Reads what the call touches from its path, query and message.
+    fn touched(&self, route: &Route, rest: Option<&Matched<'_>>, head: &RequestHead, body: &JudgedBody) -> Result<Extracted, Denial> {
+        let rest = rest.map(|matched| RestInput { binding: matched.binding, segments: matched.segments(), query: head.query() });
+        let limits = WalkLimits { max_fields: self.limits.message_fields };
+        targets::targets(route, Input { body: body.message(), rest }, &self.scope_rules, &limits)
+    }
 }
 
 /// Finds what a request is for, or refuses what nothing is known about.
-fn destination<'c>(catalog: &'c Catalog, head: &RequestHead) -> Result<Destination<'c>, Denial> {
+fn destination<'c>(catalog: &'c Catalog, head: &'c RequestHead) -> Result<Destination<'c>, Denial> {
     if head.protocol() == Protocol::Grpc {
         if head.path() == HEALTH_CHECK {
             return Ok(Destination::HealthCheck);
         }
-        let route = catalog.lookup_rpc(head.path());
-        return route.map(|route| Destination::Rpc(Matched::rpc(route))).ok_or_else(|| {
+        return catalog.lookup_rpc(head.path()).map(|route| Destination::Rpc { route, rest: None }).ok_or_else(|| {
             let message = format!("the method {} is not in the catalogue of {} and is refused", head.path(), catalog.generation);
             Denial::new(Reason::MethodUnknown, message)
         });
@@ -172,8 +178,12 @@ fn destination<'c>(catalog: &'c Catalog, head: &RequestHead) -> Result<Destinati
     if head.method() == Method::OPTIONS {
         return Ok(Destination::Preflight);
     }
-    if let Some(page) = catalog.lookup_page(head.method(), head.path()) {
-        return Ok(Destination::Page(page));
+    if let Some(page) = catalog.lookup_page(head.path()) {
+        return if page.methods.contains(head.method()) { Ok(Destination::Page(page)) } else { Err(Reason::HttpMethodRefused.into()) };
     }
-    catalog.lookup_rest(head.method(), head.path()).map(Destination::Rpc)
+    match catalog.lookup_rest(head.method(), head.path()) {
+        Ok(matched) => Ok(Destination::Rpc { route: matched.route, rest: Some(matched) }),
+        Err(Unmatched::Path) => Err(Reason::RouteUnknown.into()),
+        Err(Unmatched::Method) => Err(Denial::new(Reason::RouteUnknown, "the route is in the catalogue, but not with this HTTP method")),
+    }
 }

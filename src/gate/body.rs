@@ -2,7 +2,7 @@
 
 use crate::catalog::Binding;
 use crate::config::Limits;
-use crate::extract::targets::Payload;
+use crate::extract::targets;
 use crate::model::denial::Denial;
 use crate::model::reason::Reason;
 use crate::protocol::envelope::{self, Encoding};
@@ -51,11 +51,11 @@ impl JudgedBody {
 
     /// The message as the walkers read it.
     #[must_use]
-    pub fn payload(&self) -> Payload<'_> {
+    pub fn message(&self) -> targets::Body<'_> {
         match self.codec {
-            Codec::Empty => Payload::None,
-            Codec::Protobuf => Payload::Protobuf(&self.message),
-            Codec::Json => Payload::Json(&self.message),
+            Codec::Empty => targets::Body::Empty,
+            Codec::Protobuf => targets::Body::Protobuf(&self.message),
+            Codec::Json => targets::Body::Json(&self.message),
         }
     }
 

@@ -1,0 +1,302 @@
+//! All the wiring: from a configuration to a running proxy with its threads, and back down.
+//!
+//! Every worker is a thread with a runtime, listening sockets and upstream connections of its own, so that requests
+//! share nothing that has to be locked. One more thread watches files, refreshes keys and serves the admin listener.
+
+use crate::admin::Admin;
+use crate::audit::Recorder;
+use crate::audit::sink::{Sink, Writer};
+use crate::clock::Clock;
+use crate::config::{self, Config};
+use crate::extract::targets::ScopeRules;
+use crate::gate::Gate;
+use crate::gate::authenticate::{FixedCaller, Identity};
+use crate::gate::request_id::RequestIds;
+use crate::issuer::Issuers;
+use crate::listener::tls::LiveTls;
+use crate::listener::{self, Listener, socket};
+use crate::live::Live;
+use crate::metrics::Metrics;
+use crate::model::problem::Problem;
+use crate::reload::{Fingerprint, ReloadNow, Reloadable, Reloader};
+use crate::trust;
+use crate::upstream::Upstream;
+use sources::{LiveCertificate, LiveKeyFiles, LivePolicy, PolicyFiles};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::runtime;
+use tokio::sync::{Semaphore, watch};
+
+pub mod observe;
+pub mod sources;
+
+/// A running proxy. Dropping it without [`App::shut_down`] leaves its threads running.
+#[derive(Debug)]
+pub struct App {
+    /// The addresses that are listened on, in the order of the configuration.
+    pub addresses: Vec<SocketAddr>,
+    /// The admin listener's address.
+    pub admin: SocketAddr,
+    /// The policy and catalogue in force.
+    pub live: Arc<Live>,
+    /// The metrics.
+    pub metrics: Arc<Metrics>,
+    /// Makes every file be looked at now.
+    pub reload: ReloadNow,
+    drain: watch::Sender<bool>,
+    stop: watch::Sender<bool>,
+    workers: Vec<JoinHandle<()>>,
+    control: JoinHandle<()>,
+    audit: Writer,
+}
+
+/// What every worker shares.
+struct Shared {
+    config: Config,
+    live: Arc<Live>,
+    issuers: Arc<Issuers>,
+    recorder: Arc<Recorder>,
+    scope_rules: Arc<ScopeRules>,
+    request_ids: Arc<RequestIds>,
+    anonymous: Arc<FixedCaller>,
+    identities: Vec<Identity>,
+    certificates: Vec<Option<Arc<LiveTls>>>,
+    upstream_tls: Arc<rustls::ClientConfig>,
+    room: Arc<Semaphore>,
+}
+
+impl App {
+    /// Loads everything the configuration names, binds every address and starts to serve. Requests that need keys not
+    /// fetched yet are answered with "unavailable" meanwhile.
+    ///
+    /// # Errors
+    /// Every problem of every file and address; nothing is left running.
+    pub fn start(config: Config, clock: Arc<dyn Clock>, audit_output: Box<dyn std::io::Write + Send>) -> Result<Self, Vec<Problem>> {
+        let fault = |what: &str, error: &dyn std::fmt::Display| vec![Problem::error(what, 0, 0, error.to_string())];
+        let metrics = Arc::new(Metrics::new().map_err(|error| fault("metrics", &error))?);
+        let loaded = Loaded::of(&config, &clock, &metrics)?;
+        let bound = bind(&config)?;
+        let (sink, audit) = Sink::start(audit_output, config.audit.queue, Arc::clone(&metrics)).map_err(|error| fault("audit", &error))?;
+        let (drain, draining) = watch::channel(false);
+        let (stop, stopping) = watch::channel(false);
+        let live = Arc::clone(&loaded.live);
+        let shared = Arc::new(Shared {
+            live: Arc::clone(&live),
+            issuers: Arc::clone(&loaded.issuers),
+            recorder: Arc::new(Recorder::new(Arc::clone(&metrics), clock, sink)),
+            scope_rules: Arc::new(ScopeRules {
+                domains: config.flyte.domains.clone(),
+                organizations: config.flyte.organizations.clone(),
+            }),
+            request_ids: Arc::default(),
+            anonymous: Arc::new(FixedCaller::anonymous()),
+            identities: config.listeners.iter().map(identity).collect(),
+            certificates: loaded.certificates,
+            upstream_tls: loaded.upstream_tls,
+            room: Arc::new(Semaphore::new(config.limits.connections)),
+            config,
+        });
+        let reloader = Reloader::new(loaded.sources, shared.config.policy.poll, observe::reloads(&metrics, &live));
+        let reload = reloader.now();
+        let admin = Admin { metrics: Arc::clone(&metrics), live: Arc::clone(&live), issuers: loaded.issuers, drain: draining.clone() };
+        let workers = bound
+            .workers
+            .into_iter()
+            .map(|sockets| spawn_worker(Arc::clone(&shared), sockets, draining.clone()))
+            .collect::<std::io::Result<Vec<_>>>()
+            .map_err(|error| fault("worker thread", &error))?;
+        let control = spawn_control(admin, bound.admin_socket, reloader, stopping).map_err(|error| fault("control thread", &error))?;
+        Ok(Self { addresses: bound.addresses, admin: bound.admin, live, metrics, reload, drain, stop, workers, control, audit })
+    }
+
+    /// Accepts nothing more, lets running requests finish for the configured time, writes the last records and ends.
+    pub fn shut_down(self) {
+        self.drain.send_replace(true);
+        for worker in self.workers {
+            if worker.join().is_err() {
+                tracing::error!("a worker had failed");
+            }
+        }
+        self.stop.send_replace(true);
+        if self.control.join().is_err() {
+            tracing::error!("the control thread had failed");
+        }
+        self.audit.join();
+    }
+}
+
+/// Everything that is read from files.
+struct Loaded {
+    live: Arc<Live>,
+    issuers: Arc<Issuers>,
+    certificates: Vec<Option<Arc<LiveTls>>>,
+    upstream_tls: Arc<rustls::ClientConfig>,
+    sources: Vec<(Arc<dyn Reloadable>, Fingerprint)>,
+}
+
+impl Loaded {
+    fn of(config: &Config, clock: &Arc<dyn Clock>, metrics: &Arc<Metrics>) -> Result<Self, Vec<Problem>> {
+        let files = PolicyFiles::of(config);
+        let policy = files.read().and_then(|read| {
+            let fingerprint = Fingerprint::of(&read);
+            files.compile(read).map(|compiled| (fingerprint, compiled))
+        });
+        let certificates: Result<Vec<Option<Arc<LiveTls>>>, Vec<Problem>> = collect(
+            config.listeners.iter().map(|listener| listener.tls.as_ref().map(LiveTls::load).transpose().map(|tls| tls.map(Arc::new))),
+        );
+        let issuers = Issuers::new(observe::issuer_settings(config), Arc::clone(clock), observe::issuers(metrics));
+        let upstream_tls = trust::client_config(config.upstream.ca.as_deref()).map_err(|problem| vec![problem]);
+        let (policy, certificates, issuers, upstream_tls) = match (policy, certificates, issuers, upstream_tls) {
+            (Ok(policy), Ok(certificates), Ok(issuers), Ok(tls)) => (policy, certificates, Arc::new(issuers), Arc::new(tls)),
+            (policy, certificates, issuers, tls) => {
+                let all = [policy.err(), certificates.err(), issuers.err(), tls.err()];
+                return Err(all.into_iter().flatten().flatten().collect());
+            }
+        };
+        let (fingerprint, (policy, catalog, warnings)) = policy;
+        for warning in warnings {
+            tracing::warn!("{warning}");
+        }
+        let live = Arc::new(Live::new(policy, catalog));
+        let mut sources: Vec<(Arc<dyn Reloadable>, Fingerprint)> = vec![(Arc::new(LivePolicy { files, live: Arc::clone(&live) }), fingerprint)];
+        let key_files = config.issuers.iter().filter_map(|issuer| match &issuer.keys {
+            config::KeySource::File(path) => Some(path.clone()),
+            _ => None,
+        });
+        let key_files = LiveKeyFiles { issuers: Arc::clone(&issuers), paths: key_files.collect() };
+        if !key_files.paths.is_empty() {
+            sources.push(watched(key_files));
+        }
+        sources.extend(certificates.iter().flatten().map(|tls| watched(LiveCertificate(Arc::clone(tls)))));
+        Ok(Self { live, issuers, certificates, upstream_tls, sources })
+    }
+}
+
+/// What was just loaded, as it stands in the files now: a change in between is noticed at the next look.
+fn watched(source: impl Reloadable + 'static) -> (Arc<dyn Reloadable>, Fingerprint) {
+    let fingerprint = Fingerprint::of(&source.read().unwrap_or_default());
+    (Arc::new(source), fingerprint)
+}
+
+fn collect<T>(results: impl Iterator<Item = Result<T, Vec<Problem>>>) -> Result<Vec<T>, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let good = results.filter_map(|result| result.map_err(|more| problems.extend(more)).ok()).collect();
+    if problems.is_empty() { Ok(good) } else { Err(problems) }
+}
+
+fn identity(listener: &config::Listener) -> Identity {
+    match &listener.identity {
+        config::Identity::Tokens => Identity::Tokens,
+        config::Identity::Principal(principal) => Identity::Fixed(Arc::new(FixedCaller::of_listener(&listener.name, principal))),
+    }
+}
+
+struct Bound {
+    addresses: Vec<SocketAddr>,
+    /// For every worker, one socket a listener.
+    workers: Vec<Vec<std::net::TcpListener>>,
+    admin: SocketAddr,
+    admin_socket: std::net::TcpListener,
+}
+
+fn bind(config: &Config) -> Result<Bound, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let mut addresses = Vec::new();
+    let mut workers: Vec<Vec<std::net::TcpListener>> = (0..config.workers).map(|_| Vec::new()).collect();
+    let fault = |name: &str, address: SocketAddr, error: &std::io::Error| {
+        Problem::error(format!("listener {name}"), 0, 0, format!("cannot listen on {address}: {error}"))
+    };
+    for listener in &config.listeners {
+        match socket::bind(listener.address, config.workers) {
+            Ok((address, sockets)) => {
+                addresses.push(address);
+                workers.iter_mut().zip(sockets).for_each(|(worker, socket)| worker.push(socket));
+            }
+            Err(error) => problems.push(fault(&listener.name, listener.address, &error)),
+        }
+    }
+    match socket::bind(config.admin, 1) {
+        Ok((admin, mut sockets)) if problems.is_empty() && sockets.len() == 1 => {
+            Ok(Bound { addresses, workers, admin, admin_socket: sockets.remove(0) })
+        }
+        Ok(_) => Err(problems),
+        Err(error) => {
+            problems.push(fault("admin", config.admin, &error));
+            Err(problems)
+        }
+    }
+}
+
+fn spawn_worker(shared: Arc<Shared>, sockets: Vec<std::net::TcpListener>, drain: watch::Receiver<bool>) -> std::io::Result<JoinHandle<()>> {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new().name("worker".into()).spawn(move || {
+        let grace = shared.config.drain;
+        runtime.block_on(async {
+            let mut listeners = tokio::task::JoinSet::new();
+            for (index, socket) in sockets.into_iter().enumerate() {
+                let socket = match tokio::net::TcpListener::from_std(socket) {
+                    Ok(socket) => socket,
+                    Err(error) => {
+                        tracing::error!(%error, "a listening socket cannot be used");
+                        continue;
+                    }
+                };
+                if let Some(listener) = shared.listener(index) {
+                    listeners.spawn(listener::run(Arc::new(listener), socket, drain.clone(), grace));
+                }
+            }
+            while listeners.join_next().await.is_some() {}
+        });
+        runtime.shutdown_timeout(Duration::from_secs(1));
+    })
+}
+
+impl Shared {
+    fn listener(&self, index: usize) -> Option<Listener> {
+        let settings = self.config.listeners.get(index)?;
+        let name: Arc<str> = Arc::from(&*settings.name);
+        let gate = Gate {
+            listener: Arc::clone(&name),
+            identity: self.identities.get(index)?.clone(),
+            anonymous: Arc::clone(&self.anonymous),
+            live: Arc::clone(&self.live),
+            issuers: Arc::clone(&self.issuers),
+            upstream: Upstream::new(&self.config.upstream, Arc::clone(&self.upstream_tls)),
+            recorder: Arc::clone(&self.recorder),
+            scope_rules: Arc::clone(&self.scope_rules),
+            limits: self.config.limits.clone(),
+            credential_header: self.config.credentials.header.clone(),
+            request_ids: Arc::clone(&self.request_ids),
+        };
+        Some(Listener {
+            name,
+            tls: self.certificates.get(index)?.clone(),
+            gate: Arc::new(gate),
+            limits: self.config.limits.clone(),
+            room: Arc::clone(&self.room),
+            metrics: Arc::clone(&self.recorder.metrics),
+        })
+    }
+}
+
+fn spawn_control(admin: Admin, socket: std::net::TcpListener, reloader: Reloader, mut stop: watch::Receiver<bool>) -> std::io::Result<JoinHandle<()>> {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new().name("control".into()).spawn(move || {
+        runtime.block_on(async {
+            let Ok(socket) = tokio::net::TcpListener::from_std(socket) else {
+                tracing::error!("the admin listener's socket cannot be used");
+                return;
+            };
+            let issuers = Arc::clone(&admin.issuers);
+            tokio::select! {
+                () = Arc::new(admin).run(socket) => {}
+                () = issuers.run(stop.clone()) => {}
+                () = reloader.run() => {}
+                _ = stop.wait_for(|stopping| *stopping) => {}
+            }
+        });
+        runtime.shutdown_timeout(Duration::from_secs(1));
+    })
+}
