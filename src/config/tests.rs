@@ -1,5 +1,9 @@
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
 use super::*;
 use std::fmt::Write;
+
+mod documentation;
 
 const SMALLEST: &str = "\
 version: 1
