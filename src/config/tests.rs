@@ -3,6 +3,7 @@
 use super::*;
 use std::fmt::Write;
 
+mod deployment;
 mod documentation;
 
 const SMALLEST: &str = "\
