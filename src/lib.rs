@@ -14,3 +14,10 @@ pub mod catalog;
 pub mod extract;
 pub mod credential;
 pub mod policy;
+
+// Effects: files, sockets and timers.
+pub mod issuer;
+
+// Stand-ins for the demo and the tests.
+#[cfg(any(test, feature = "demo"))]
+pub mod demo;
