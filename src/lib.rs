@@ -15,8 +15,14 @@ pub mod extract;
 pub mod credential;
 pub mod policy;
 
-// Effects: files, sockets and time.
+// Effects: files, sockets and timers.
 pub mod files;
-pub mod config;
 pub mod policy_files;
+pub mod issuer;
+pub mod config;
+pub mod live;
 pub mod reload;
+
+// Stand-ins for the demo and the tests.
+#[cfg(any(test, feature = "demo"))]
+pub mod demo;
