@@ -1,5 +1,10 @@
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
 use super::*;
 use std::fmt::Write;
+
+mod deployment;
+mod documentation;
 
 const SMALLEST: &str = "\
 version: 1

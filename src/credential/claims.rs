@@ -1,1 +1,421 @@
-//! Under construction.
+//! Claims: from what an issuer says about a caller to the caller's names and groups.
+
+use super::rules::{invalid, missing};
+use crate::document::is_deceptive;
+use crate::model::denial::Denial;
+use crate::model::principal::{Principal, PrincipalKind};
+use crate::model::reason::Reason;
+use serde_json::{Map, Value};
+use std::fmt;
+use std::sync::Arc;
+
+/// The most groups a caller may have.
+pub const MAX_GROUPS: usize = 10_000;
+
+/// Where a claim is: the names of nested objects, and of the claim last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimPath(Vec<String>);
+
+impl ClaimPath {
+    /// From a dotted path such as `realm_access.roles`. `None` if a name is empty.
+    #[must_use]
+    pub fn dotted(path: &str) -> Option<Self> {
+        Self::from_names(path.split('.').map(str::to_owned).collect())
+    }
+
+    /// From the single names, for claims with dots in them such as `https://example.com/groups`. `None` if there is
+    /// none or one is empty.
+    #[must_use]
+    pub fn from_names(names: Vec<String>) -> Option<Self> {
+        let complete = !names.is_empty() && names.iter().all(|name| !name.is_empty());
+        complete.then_some(Self(names))
+    }
+
+    /// The claim. One that is `null`, or in an object that is `null`, counts as absent.
+    ///
+    /// # Errors
+    /// `claim_invalid` if the path leads through something that is no object.
+    pub fn find<'c>(&self, claims: &'c Map<String, Value>) -> Result<Option<&'c Value>, Denial> {
+        let Some((last, outer)) = self.0.split_last() else {
+            return Ok(None);
+        };
+        let mut object = claims;
+        for name in outer {
+            match object.get(name) {
+                None | Some(Value::Null) => return Ok(None),
+                Some(Value::Object(inner)) => object = inner,
+                Some(_) => return Err(invalid(self, "inside objects")),
+            }
+        }
+        Ok(object.get(last).filter(|value| !value.is_null()))
+    }
+
+    /// A claim that must be a string if it is there.
+    fn find_text<'c>(&self, claims: &'c Map<String, Value>) -> Result<Option<&'c str>, Denial> {
+        match self.find(claims)? {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(plain(text, self)?)),
+            Some(_) => Err(invalid(self, "a string")),
+        }
+    }
+}
+
+impl fmt::Display for ClaimPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("."))
+    }
+}
+
+/// Which claims name the caller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimMapping {
+    /// The subject: must be there.
+    pub subject: ClaimPath,
+    /// The e-mail address, left out when `email_verified` is false.
+    pub email: Option<ClaimPath>,
+    /// The groups: a list of strings, or one string.
+    pub groups: Option<ClaimPath>,
+    /// Whether groups in one string are split at spaces and commas. Names in a list are never split.
+    pub split_groups: bool,
+    /// The client: the first of these that is there and not empty.
+    pub client_id: Vec<ClaimPath>,
+}
+
+impl Default for ClaimMapping {
+    fn default() -> Self {
+        let top = |name: &str| ClaimPath(vec![name.to_owned()]);
+        Self {
+            subject: top("sub"),
+            email: Some(top("email")),
+            groups: Some(top("groups")),
+            split_groups: true,
+            client_id: ["client_id", "azp", "cid", "appid"].map(top).to_vec(),
+        }
+    }
+}
+
+impl ClaimMapping {
+    /// The caller that verified claims name.
+    ///
+    /// # Errors
+    /// `claim_missing` without a subject; `claim_invalid` if a mapped claim has another type than it must, an e-mail
+    /// address is none, or a name has characters that deceive the eye.
+    pub fn principal(
+        &self,
+        issuer: &Arc<str>,
+        claims: &Arc<Map<String, Value>>,
+        expires_at: Option<u64>,
+    ) -> Result<Principal, Denial> {
+        let subject = self.subject.find_text(claims)?.ok_or_else(|| missing(&self.subject))?;
+        if subject.is_empty() {
+            return Err(invalid(&self.subject, "a name: it is empty"));
+        }
+        Ok(Principal {
+            kind: PrincipalKind::Token,
+            issuer: Arc::clone(issuer),
+            subject: Arc::from(subject),
+            email: self.email(claims)?.map(Arc::from),
+            client_id: self.client_id(claims)?.map(Arc::from),
+            groups: self.groups(claims)?,
+            claims: Arc::clone(claims),
+            expires_at,
+        })
+    }
+
+    /// The e-mail address. What has no `@` is no address and is left out; what has two could be read as two addresses
+    /// and is refused.
+    fn email<'c>(&self, claims: &'c Map<String, Value>) -> Result<Option<&'c str>, Denial> {
+        let Some(path) = &self.email else { return Ok(None) };
+        // Some issuers write the flag as a string.
+        let verified = match claims.get("email_verified") {
+            None | Some(Value::Null | Value::Bool(true)) => true,
+            Some(Value::Bool(false)) => false,
+            Some(Value::String(word)) if word == "true" => true,
+            Some(Value::String(word)) if word == "false" => false,
+            Some(_) => return Err(invalid("email_verified", "true or false")),
+        };
+        let Some((email, (local, host))) = path
+            .find_text(claims)?
+            .and_then(|text| Some((text, text.split_once('@')?)))
+        else {
+            return Ok(None);
+        };
+        if local.is_empty() || host.is_empty() || host.contains('@') || email.contains(char::is_whitespace) {
+            return Err(invalid(path, "one e-mail address"));
+        }
+        Ok(verified.then_some(email))
+    }
+
+    fn client_id<'c>(&self, claims: &'c Map<String, Value>) -> Result<Option<&'c str>, Denial> {
+        for path in &self.client_id {
+            match path.find_text(claims)? {
+                None | Some("") => {}
+                found => return Ok(found),
+            }
+        }
+        Ok(None)
+    }
+
+    /// The groups, exactly as spelled. Empty names are left out: no policy can name them.
+    fn groups(&self, claims: &Map<String, Value>) -> Result<Vec<Arc<str>>, Denial> {
+        let Some(path) = &self.groups else {
+            return Ok(Vec::new());
+        };
+        refuse_overage(path, claims)?;
+        let names: Vec<&str> = match path.find(claims)? {
+            None => Vec::new(),
+            Some(Value::String(text)) if self.split_groups => text.split([' ', ',']).collect(),
+            Some(Value::String(text)) => vec![text],
+            Some(Value::Array(items)) => {
+                let names: Option<_> = items.iter().map(Value::as_str).collect();
+                names.ok_or_else(|| invalid(path, "a list of strings only"))?
+            }
+            Some(_) => return Err(invalid(path, "a list of strings or a string")),
+        };
+        if names.len() > MAX_GROUPS {
+            return Err(invalid(path, &format!("a list of at most {MAX_GROUPS} groups")));
+        }
+        let named = names.into_iter().filter(|name| !name.is_empty());
+        named.map(|name| plain(name, path).map(Arc::from)).collect()
+    }
+}
+
+/// Microsoft Entra leaves the groups out of the token when there are many and points to its directory instead. The
+/// caller must not be taken for one without groups: rules that deny a group would not hold.
+fn refuse_overage(path: &ClaimPath, claims: &Map<String, Value>) -> Result<(), Denial> {
+    let elsewhere = match claims.get("_claim_names") {
+        Some(Value::Object(names)) => path.0.first().is_some_and(|name| names.contains_key(name)),
+        _ => false,
+    };
+    // The same in tokens that go through a browser's address bar.
+    let elided = claims.get("hasgroups") == Some(&Value::Bool(true));
+    if elsewhere || elided {
+        let message = format!(
+            "the token does not list its groups: there are too many, and `{path}` refers to the directory; let the \
+             issuer emit only the groups assigned to this application, or use application roles"
+        );
+        return Err(Denial::new(Reason::ClaimInvalid, message));
+    }
+    Ok(())
+}
+
+fn plain<'t>(text: &'t str, path: &ClaimPath) -> Result<&'t str, Denial> {
+    if text.chars().any(is_deceptive) {
+        return Err(invalid(path, "plain text: it has control or invisible characters"));
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn map(mapping: &ClaimMapping, claims: Value) -> Result<Principal, Denial> {
+        let Value::Object(claims) = claims else {
+            return Err(Reason::Internal.into());
+        };
+        mapping.principal(&Arc::from("https://idp"), &Arc::new(claims), None)
+    }
+
+    fn groups_of(mapping: &ClaimMapping, groups: &Value) -> Result<Vec<String>, Reason> {
+        let principal = map(mapping, json!({"sub": "s", "groups": groups})).map_err(|denial| denial.reason)?;
+        Ok(principal.groups.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn the_default_mapping_reads_the_usual_claims() {
+        let claims = json!({"sub": "s", "email": "a@b.c", "groups": ["g"], "azp": "app", "email_verified": true});
+        let principal = map(&ClaimMapping::default(), claims).unwrap();
+        assert_eq!(&*principal.subject, "s");
+        assert_eq!(principal.email.as_deref(), Some("a@b.c"));
+        assert_eq!(principal.client_id.as_deref(), Some("app"));
+        assert_eq!(principal.groups, [Arc::from("g")]);
+        assert_eq!(principal.claims["azp"], "app");
+    }
+
+    #[test]
+    fn t_jwt_09_groups_are_taken_as_spelled_and_only_strings_are_split() {
+        let mapping = ClaimMapping::default();
+        let whole = ClaimMapping {
+            split_groups: false,
+            ..ClaimMapping::default()
+        };
+        for (groups, expected) in [
+            (json!(["a", "b c", "d,e", "A"]), vec!["a", "b c", "d,e", "A"]),
+            (json!("a b,c, d"), vec!["a", "b", "c", "d"]),
+            (json!(""), vec![]),
+            (json!(["", "a", ""]), vec!["a"]),
+            (json!([]), vec![]),
+            (json!(null), vec![]),
+            // Look-alikes are other names: Cyrillic a, full-width a, decomposed e with acute.
+            (
+                json!(["\u{430}", "\u{FF41}", "e\u{301}"]),
+                vec!["\u{430}", "\u{FF41}", "e\u{301}"],
+            ),
+        ] {
+            assert_eq!(groups_of(&mapping, &groups).unwrap(), expected, "{groups}");
+        }
+        assert_eq!(groups_of(&whole, &json!("a b,c")).unwrap(), ["a b,c"]);
+    }
+
+    #[test]
+    fn t_jwt_09_groups_of_any_other_form_are_invalid() {
+        let mapping = ClaimMapping::default();
+        for groups in [
+            json!(1),
+            json!(true),
+            json!({"a": true}),
+            json!(["a", 1]),
+            json!(["a", ["b"]]),
+            json!(["a", null]),
+            json!([{"name": "a"}]),
+            json!(["a\u{202E}b"]),
+            json!(["a\nb"]),
+            json!("a\u{200B}b"),
+            json!(["a\u{0}"]),
+            json!(vec!["g"; MAX_GROUPS + 1]),
+        ] {
+            assert_eq!(groups_of(&mapping, &groups), Err(Reason::ClaimInvalid), "{groups}");
+        }
+        assert_eq!(
+            groups_of(&mapping, &json!(vec!["g"; MAX_GROUPS])).unwrap().len(),
+            MAX_GROUPS
+        );
+    }
+
+    #[test]
+    fn t_jwt_09_groups_that_the_issuer_keeps_elsewhere_are_refused_with_advice() {
+        for claims in [
+            json!({"sub": "s", "_claim_names": {"groups": "src1"}, "_claim_sources": {"src1": {"endpoint": "https://x"}}}),
+            json!({"sub": "s", "hasgroups": true}),
+        ] {
+            let denial = map(&ClaimMapping::default(), claims).unwrap_err();
+            assert_eq!(denial.reason, Reason::ClaimInvalid);
+            assert!(denial.message.contains("too many"), "{}", denial.message);
+        }
+        let unrelated = json!({"sub": "s", "_claim_names": {"address": "src1"}});
+        assert!(map(&ClaimMapping::default(), unrelated).is_ok());
+    }
+
+    #[test]
+    fn t_jwt_10_an_email_counts_only_if_it_is_one_verified_address() {
+        let email = |claims: Value| {
+            map(&ClaimMapping::default(), claims)
+                .map(|principal| principal.email.as_deref().map(str::to_owned))
+                .map_err(|denial| denial.reason)
+        };
+        assert_eq!(email(json!({"sub": "s", "email": "a@b"})), Ok(Some("a@b".to_owned())));
+        assert_eq!(
+            email(json!({"sub": "s", "email": "a@b", "email_verified": "true"})),
+            Ok(Some("a@b".to_owned()))
+        );
+        for absent in [
+            json!({"sub": "s"}),
+            json!({"sub": "s", "email": null}),
+            json!({"sub": "s", "email": "service-account"}),
+            json!({"sub": "s", "email": "a@b", "email_verified": false}),
+            json!({"sub": "s", "email": "a@b", "email_verified": "false"}),
+        ] {
+            assert_eq!(email(absent.clone()), Ok(None), "{absent}");
+        }
+        for invalid in [
+            json!({"sub": "s", "email": "a@evil@good"}),
+            json!({"sub": "s", "email": "a@evil@good", "email_verified": false}),
+            json!({"sub": "s", "email": "@b"}),
+            json!({"sub": "s", "email": "a@"}),
+            json!({"sub": "s", "email": "a@b c@d"}),
+            json!({"sub": "s", "email": "a\u{200B}@b"}),
+            json!({"sub": "s", "email": ["a@b"]}),
+            json!({"sub": "s", "email": "a@b", "email_verified": 1}),
+        ] {
+            assert_eq!(email(invalid.clone()), Err(Reason::ClaimInvalid), "{invalid}");
+        }
+    }
+
+    #[test]
+    fn the_subject_must_be_a_plain_non_empty_string() {
+        let reason = |claims: Value| map(&ClaimMapping::default(), claims).unwrap_err().reason;
+        assert_eq!(reason(json!({})), Reason::ClaimMissing);
+        assert_eq!(reason(json!({"sub": null})), Reason::ClaimMissing);
+        for subject in [
+            json!(""),
+            json!(1),
+            json!(["s"]),
+            json!({}),
+            json!("a\u{202E}"),
+            json!("a\tb"),
+        ] {
+            assert_eq!(reason(json!({"sub": subject})), Reason::ClaimInvalid, "{subject}");
+        }
+    }
+
+    #[test]
+    fn the_client_is_the_first_that_is_named_and_a_wrong_type_is_never_absent() {
+        let client = |claims: Value| map(&ClaimMapping::default(), claims).map(|found| found.client_id);
+        assert_eq!(
+            client(json!({"sub": "s", "client_id": "", "cid": "c"}))
+                .unwrap()
+                .as_deref(),
+            Some("c")
+        );
+        assert_eq!(
+            client(json!({"sub": "s", "client_id": "a", "azp": "b"}))
+                .unwrap()
+                .as_deref(),
+            Some("a")
+        );
+        assert_eq!(client(json!({"sub": "s"})).unwrap(), None);
+        assert_eq!(
+            client(json!({"sub": "s", "client_id": 1, "azp": "b"}))
+                .unwrap_err()
+                .reason,
+            Reason::ClaimInvalid
+        );
+    }
+
+    #[test]
+    fn paths_lead_through_objects_only() {
+        let roles = ClaimPath::dotted("realm_access.roles").unwrap();
+        let mapping = ClaimMapping {
+            groups: Some(roles),
+            ..ClaimMapping::default()
+        };
+        let nested = json!({"sub": "s", "realm_access": {"roles": ["r"]}, "groups": ["not-mapped"]});
+        assert_eq!(map(&mapping, nested).unwrap().groups, [Arc::from("r")]);
+        assert!(
+            map(&mapping, json!({"sub": "s", "realm_access.roles": ["r"]}))
+                .unwrap()
+                .groups
+                .is_empty()
+        );
+        let through_list = json!({"sub": "s", "realm_access": [{"roles": ["r"]}]});
+        assert_eq!(map(&mapping, through_list).unwrap_err().reason, Reason::ClaimInvalid);
+
+        let url = ClaimPath::from_names(vec!["https://example.com/groups".to_owned()]).unwrap();
+        let mapping = ClaimMapping {
+            groups: Some(url),
+            ..ClaimMapping::default()
+        };
+        let claims = json!({"sub": "s", "https://example.com/groups": ["g"]});
+        assert_eq!(map(&mapping, claims).unwrap().groups, [Arc::from("g")]);
+
+        assert_eq!(ClaimPath::dotted("a..b"), None);
+        assert_eq!(ClaimPath::dotted(""), None);
+        assert_eq!(ClaimPath::from_names(vec![]), None);
+    }
+
+    #[test]
+    fn callers_are_the_same_only_by_issuer_and_subject() {
+        let one = map(&ClaimMapping::default(), json!({"sub": "s", "groups": ["a"]})).unwrap();
+        let same = map(&ClaimMapping::default(), json!({"sub": "s"})).unwrap();
+        let other = map(&ClaimMapping::default(), json!({"sub": "S"})).unwrap();
+        let elsewhere = Principal {
+            issuer: Arc::from("https://other"),
+            ..same.clone()
+        };
+        assert!(crate::credential::same_principal(&one, &same));
+        assert!(!crate::credential::same_principal(&one, &other));
+        assert!(!crate::credential::same_principal(&one, &elsewhere));
+    }
+}

@@ -121,8 +121,8 @@ fn variables(template: &str, request: &str, plan: &Plan, shapes: &Shapes) -> Res
     for segment in template_segments(template) {
         let field = match segment {
             TemplateSegment::Literal(literal) => {
-                let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._~-".contains(&byte);
-                if literal.is_empty() || !literal.bytes().all(plain) {
+                let readable = |byte: u8| byte.is_ascii_alphanumeric() || b"._~-".contains(&byte);
+                if literal.is_empty() || !literal.bytes().all(readable) {
                     return Err(format!(
                         "segment `{literal}` of `{template}` must be plain text or one `{{field}}`"
                     ));

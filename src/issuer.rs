@@ -1,0 +1,298 @@
+//! Issuers at run time: their keys, kept fresh, and the tokens verified with them.
+//!
+//! A request takes [`Issuers::verify`]; one task runs [`Issuers::run`], which alone talks to the issuers. Keys are
+//! replaced whole, and a verified token is forgotten when they change.
+
+use crate::clock::Clock;
+use crate::credential::locate::Scheme;
+use crate::credential::rules::IssuerRules;
+use crate::credential::token::{self, UnverifiedToken};
+use crate::model::denial::Denial;
+use crate::model::principal::Principal;
+use crate::model::problem::Problem;
+use crate::model::reason::Reason;
+use cache::{Entry, TokenCache};
+use keys::Issuer;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+mod cache;
+mod fetch;
+mod keys;
+mod settings;
+
+/// Where an issuer's keys come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeySource {
+    /// The discovery document (OpenID Connect Discovery, RFC 8414), whose `issuer` must be the configured one.
+    Discovery {
+        /// Where it is, unless at `ISSUER/.well-known/openid-configuration`.
+        url: Option<String>,
+    },
+    /// A JWKS document at a URL.
+    Url(String),
+    /// A JWKS document in a file, read at start and by [`Issuers::reload_files`].
+    File(PathBuf),
+}
+
+/// The configuration of one issuer.
+#[derive(Clone, Debug)]
+pub struct IssuerSettings {
+    /// What its tokens must be like.
+    pub rules: IssuerRules,
+    /// Where its keys come from.
+    pub keys: KeySource,
+    /// How often the keys are fetched. They are also fetched when a token names an unknown key.
+    pub refresh_interval: Duration,
+    /// How long the last keys are used while no newer can be fetched.
+    pub max_stale: Duration,
+    /// PEM file with the certificate authorities for fetching, in place of those of the system.
+    pub ca_file: Option<PathBuf>,
+    /// Whether keys may be fetched over plain HTTP. Whoever is on the path can then make tokens: for loopback only.
+    pub allow_http: bool,
+}
+
+impl IssuerSettings {
+    /// Settings with every default: discovery, every 5 minutes, last keys kept for 24 hours.
+    #[must_use]
+    pub fn new(rules: IssuerRules) -> Self {
+        Self {
+            rules,
+            keys: KeySource::Discovery { url: None },
+            refresh_interval: Duration::from_secs(300),
+            max_stale: Duration::from_secs(24 * 3600),
+            ca_file: None,
+            allow_http: false,
+        }
+    }
+}
+
+/// Bounds on what tokens may cost.
+#[derive(Clone, Copy, Debug)]
+pub struct TokenLimits {
+    /// The longest token accepted, in bytes.
+    pub max_bytes: usize,
+    /// How many verified tokens are remembered.
+    pub cached: usize,
+}
+
+impl Default for TokenLimits {
+    fn default() -> Self {
+        Self {
+            max_bytes: token::MAX_BYTES,
+            cached: 10_000,
+        }
+    }
+}
+
+/// How an attempt to fetch keys ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RefreshOutcome {
+    /// Other keys than before are in force.
+    Changed,
+    /// The same keys as before.
+    Unchanged,
+    /// No usable keys; the last ones stay in force.
+    Failed,
+}
+
+/// Is told what happens, for metrics.
+pub trait IssuerObserver: Send + Sync + fmt::Debug {
+    /// An attempt to fetch or read an issuer's keys has ended.
+    fn refreshed(&self, issuer: &str, outcome: RefreshOutcome);
+    /// A token was looked up among those verified before.
+    fn cache(&self, hit: bool);
+}
+
+impl IssuerObserver for () {
+    fn refreshed(&self, _issuer: &str, _outcome: RefreshOutcome) {}
+    fn cache(&self, _hit: bool) {}
+}
+
+/// A token that was verified, and what follows from it.
+#[derive(Debug)]
+pub struct VerifiedToken {
+    /// The caller it names.
+    pub principal: Arc<Principal>,
+}
+
+/// The state of one issuer's keys, for the status page. Holds no secrets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IssuerStatus {
+    /// The issuer.
+    pub issuer: Arc<str>,
+    /// How many keys are in force; 0 while its tokens cannot be verified.
+    pub keys: usize,
+    /// Counts the changes of the keys.
+    pub generation: u64,
+    /// When the keys were last fetched or read, in seconds since the Unix epoch.
+    pub last_success: Option<u64>,
+    /// Why the last attempt failed, if it did.
+    pub last_error: Option<String>,
+    /// Whether keys are in force though the last attempt failed.
+    pub stale: bool,
+    /// Keys of the set that are left out, and why.
+    pub problems: Vec<String>,
+}
+
+/// Every configured issuer.
+#[derive(Debug)]
+pub struct Issuers {
+    issuers: Vec<Arc<Issuer>>,
+    limits: TokenLimits,
+    cache: TokenCache,
+    clock: Arc<dyn Clock>,
+    observer: Arc<dyn IssuerObserver>,
+}
+
+impl Issuers {
+    /// Takes the settings over and reads key and certificate files. Fetches nothing: [`Issuers::run`] does.
+    ///
+    /// # Errors
+    /// Every setting that makes no sense, every file that cannot be used.
+    pub fn new(
+        settings: Vec<IssuerSettings>,
+        limits: TokenLimits,
+        clock: Arc<dyn Clock>,
+        observer: Arc<dyn IssuerObserver>,
+    ) -> Result<Self, Vec<Problem>> {
+        let mut problems = settings::check(&settings);
+        let mut issuers = Vec::with_capacity(settings.len());
+        for (index, one) in settings.into_iter().enumerate() {
+            match Issuer::new(one, Arc::clone(&clock), Arc::clone(&observer)) {
+                Ok(issuer) => issuers.push(Arc::new(issuer)),
+                Err(fault) => problems.push(settings::problem(index, fault)),
+            }
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        Ok(Self {
+            issuers,
+            limits,
+            cache: TokenCache::new(limits.cached),
+            clock,
+            observer,
+        })
+    }
+
+    /// Verifies a token. If it names a key that is not known, waits up to two seconds for one attempt to fetch newer
+    /// keys; such attempts are at least ten seconds apart, however many requests want one.
+    ///
+    /// # Errors
+    /// Those of [`UnverifiedToken::parse`] and [`UnverifiedToken::verify`]; `issuer_unknown`; `keys_unavailable` while
+    /// the issuer has no keys, or none that are fresh enough.
+    pub async fn verify(&self, scheme: Scheme, token: &str) -> Result<Arc<VerifiedToken>, Denial> {
+        let now = self.clock.unix_seconds();
+        let cached = self
+            .cache
+            .get(scheme, token)
+            .filter(|entry| self.still_holds(entry, now));
+        self.observer.cache(cached.is_some());
+        if let Some(entry) = cached {
+            return Ok(Arc::clone(&entry.verified));
+        }
+        let parsed = UnverifiedToken::parse(token, self.limits.max_bytes)?;
+        let found = self
+            .issuers
+            .iter()
+            .enumerate()
+            .find(|(_, issuer)| *issuer.rules().issuer == *parsed.issuer());
+        let (index, issuer) = found.ok_or_else(|| parsed.issuer_unknown())?;
+        let mut keys = issuer.usable(now).ok_or(Reason::KeysUnavailable)?;
+        let mut outcome = parsed.verify(scheme, issuer.rules(), &keys.set, now);
+        if outcome
+            .as_ref()
+            .is_err_and(|denial| denial.reason == Reason::KeyUnknown)
+            && let Some(newer) = issuer.newer_than(keys.generation).await
+        {
+            keys = newer;
+            outcome = parsed.verify(scheme, issuer.rules(), &keys.set, now);
+        }
+        let principal = outcome?;
+        let expires_at = principal.expires_at.unwrap_or(now);
+        let verified = Arc::new(VerifiedToken {
+            principal: Arc::new(principal),
+        });
+        let valid_until = expires_at.saturating_add(issuer.rules().leeway);
+        let entry = Entry::new(
+            scheme,
+            token,
+            index,
+            keys.generation,
+            valid_until,
+            Arc::clone(&verified),
+        );
+        self.cache.insert(entry);
+        Ok(verified)
+    }
+
+    /// A verified token holds until it expires or its issuer's keys change or become too old.
+    fn still_holds(&self, entry: &Entry, now: u64) -> bool {
+        let generation = self
+            .issuers
+            .get(entry.issuer)
+            .and_then(|issuer| issuer.usable(now))
+            .map(|keys| keys.generation);
+        now < entry.valid_until && generation == Some(entry.generation)
+    }
+
+    /// Fetches keys at once and then keeps them fresh, until told to stop.
+    pub async fn run(self: Arc<Self>, shutdown: watch::Receiver<bool>) {
+        let mut tasks = JoinSet::new();
+        for issuer in &self.issuers {
+            let (issuer, mut shutdown) = (Arc::clone(issuer), shutdown.clone());
+            tasks.spawn(async move {
+                tokio::select! {
+                    () = issuer.keep_fresh() => {}
+                    _ = shutdown.wait_for(|stop| *stop) => {}
+                }
+            });
+        }
+        while let Some(ended) = tasks.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(%error, "the task that keeps an issuer's keys fresh has failed");
+            }
+        }
+    }
+
+    /// Fetches the keys of every issuer once, one after the other: for commands that end.
+    pub async fn refresh_all(&self) {
+        for issuer in &self.issuers {
+            issuer.refresh().await;
+        }
+    }
+
+    /// Reads the key files again. The last good keys stay in force where that fails.
+    pub fn reload_files(&self) -> Vec<Problem> {
+        self.issuers
+            .iter()
+            .filter_map(|issuer| issuer.reload_file().err())
+            .collect()
+    }
+
+    /// The key files, for watching.
+    pub fn files(&self) -> impl Iterator<Item = &std::path::Path> {
+        self.issuers.iter().filter_map(|issuer| issuer.file())
+    }
+
+    /// The state of every issuer, in the order of the configuration.
+    pub fn status(&self) -> Vec<IssuerStatus> {
+        let now = self.clock.unix_seconds();
+        self.issuers.iter().map(|issuer| issuer.status(now)).collect()
+    }
+
+    /// Whether any issuer's tokens can be verified, or none is configured. One issuer that is down does not take the
+    /// others' callers with it: its own tokens get `keys_unavailable`.
+    pub fn ready(&self) -> bool {
+        let now = self.clock.unix_seconds();
+        self.issuers.is_empty() || self.issuers.iter().any(|issuer| issuer.usable(now).is_some())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,178 @@
+//! Fetching key sets: one host at a time, no redirects, bounded in time and size.
+
+use super::settings::checked_url;
+use super::{IssuerSettings, KeySource};
+use crate::credential::json;
+use crate::credential::key_set::KeySet;
+use bytes::Bytes;
+use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
+use http::{Request, Response, StatusCode, Uri};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::body::Incoming;
+use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
+use serde_json::Value;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long discovery and key set may take together.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Fetches one issuer's key set. Its errors are fit for logs: they hold URLs of the configuration and of discovery,
+/// and nothing that was sent.
+#[derive(Debug)]
+pub(super) struct Fetcher {
+    client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+    issuer: Arc<str>,
+    source: KeySource,
+    allow_http: bool,
+}
+
+impl Fetcher {
+    pub(super) fn new(settings: &IssuerSettings) -> Result<Self, String> {
+        let tls = tls(settings.ca_file.as_deref(), settings.allow_http)?;
+        let builder = HttpsConnectorBuilder::new().with_tls_config(tls);
+        let builder = if settings.allow_http {
+            builder.https_or_http()
+        } else {
+            builder.https_only()
+        };
+        // One connection a fetch: minutes lie between them, and a kept one would be dead by then.
+        let client = Client::builder(TokioExecutor::new())
+            .pool_max_idle_per_host(0)
+            .build(builder.enable_http1().build());
+        Ok(Self {
+            client,
+            issuer: Arc::clone(&settings.rules.issuer),
+            source: settings.keys.clone(),
+            allow_http: settings.allow_http,
+        })
+    }
+
+    /// The JWKS document, not yet looked into.
+    pub(super) async fn fetch(&self) -> Result<Bytes, String> {
+        tokio::time::timeout(DEADLINE, self.fetch_patiently())
+            .await
+            .unwrap_or_else(|_| Err(format!("no complete answer within {} s", DEADLINE.as_secs())))
+    }
+
+    async fn fetch_patiently(&self) -> Result<Bytes, String> {
+        let url = match &self.source {
+            KeySource::Url(url) => checked_url(url, self.allow_http)?,
+            KeySource::Discovery { url: Some(url) } => self.discover(url).await?,
+            KeySource::Discovery { url: None } => {
+                let base = self.issuer.trim_end_matches('/');
+                self.discover(&format!("{base}/.well-known/openid-configuration"))
+                    .await?
+            }
+            KeySource::File(_) => return Err("the keys are in a file".to_owned()),
+        };
+        self.get(url).await
+    }
+
+    /// Where the key set is, according to the discovery document. One for another issuer is not believed (OpenID
+    /// Connect Discovery section 4.3, RFC 8414 section 3.3).
+    async fn discover(&self, url: &str) -> Result<Uri, String> {
+        let document = self.get(checked_url(url, self.allow_http)?).await?;
+        let document = json::object(&document).map_err(|error| format!("{url}: not a JSON object: {error}"))?;
+        match document.get("issuer").and_then(Value::as_str) {
+            Some(issuer) if *issuer == *self.issuer => {}
+            Some(issuer) => {
+                let issuer: String = issuer.chars().take(200).flat_map(char::escape_debug).collect();
+                return Err(format!(
+                    "{url} is about the issuer `{issuer}`, not `{}`, letter for letter",
+                    self.issuer
+                ));
+            }
+            None => return Err(format!("{url} does not say its `issuer`")),
+        }
+        let key_set = document.get("jwks_uri").and_then(Value::as_str);
+        let key_set = key_set.ok_or_else(|| format!("{url} has no `jwks_uri`"))?;
+        checked_url(key_set, self.allow_http).map_err(|fault| format!("{url}: `jwks_uri`: {fault}"))
+    }
+
+    async fn get(&self, url: Uri) -> Result<Bytes, String> {
+        let request = Request::get(&url)
+            .header(ACCEPT, "application/json, application/jwk-set+json")
+            .header(USER_AGENT, concat!("flyte-authz-proxy/", env!("CARGO_PKG_VERSION")))
+            .body(Empty::new())
+            .map_err(|error| format!("{url}: {error}"))?;
+        let response = self
+            .client
+            .request(request)
+            .await
+            .map_err(|error| format!("{url}: {}", chain(&error)))?;
+        if response.status() != StatusCode::OK {
+            return Err(format!(
+                "{url}: answered {}; redirects are not followed",
+                response.status()
+            ));
+        }
+        if !is_json(&response) {
+            return Err(format!("{url}: the content type of the answer is not JSON"));
+        }
+        let body = Limited::new(response.into_body(), KeySet::MAX_BYTES).collect().await;
+        let body = body.map_err(|error| format!("{url}: the answer is cut off or larger than 1 MiB: {error}"))?;
+        Ok(body.to_bytes())
+    }
+}
+
+fn is_json(response: &Response<Incoming>) -> bool {
+    let Some(Ok(value)) = response.headers().get(CONTENT_TYPE).map(http::HeaderValue::to_str) else {
+        return false;
+    };
+    let media_type = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    media_type == "application/json" || (media_type.starts_with("application/") && media_type.ends_with("+json"))
+}
+
+fn tls(ca_file: Option<&Path>, allow_http: bool) -> Result<ClientConfig, String> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?;
+    let builder = match ca_file {
+        Some(file) => builder.with_root_certificates(roots(file)?),
+        None => match builder.clone().with_native_roots() {
+            Ok(builder) => builder,
+            // Nothing to trust is good enough where TLS is not needed; fetching over TLS then fails.
+            Err(_) if allow_http => builder.with_root_certificates(RootCertStore::empty()),
+            Err(error) => {
+                return Err(format!(
+                    "the system's certificate authorities cannot be read: {error}; set a CA file"
+                ));
+            }
+        },
+    };
+    Ok(builder.with_no_client_auth())
+}
+
+fn roots(file: &Path) -> Result<RootCertStore, String> {
+    let fault = |error: &dyn std::fmt::Display| format!("CA file `{}`: {error}", file.display());
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(file).map_err(|error| fault(&error))? {
+        roots
+            .add(certificate.map_err(|error| fault(&error))?)
+            .map_err(|error| fault(&error))?;
+    }
+    if roots.is_empty() {
+        return Err(fault(&"it has no certificate in PEM form"));
+    }
+    Ok(roots)
+}
+
+/// An error with its causes: hyper's own text says only "client error".
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text = format!("{text}: {inner}");
+        cause = inner.source();
+    }
+    text
+}
