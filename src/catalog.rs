@@ -4,14 +4,17 @@
 //! Compiled plans let the walkers in `extract` read a message once, visiting only the fields that matter.
 
 use crate::model::action::Action;
+use crate::model::problem::Problem;
 use crate::model::scope::ResourceKind;
+use std::path::PathBuf;
 
 pub mod compile;
 pub mod document;
 pub mod lookup;
+pub mod print;
 
 /// A compiled catalogue: immutable, shared by every request.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Catalog {
     /// The name of the API generation, such as `flyte1`.
     pub generation: Box<str>,
@@ -22,16 +25,37 @@ pub struct Catalog {
     pub(in crate::catalog) tables: lookup::Tables,
 }
 
+impl Catalog {
+    /// The built-in catalogue of Flyte 1.
+    ///
+    /// # Errors
+    /// None in a released build: a test compiles it.
+    pub fn builtin() -> Result<Self, Vec<Problem>> {
+        let (file, text) = document::FLYTE1;
+        Self::load(&[(file.into(), text.into())])
+    }
+
+    /// Compiles a catalogue. Documents after the first are overlays: they may add, not redefine.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the documents, each fault with its place.
+    pub fn load(documents: &[(PathBuf, String)]) -> Result<Self, Vec<Problem>> {
+        compile::compile(documents)
+    }
+}
+
 /// One RPC and all that is known about it.
 #[derive(Debug)]
 pub struct Route {
+    /// Its place in [`Catalog::routes`]: dense, so that tables beside the catalogue can be arrays.
+    pub index: usize,
     /// The gRPC path, such as `/flyteidl.service.AdminService/CreateTask`: also its name in logs and metrics.
     pub rpc: Box<str>,
     /// The full name of the request message.
     pub request: Box<str>,
     /// Who may call it.
     pub access: Access,
-    /// The action it needs in its scope.
+    /// The action it needs in its scope; without meaning unless access is scoped.
     pub action: Action,
     /// Other actions it needs instead, by the content of the message.
     pub choices: Vec<ActionChoice>,
@@ -39,6 +63,17 @@ pub struct Route {
     pub plan: Plan,
     /// Its REST bindings.
     pub bindings: Vec<Binding>,
+    /// Fields that name a project, domain, organization or URL and are not judged.
+    pub ignored: Vec<Ignored>,
+}
+
+/// A field that is not judged although it names a project, domain, organization or URL.
+#[derive(Debug)]
+pub struct Ignored {
+    /// Its path; what lies below is meant too. `**` stands for any fields.
+    pub field: Box<str>,
+    /// Why it need not be judged.
+    pub why: Box<str>,
 }
 
 /// Who may call an RPC.
@@ -103,7 +138,7 @@ pub struct Variable {
 }
 
 /// A query key that may be used, once, on a binding.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct QueryKey {
     /// The dotted proto field path, such as `sort_by.key`.
     pub field: Box<str>,
@@ -237,17 +272,22 @@ impl Part {
 }
 
 /// One thing that is collected from a request, and what it is collected for. One slot has at most one occurrence
-/// unless it lies in a repeated field.
+/// unless it lies in a repeated field, a map or a recursion. Entering the message at `at` begins an occurrence; parts
+/// may lie deeper, below single message fields only, and the message never lies in itself: a part belongs to the
+/// occurrence of its slot that was begun last.
 #[derive(Debug)]
 pub struct Slot {
-    /// The dotted path of the message it lies in; empty for the request itself. `[]` marks repeated fields, `**` recursion.
+    /// The dotted path of the message it lies in; empty for the request itself. `[]` marks repeated fields, `{}` maps,
+    /// `**` recursion.
     pub at: Box<str>,
-    /// The proto field paths of its parts relative to the request, for messages: `("id.project", Part::Project)`.
+    /// The dotted paths of its parts relative to the request, for messages: `("id.project", Part::Project)`.
     pub parts: Vec<(Box<str>, Part)>,
     /// Whether the message must be there.
     pub required: bool,
-    /// Parts that must not be empty.
+    /// Parts that must not be empty. A reference without any, whose project and domain are empty, names nothing.
     pub filled: Vec<Part>,
+    /// The numbers accepted for [`Part::Kind`]; empty: all of the enum.
+    pub accept: Vec<i32>,
     /// What it is for.
     pub role: SlotRole,
 }
@@ -255,7 +295,8 @@ pub struct Slot {
 /// What a slot is collected for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SlotRole {
-    /// The scope the call acts in. Exactly one slot of a scoped route has it, unless the route acts on the platform.
+    /// The scope the call acts in. Exactly one slot of a scoped route is this or [`SlotRole::FlyteUrl`]. One that acts
+    /// on the platform may have no parts.
     Scope {
         /// How the project and domain make a scope.
         extent: Extent,

@@ -1,0 +1,1 @@
+//! Shows the catalogue: a table for people, JSON for programs.
