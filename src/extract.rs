@@ -2,8 +2,28 @@
 //!
 //! One strict reading: what two decoders could read differently is refused, never resolved.
 
+pub mod flyte_url;
+pub mod frame;
 pub mod json;
+pub mod names;
 pub mod protobuf;
 pub mod targets;
 pub mod url;
 pub mod values;
+
+#[cfg(test)]
+mod example;
+
+/// What a walk over one message may cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WalkLimits {
+    /// The most fields read in one request, in all messages that are looked into.
+    pub max_fields: usize,
+}
+
+impl Default for WalkLimits {
+    /// 100 000 fields: about a millisecond, and far above the largest workflows.
+    fn default() -> Self {
+        Self { max_fields: 100_000 }
+    }
+}

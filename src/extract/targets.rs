@@ -1,1 +1,408 @@
-//! Under construction.
+//! Turns what was read from a request into the targets that the policy judges.
+
+use super::WalkLimits;
+use super::names::{check_name, check_project, check_upload_path, quote};
+use super::values::{Occurrence, Values};
+use super::{flyte_url, json, protobuf, url};
+use crate::catalog::{Access, Binding, Extent, Part, ResourceSource, Route, Slot, SlotRole};
+use crate::model::action::{Action, ActionSet};
+use crate::model::denial::Denial;
+use crate::model::reason::Reason;
+use crate::model::scope::{Resource, ResourceKind, Scope, Target, TargetRole};
+use std::collections::HashSet;
+
+#[cfg(test)]
+mod tests;
+
+/// Numbers of `flyteidl.core.ResourceType`.
+const TASK: &str = "1";
+const WORKFLOW: &str = "2";
+const LAUNCH_PLAN: &str = "3";
+
+/// What the installation accepts in fields that select a scope.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ScopeRules {
+    /// The domains that exist.
+    pub domains: Vec<Box<str>>,
+    /// The organizations that may be named. An empty one is always accepted.
+    pub organizations: Vec<Box<str>>,
+}
+
+/// Everything of a request that can name a scope.
+#[derive(Clone, Copy, Debug)]
+pub struct Input<'a> {
+    /// The message.
+    pub body: Body<'a>,
+    /// The REST binding it came by; none for gRPC.
+    pub rest: Option<RestInput<'a>>,
+}
+
+/// The request message.
+#[derive(Clone, Copy, Debug)]
+pub enum Body<'a> {
+    /// None was sent: every field is empty.
+    Empty,
+    /// One encoded message, without any framing.
+    Protobuf(&'a [u8]),
+    /// One message in protojson.
+    Json(&'a [u8]),
+}
+
+/// What a REST request says beside its body.
+#[derive(Clone, Copy, Debug)]
+pub struct RestInput<'a> {
+    /// The binding that was matched.
+    pub binding: &'a Binding,
+    /// The raw path segments of the binding's variables, in order.
+    pub segments: &'a [&'a str],
+    /// The raw query without `?`.
+    pub query: Option<&'a str>,
+}
+
+/// What has to be permitted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Extracted {
+    /// The action the call is: the route's own, or the one its content chose.
+    pub action: Action,
+    /// Everything it touches, without repetitions. Empty when the route is not scoped.
+    pub targets: Vec<Target>,
+}
+
+/// Reads a request by its route and lists everything it touches.
+///
+/// # Errors
+/// The refusals of [`protobuf::walk`], [`json::walk`] and [`url::apply`], and:
+/// - `scope_missing`: a field that selects a scope or a thing is empty;
+/// - `scope_ambiguous`: the scope is given twice;
+/// - `scope_invalid`, `domain_unknown`, `organization_refused`: the project, domain or organization is not acceptable;
+/// - `field_invalid`: a name, kind, URL or upload path is not.
+pub fn targets(route: &Route, input: Input<'_>, rules: &ScopeRules, limits: &WalkLimits) -> Result<Extracted, Denial> {
+    let mut values = Values::default();
+    match input.body {
+        Body::Empty => protobuf::walk(&route.plan, &[], limits, &mut values)?,
+        Body::Protobuf(message) => protobuf::walk(&route.plan, message, limits, &mut values)?,
+        Body::Json(body) => json::walk(&route.plan, body, limits, &mut values)?,
+    }
+    if let Some(rest) = input.rest {
+        url::apply(rest.binding, rest.segments, rest.query, &mut values)?;
+    }
+    let judge = Judge { route, rules };
+    judge.check(&values)?;
+    let actions = judge.actions(&values);
+    let action = actions.first().copied().unwrap_or(route.action);
+    let mut targets = Vec::new();
+    if route.access == Access::Scoped {
+        let own = judge.own_scope(&values)?;
+        targets.extend(actions.iter().map(|action| Target {
+            needs: ActionSet::from(*action),
+            ..own.clone()
+        }));
+        judge.references(&values, action, &own.scope, &mut targets)?;
+    }
+    Ok(Extracted { action, targets })
+}
+
+struct Judge<'r> {
+    route: &'r Route,
+    rules: &'r ScopeRules,
+}
+
+impl<'r> Judge<'r> {
+    fn slot(&self, occurrence: &Occurrence<'_>) -> Result<&'r Slot, Denial> {
+        self.route
+            .plan
+            .slots
+            .get(occurrence.slot)
+            .ok_or(Reason::Internal.into())
+    }
+
+    /// Checks every value by itself, whatever it is for.
+    fn check(&self, values: &Values<'_>) -> Result<(), Denial> {
+        for (index, slot) in self.route.plan.slots.iter().enumerate() {
+            let present = values.occurrences.iter().any(|occurrence| occurrence.slot == index);
+            if !present && (slot.required || slot.role == SlotRole::Required) {
+                return Err(missing(
+                    slot.filled.first().map_or(&*slot.at, |part| field(slot, *part)),
+                ));
+            }
+        }
+        for occurrence in &values.occurrences {
+            let slot = self.slot(occurrence)?;
+            self.check_organization(slot, occurrence.part(Part::Org))?;
+            let empty = slot.filled.iter().find(|part| occurrence.part(**part).is_empty());
+            if let Some(part) = empty {
+                return Err(missing(field(slot, *part)));
+            }
+            check_name(field(slot, Part::Name), occurrence.part(Part::Name))?;
+            let value = occurrence.part(Part::Value);
+            match slot.role {
+                SlotRole::UploadPath => check_upload_path(field(slot, Part::Value), value)?,
+                // Versions, nodes and signals: names like any other.
+                SlotRole::Required | SlotRole::Reference { .. } => check_name(field(slot, Part::Value), value)?,
+                SlotRole::Scope { .. } | SlotRole::Choice | SlotRole::FlyteUrl => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn check_organization(&self, slot: &Slot, organization: &str) -> Result<(), Denial> {
+        if organization.is_empty() || self.rules.organizations.iter().any(|known| **known == *organization) {
+            return Ok(());
+        }
+        let text = format!(
+            "field `{}` names the organization {}, which is not accepted here; leave it empty",
+            field(slot, Part::Org),
+            quote(organization)
+        );
+        Err(Denial::new(Reason::OrganizationRefused, text))
+    }
+
+    /// The actions the content chooses, or the route's own. Several when the content chooses several.
+    fn actions(&self, values: &Values<'_>) -> Vec<Action> {
+        let mut actions = Vec::with_capacity(1);
+        for choice in &self.route.choices {
+            let chosen = values
+                .occurrences
+                .iter()
+                .any(|occurrence| occurrence.slot == choice.slot && is_chosen(occurrence, &choice.values));
+            if chosen && !actions.contains(&choice.action) {
+                actions.push(choice.action);
+            }
+        }
+        if actions.is_empty() {
+            actions.push(self.route.action);
+        }
+        actions
+    }
+
+    /// The scope the call acts in, as a target of the route's own action.
+    fn own_scope(&self, values: &Values<'_>) -> Result<Target, Denial> {
+        let gives_scope = |slot: &Slot| matches!(slot.role, SlotRole::Scope { .. } | SlotRole::FlyteUrl);
+        let mut own = None;
+        for occurrence in &values.occurrences {
+            let slot = self.slot(occurrence)?;
+            if !gives_scope(slot) {
+                continue;
+            }
+            if own.is_some() {
+                let text = format!("the scope in `{}` is given twice; send it once", shown(&slot.at));
+                return Err(Denial::new(Reason::ScopeAmbiguous, text));
+            }
+            own = Some(self.acts(slot, occurrence)?);
+        }
+        match (own, self.route.plan.slots.iter().find(|slot| gives_scope(slot))) {
+            (Some(own), _) => Ok(own),
+            (None, Some(slot)) => Err(missing(slot.parts.first().map_or(&*slot.at, |(field, _)| field))),
+            // Without a slot the route acts on the platform.
+            (None, None) => Ok(self.target(Scope::Global, None, "", TargetRole::Acts)),
+        }
+    }
+
+    fn acts(&self, slot: &Slot, occurrence: &Occurrence<'_>) -> Result<Target, Denial> {
+        let (scope, resource) = match &slot.role {
+            SlotRole::Scope { extent, resource } => (
+                self.scope(slot, occurrence, *extent)?,
+                resource_of(slot, occurrence, *resource)?,
+            ),
+            _ => (self.scope_of_url(slot, occurrence)?, None),
+        };
+        Ok(self.target(scope, resource, &slot.at, TargetRole::Acts))
+    }
+
+    fn target(&self, scope: Scope, resource: Option<Resource>, field: &str, role: TargetRole) -> Target {
+        Target {
+            scope,
+            needs: ActionSet::from(self.route.action),
+            resource,
+            field: field.into(),
+            role,
+        }
+    }
+
+    fn scope(&self, slot: &Slot, occurrence: &Occurrence<'_>, extent: Extent) -> Result<Scope, Denial> {
+        if extent == Extent::Platform {
+            return Ok(Scope::Global);
+        }
+        let project = occurrence.part(Part::Project);
+        let place = field(slot, Part::Project);
+        if project.is_empty() {
+            return Err(missing(place));
+        }
+        check_project(place, project)?;
+        Ok(match extent {
+            Extent::Project => Scope::Project(project.into()),
+            Extent::SomeDomain => Scope::ProjectInSomeDomain(project.into()),
+            Extent::Domain | Extent::Platform => {
+                let domain = occurrence.part(Part::Domain);
+                self.check_domain(field(slot, Part::Domain), domain)?;
+                Scope::ProjectDomain {
+                    project: project.into(),
+                    domain: domain.into(),
+                }
+            }
+        })
+    }
+
+    fn scope_of_url(&self, slot: &Slot, occurrence: &Occurrence<'_>) -> Result<Scope, Denial> {
+        let place = field(slot, Part::Value);
+        let url = occurrence.part(Part::Value);
+        if url.is_empty() {
+            return Err(missing(place));
+        }
+        let scope = flyte_url::parse(place, url)?;
+        check_project(place, scope.project)?;
+        self.check_domain(place, scope.domain)?;
+        Ok(Scope::ProjectDomain {
+            project: scope.project.into(),
+            domain: scope.domain.into(),
+        })
+    }
+
+    fn check_domain(&self, field: &str, domain: &str) -> Result<(), Denial> {
+        if domain.is_empty() {
+            return Err(missing(field));
+        }
+        if self.rules.domains.iter().any(|known| **known == *domain) {
+            return Ok(());
+        }
+        let text = format!(
+            "field `{field}` names the domain {}; write one of {}",
+            quote(domain),
+            self.rules.domains.join(", ")
+        );
+        Err(Denial::new(Reason::DomainUnknown, text))
+    }
+
+    /// Adds what the request refers to.
+    fn references(
+        &self,
+        values: &Values<'_>,
+        action: Action,
+        own: &Scope,
+        targets: &mut Vec<Target>,
+    ) -> Result<(), Denial> {
+        // A workflow names the same task in many nodes.
+        let mut seen: HashSet<&Occurrence<'_>, ahash::RandomState> = HashSet::default();
+        for occurrence in &values.occurrences {
+            let slot = self.slot(occurrence)?;
+            let SlotRole::Reference { resource, .. } = &slot.role else {
+                continue;
+            };
+            if names_nothing(slot, occurrence) || !seen.insert(occurrence) {
+                continue;
+            }
+            let resource = resource_of(slot, occurrence, *resource)?;
+            let by_domain = slot.parts.iter().any(|(_, part)| *part == Part::Domain);
+            let extent = if by_domain { Extent::Domain } else { Extent::Project };
+            let scope = self.scope(slot, occurrence, extent)?;
+            let needed = needed(slot, resource.as_ref(), action, scope == *own);
+            let target = self.target(scope, resource, &slot.at, TargetRole::Refers);
+            targets.extend(needed.iter().map(|action| Target {
+                needs: ActionSet::from(action),
+                ..target.clone()
+            }));
+        }
+        Ok(())
+    }
+}
+
+/// The actions needed on something referred to.
+fn needed(slot: &Slot, resource: Option<&Resource>, action: Action, at_home: bool) -> ActionSet {
+    let SlotRole::Reference {
+        foreign,
+        foreign_task,
+        always,
+        ..
+    } = &slot.role
+    else {
+        return action.into();
+    };
+    let always: ActionSet = always.iter().copied().collect();
+    if at_home {
+        // The call's own target covers the scope; the name is for allow-lists.
+        return if resource.is_some() {
+            always.union(action.into())
+        } else {
+            always
+        };
+    }
+    let task = matches!(
+        resource,
+        Some(
+            Resource::Named {
+                kind: ResourceKind::Task,
+                ..
+            } | Resource::Every(ResourceKind::Task)
+        )
+    );
+    let abroad = foreign.iter().chain(foreign_task.iter().filter(|_| task)).copied();
+    let needed = abroad.collect::<ActionSet>().union(always);
+    // What is foreign is never free.
+    if needed.is_empty() { action.into() } else { needed }
+}
+
+fn names_nothing(slot: &Slot, occurrence: &Occurrence<'_>) -> bool {
+    let empty = |part| occurrence.part(part).is_empty();
+    !slot.required && slot.filled.is_empty() && empty(Part::Project) && empty(Part::Domain)
+}
+
+fn resource_of(slot: &Slot, occurrence: &Occurrence<'_>, source: ResourceSource) -> Result<Option<Resource>, Denial> {
+    let kind = match source {
+        ResourceSource::None => return Ok(None),
+        ResourceSource::Stored => return Ok(Some(Resource::Unnamed)),
+        ResourceSource::Always(kind) => kind,
+        ResourceSource::ByKind => match occurrence.part(Part::Kind) {
+            TASK => ResourceKind::Task,
+            WORKFLOW => ResourceKind::Workflow,
+            LAUNCH_PLAN => ResourceKind::LaunchPlan,
+            _ => return Err(kind_refused(slot)),
+        },
+    };
+    let name = occurrence.part(Part::Name);
+    Ok(Some(if name.is_empty() {
+        Resource::Every(kind)
+    } else {
+        Resource::Named {
+            kind,
+            name: name.into(),
+        }
+    }))
+}
+
+fn kind_refused(slot: &Slot) -> Denial {
+    let text = format!(
+        "field `{}` has a kind that is not accepted; write TASK, WORKFLOW or LAUNCH_PLAN, whichever this call takes",
+        field(slot, Part::Kind)
+    );
+    Denial::new(Reason::FieldInvalid, text)
+}
+
+fn is_chosen(occurrence: &Occurrence<'_>, numbers: &[i32]) -> bool {
+    numbers.is_empty() || numbers.iter().any(|number| number.to_string() == kind_of(occurrence))
+}
+
+/// An absent enum is its default, 0.
+fn kind_of<'o>(occurrence: &'o Occurrence<'_>) -> &'o str {
+    match occurrence.part(Part::Kind) {
+        "" => "0",
+        kind => kind,
+    }
+}
+
+/// The path of the field that holds a part, for messages.
+fn field(slot: &Slot, part: Part) -> &str {
+    let known = slot.parts.iter().find(|(_, other)| *other == part);
+    known.map_or(shown(&slot.at), |(field, _)| field)
+}
+
+fn shown(at: &str) -> &str {
+    if at.is_empty() { "the request" } else { at }
+}
+
+fn missing(field: &str) -> Denial {
+    let field = shown(field);
+    Denial::new(
+        Reason::ScopeMissing,
+        format!("field `{field}` is empty; FlyteAdmin would take that for any value: fill it in"),
+    )
+}

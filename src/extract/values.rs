@@ -11,7 +11,7 @@ pub struct Values<'a> {
 }
 
 /// One occurrence of a slot.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 pub struct Occurrence<'a> {
     /// The slot's index in the plan.
     pub slot: usize,
