@@ -24,7 +24,7 @@ pub mod metrics;
 pub mod audit;
 pub mod live;
 pub mod reload;
-//pub mod issuer;
+pub mod issuer;
 pub mod upstream;
 
 // Gate: one request.

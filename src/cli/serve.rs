@@ -1,0 +1,105 @@
+//! `serve`: run until told to stop.
+
+use super::{FAILED, INVALID, OK, report};
+use crate::app::App;
+use crate::audit::sink;
+use crate::clock::SystemClock;
+use crate::config::{AuditOutput, Config, LogFormat};
+use crate::reload::ReloadNow;
+use std::path::Path;
+use std::sync::Arc;
+use tokio::runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// Serves until SIGTERM or SIGINT, then drains. SIGHUP makes every file be looked at now.
+pub(super) fn run(path: &Path) -> u8 {
+    let (config, warnings) = match Config::load(path) {
+        Ok(loaded) => loaded,
+        Err(problems) => {
+            report(&problems);
+            return INVALID;
+        }
+    };
+    start_log(&config);
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    match serve(config) {
+        Ok(()) => OK,
+        Err(code) => code,
+    }
+}
+
+fn serve(config: Config) -> Result<(), u8> {
+    let names: Vec<Box<str>> = config.listeners.iter().map(|listener| listener.name.clone()).collect();
+    let output = match &config.audit.output {
+        AuditOutput::Stdout => sink::open(None),
+        AuditOutput::File(path) => sink::open(Some(path)),
+    };
+    let output = output.map_err(|error| {
+        tracing::error!(%error, "the audit output cannot be opened");
+        FAILED
+    })?;
+    // Signals are caught before anything listens, so that none is missed.
+    let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+    let mut signals = runtime.block_on(async { Signals::catch() }).map_err(failed)?;
+    let app = App::start(config, Arc::new(SystemClock), output).map_err(|problems| {
+        report(&problems);
+        INVALID
+    })?;
+    for (name, address) in names.iter().zip(&app.addresses) {
+        tracing::info!(listener = %name, %address, "listening");
+    }
+    tracing::info!(address = %app.admin, "serving metrics and health");
+    runtime.block_on(signals.wait(&app.reload));
+    tracing::info!("draining");
+    app.shut_down();
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn failed(error: std::io::Error) -> u8 {
+    tracing::error!(%error, "the process cannot be set up");
+    FAILED
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn catch() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Returns when the process is to end.
+    async fn wait(&mut self, reload: &ReloadNow) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hangup.recv() => reload.reload_now(),
+            }
+        }
+    }
+}
+
+/// The program's own log goes to standard error: standard output may be the audit log.
+fn start_log(config: &Config) {
+    let filter = EnvFilter::new(config.log_level.label());
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let started = match config.log_format {
+        LogFormat::Json => log.json().flatten_event(true).try_init(),
+        LogFormat::Text => log.with_ansi(false).try_init(),
+    };
+    if let Err(error) = started {
+        super::print(&format!("the log cannot be started: {error}\n"));
+    }
+}
