@@ -21,6 +21,7 @@ use crate::model::problem::Problem;
 use crate::reload::{Fingerprint, ReloadNow, Reloadable, Reloader};
 use crate::trust;
 use crate::upstream::Upstream;
+use observe::{KeySets, Reloads};
 use sources::{LiveCertificate, LiveKeyFiles, LivePolicy, PolicyFiles};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -98,7 +99,9 @@ impl App {
             room: Arc::new(Semaphore::new(config.limits.connections)),
             config,
         });
-        let reloader = Reloader::new(loaded.sources, shared.config.policy.poll, observe::reloads(&metrics, &live));
+        let reloads = Reloads { metrics: Arc::clone(&metrics), live: Arc::clone(&live), clock: Arc::clone(&shared.recorder.clock) };
+        reloads.started();
+        let reloader = Reloader::new(loaded.sources, shared.config.policy.poll, Arc::new(reloads));
         let reload = reloader.now();
         let admin = Admin { metrics: Arc::clone(&metrics), live: Arc::clone(&live), issuers: loaded.issuers, drain: draining.clone() };
         let workers = bound
@@ -146,7 +149,12 @@ impl Loaded {
         let certificates: Result<Vec<Option<Arc<LiveTls>>>, Vec<Problem>> = collect(
             config.listeners.iter().map(|listener| listener.tls.as_ref().map(LiveTls::load).transpose().map(|tls| tls.map(Arc::new))),
         );
-        let issuers = Issuers::new(observe::issuer_settings(config), Arc::clone(clock), observe::issuers(metrics));
+        let issuers = Issuers::new(
+            config.issuers.clone(),
+            config.credentials.limits,
+            Arc::clone(clock),
+            Arc::new(KeySets { metrics: Arc::clone(metrics), clock: Arc::clone(clock) }),
+        );
         let upstream_tls = trust::client_config(config.upstream.ca.as_deref()).map_err(|problem| vec![problem]);
         let (policy, certificates, issuers, upstream_tls) = match (policy, certificates, issuers, upstream_tls) {
             (Ok(policy), Ok(certificates), Ok(issuers), Ok(tls)) => (policy, certificates, Arc::new(issuers), Arc::new(tls)),
@@ -161,11 +169,7 @@ impl Loaded {
         }
         let live = Arc::new(Live::new(policy, catalog));
         let mut sources: Vec<(Arc<dyn Reloadable>, Fingerprint)> = vec![(Arc::new(LivePolicy { files, live: Arc::clone(&live) }), fingerprint)];
-        let key_files = config.issuers.iter().filter_map(|issuer| match &issuer.keys {
-            config::KeySource::File(path) => Some(path.clone()),
-            _ => None,
-        });
-        let key_files = LiveKeyFiles { issuers: Arc::clone(&issuers), paths: key_files.collect() };
+        let key_files = LiveKeyFiles { issuers: Arc::clone(&issuers), paths: issuers.files().map(Into::into).collect() };
         if !key_files.paths.is_empty() {
             sources.push(watched(key_files));
         }

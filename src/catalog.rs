@@ -31,8 +31,18 @@ impl Catalog {
     /// # Errors
     /// None in a released build: a test compiles it.
     pub fn builtin() -> Result<Self, Vec<Problem>> {
+        Self::with_overlays(&[])
+    }
+
+    /// The built-in catalogue with an operator's additions.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the overlays, each fault with its place.
+    pub fn with_overlays(overlays: &[(PathBuf, String)]) -> Result<Self, Vec<Problem>> {
         let (file, text) = document::FLYTE1;
-        Self::load(&[(file.into(), text.into())])
+        let mut documents = vec![(file.into(), text.into())];
+        documents.extend_from_slice(overlays);
+        Self::load(&documents)
     }
 
     /// Compiles a catalogue. Documents after the first are overlays: they may add, not redefine.

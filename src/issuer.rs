@@ -7,6 +7,7 @@ use crate::clock::Clock;
 use crate::credential::locate::Scheme;
 use crate::credential::rules::IssuerRules;
 use crate::credential::token::{self, UnverifiedToken};
+use crate::live::RightsCell;
 use crate::model::denial::Denial;
 use crate::model::principal::Principal;
 use crate::model::problem::Problem;
@@ -118,10 +119,12 @@ impl IssuerObserver for () {
 pub struct VerifiedToken {
     /// The caller it names.
     pub principal: Arc<Principal>,
+    /// What the caller may do under the policy in force.
+    pub rights: RightsCell,
 }
 
 /// The state of one issuer's keys, for the status page. Holds no secrets.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct IssuerStatus {
     /// The issuer.
     pub issuer: Arc<str>,
@@ -217,6 +220,7 @@ impl Issuers {
         let expires_at = principal.expires_at.unwrap_or(now);
         let verified = Arc::new(VerifiedToken {
             principal: Arc::new(principal),
+            rights: RightsCell::default(),
         });
         let valid_until = expires_at.saturating_add(issuer.rules().leeway);
         let entry = Entry::new(

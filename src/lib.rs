@@ -16,15 +16,15 @@ pub mod credential;
 pub mod policy;
 
 // Effects: files, sockets, threads.
+pub mod trust;
+pub mod live;
+pub mod issuer;
 pub mod config;
 pub mod files;
 pub mod policy_files;
-pub mod trust;
 pub mod metrics;
 pub mod audit;
-pub mod live;
 pub mod reload;
-pub mod issuer;
 pub mod upstream;
 
 // Gate: one request.
@@ -33,6 +33,8 @@ pub mod gate;
 // Edges: sockets, signals, the command line.
 pub mod listener;
 pub mod admin;
+pub mod app;
+pub mod cli;
 
 // A local issuer and a stand-in control plane.
 #[cfg(feature = "demo")]

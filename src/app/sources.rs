@@ -151,7 +151,8 @@ impl Reloadable for LiveKeyFiles {
     }
 
     fn apply(&self, _files: Files) -> Result<Vec<Problem>, Vec<Problem>> {
-        self.issuers.reload_files().map(|()| Vec::new())
+        let problems = self.issuers.reload_files();
+        if problems.is_empty() { Ok(Vec::new()) } else { Err(problems) }
     }
 }
 

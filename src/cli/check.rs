@@ -1,7 +1,7 @@
 //! `check`: everything the configuration names, every problem, no socket opened.
 
 use super::{INVALID, OK, print, report, test};
-use crate::app::{observe, sources::PolicyFiles};
+use crate::app::sources::PolicyFiles;
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::issuer::Issuers;
@@ -30,7 +30,7 @@ fn check(path: &Path) -> (Vec<Problem>, String) {
         problems.extend(LiveTls::load(tls).err().into_iter().flatten());
     }
     problems.extend(trust::client_config(config.upstream.ca.as_deref()).err());
-    let issuers = Issuers::new(observe::issuer_settings(&config), observe::token_limits(&config), Arc::new(SystemClock), Arc::new(()));
+    let issuers = Issuers::new(config.issuers.clone(), config.credentials.limits, Arc::new(SystemClock), Arc::new(()));
     problems.extend(issuers.err().into_iter().flatten());
     let files = PolicyFiles::of(&config);
     let mut summary = String::new();

@@ -2,7 +2,6 @@
 
 use super::call::{self, CallArguments};
 use super::{DENIED, FAILED, Format, INVALID, OK, print, report};
-use crate::app::observe;
 use crate::app::sources::PolicyFiles;
 use crate::audit::record::TargetRecord;
 use crate::catalog::{Catalog, Route};
@@ -134,16 +133,16 @@ impl Arguments {
             return Err(format!("{}: claims are a JSON object", path.display()));
         };
         let issuer = claims.get("iss").and_then(Value::as_str).unwrap_or_default().to_owned();
-        let configured = setting.config.iter().flat_map(|config| observe::issuer_settings(config));
-        let mapping = configured.into_iter().find(|settings| *settings.rules.issuer == *issuer).map(|settings| settings.rules.mapping);
-        Ok(mapping.unwrap_or_else(ClaimMapping::default).principal(&issuer.into(), &Arc::new(claims), None))
+        let mut configured = setting.config.iter().flat_map(|config| &config.issuers);
+        let mapping = configured.find(|settings| *settings.rules.issuer == *issuer).map(|settings| settings.rules.mapping.clone());
+        Ok(mapping.unwrap_or_default().principal(&issuer.into(), &Arc::new(claims), None))
     }
 }
 
 /// Verifies a token as the server does, after fetching keys.
 fn verify(config: &Config, token: &str) -> Result<Result<Principal, Denial>, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
-    let issuers = Issuers::new(observe::issuer_settings(config), observe::token_limits(config), Arc::new(SystemClock), Arc::new(()))
+    let issuers = Issuers::new(config.issuers.clone(), config.credentials.limits, Arc::new(SystemClock), Arc::new(()))
         .map_err(|problems| problems.iter().map(|problem| format!("{problem}\n")).collect::<String>())?;
     Ok(runtime.block_on(async {
         issuers.refresh_all().await;

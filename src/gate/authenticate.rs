@@ -3,8 +3,8 @@
 use super::Gate;
 use crate::catalog::Access;
 use crate::config::FixedPrincipal;
+use crate::credential::same_principal;
 use crate::credential::locate::{self, Credential, CredentialSource, Scheme};
-use crate::credential::token;
 use crate::issuer::VerifiedToken;
 use crate::live::{RightsCell, Snapshot};
 use crate::model::denial::Denial;
@@ -102,7 +102,7 @@ impl Gate {
             let token = self.issuers.verify(credential.scheme, credential.token).await?;
             match &verified {
                 None => verified = Some((token, credential)),
-                Some((first, _)) if token::same_principal(&first.principal, &token.principal) => {}
+                Some((first, _)) if same_principal(&first.principal, &token.principal) => {}
                 Some(_) => return Err(Denial::new(Reason::CredentialConflict, "the request carries credentials of different subjects; send exactly one")),
             }
         }

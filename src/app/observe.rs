@@ -1,0 +1,77 @@
+//! Counts what happens in the background: reloads and fetches of keys.
+
+use crate::clock::Clock;
+use crate::issuer::{IssuerObserver, RefreshOutcome};
+use crate::live::Live;
+use crate::metrics::Metrics;
+use crate::reload::{Outcome, ReloadObserver, What};
+use std::sync::Arc;
+
+/// Counts reloads and shows which policy is in force.
+#[derive(Debug)]
+pub struct Reloads {
+    /// Where to count.
+    pub metrics: Arc<Metrics>,
+    /// What is in force.
+    pub live: Arc<Live>,
+    /// Dates the versions.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Reloads {
+    /// Shows what was loaded at the start.
+    pub fn started(&self) {
+        for what in What::ALL {
+            for outcome in Outcome::ALL {
+                self.metrics.reloads.with_label_values(&[what.label(), outcome.label()]);
+            }
+            self.metrics.reload_success.with_label_values(&[what.label()]).set(1);
+            self.in_force(what);
+        }
+    }
+
+    fn in_force(&self, what: What) {
+        self.metrics.reload_timestamp.with_label_values(&[what.label()]).set(self.clock.now().as_secs_f64());
+        let snapshot = self.live.load();
+        self.metrics.policy_generation.set(i64::try_from(snapshot.generation).unwrap_or(i64::MAX));
+        self.metrics.policy_rules.set(i64::try_from(snapshot.policy.rules().len()).unwrap_or(i64::MAX));
+    }
+}
+
+impl ReloadObserver for Reloads {
+    fn reloaded(&self, what: What, outcome: Outcome) {
+        self.metrics.reloads.with_label_values(&[what.label(), outcome.label()]).inc();
+        let good = outcome != Outcome::Failed;
+        self.metrics.reload_success.with_label_values(&[what.label()]).set(good.into());
+        if outcome == Outcome::Replaced {
+            self.in_force(what);
+        }
+    }
+}
+
+/// Counts fetches of keys and look-ups of tokens.
+#[derive(Debug)]
+pub struct KeySets {
+    /// Where to count.
+    pub metrics: Arc<Metrics>,
+    /// Dates the key sets.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl IssuerObserver for KeySets {
+    fn refreshed(&self, issuer: &str, outcome: RefreshOutcome) {
+        let result = match outcome {
+            RefreshOutcome::Changed => "changed",
+            RefreshOutcome::Unchanged => "unchanged",
+            RefreshOutcome::Failed => "failed",
+        };
+        self.metrics.key_set_refreshes.with_label_values(&[issuer, result]).inc();
+        if outcome != RefreshOutcome::Failed {
+            self.metrics.key_set_timestamp.with_label_values(&[issuer]).set(self.clock.now().as_secs_f64());
+        }
+    }
+
+    fn cache(&self, hit: bool) {
+        self.metrics.token_cache.with_label_values(&[if hit { "hit" } else { "miss" }]).inc();
+    }
+}
