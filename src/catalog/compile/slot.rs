@@ -15,7 +15,7 @@ pub(super) struct Slots<'a, 'f> {
     request: &'a str,
     shapes: &'a Shapes,
     faults: &'a mut Faults<'f>,
-    slots: Vec<Slot>,
+    found: Vec<Slot>,
 }
 
 impl<'a, 'f> Slots<'a, 'f> {
@@ -25,12 +25,12 @@ impl<'a, 'f> Slots<'a, 'f> {
             request,
             shapes,
             faults,
-            slots: Vec::new(),
+            found: Vec::new(),
         }
     }
 
     pub(super) fn finish(self) -> Vec<Slot> {
-        self.slots
+        self.found
     }
 
     /// Everything but choices.
@@ -78,7 +78,7 @@ impl<'a, 'f> Slots<'a, 'f> {
     }
 
     fn push(&mut self, at: &str, parts: Vec<(Box<str>, Part)>, role: SlotRole) -> usize {
-        self.slots.push(Slot {
+        self.found.push(Slot {
             at: at.into(),
             parts,
             required: false,
@@ -86,7 +86,7 @@ impl<'a, 'f> Slots<'a, 'f> {
             accept: Vec::new(),
             role,
         });
-        self.slots.len() - 1
+        self.found.len() - 1
     }
 
     fn scope(&mut self, place: &Spanned<ScopeDocument>) {
@@ -133,7 +133,7 @@ impl<'a, 'f> Slots<'a, 'f> {
             .iter()
             .map(|(_, part)| *part)
             .filter(|part| matches!(part, Part::Project | Part::Domain));
-        self.slots.push(Slot {
+        self.found.push(Slot {
             at: at.into(),
             required: true,
             filled: filled.collect(),
@@ -148,7 +148,7 @@ impl<'a, 'f> Slots<'a, 'f> {
 
     /// A field that must not be empty: a part of the scope if it is one, else a slot of its own.
     fn required(&mut self, field: &Spanned<String>) {
-        for slot in &mut self.slots {
+        for slot in &mut self.found {
             let known = slot.parts.iter().find(|(path, _)| **path == *field.value);
             if let Some((_, part)) = known {
                 if !slot.filled.contains(part) {
@@ -168,7 +168,7 @@ impl<'a, 'f> Slots<'a, 'f> {
         }
         let at = split_last(&field.value).0;
         let slot = self.push(at, vec![(field.value.as_str().into(), Part::Value)], role);
-        if let Some(slot) = self.slots.get_mut(slot).filter(|_| filled) {
+        if let Some(slot) = self.found.get_mut(slot).filter(|_| filled) {
             slot.required = true;
             slot.filled.push(Part::Value);
         }
@@ -227,7 +227,7 @@ impl<'a, 'f> Slots<'a, 'f> {
                 "a reference without `foreign` or `always` would not be judged: list it under `ignored`",
             );
         }
-        self.slots.push(Slot {
+        self.found.push(Slot {
             at: at.value.as_str().into(),
             parts,
             required: reference.required,
