@@ -170,7 +170,9 @@ impl PrincipalRecord {
 }
 
 impl TargetRecord {
-    pub(super) fn of(target: &Target) -> Self {
+    /// What is recorded of a target.
+    #[must_use]
+    pub fn of(target: &Target) -> Self {
         let (project, domain) = match &target.scope {
             Scope::Global => (None, None),
             Scope::Project(project) | Scope::ProjectInSomeDomain(project) => (Some(project.clone()), None),

@@ -4,20 +4,17 @@ use super::settings::checked_url;
 use super::{IssuerSettings, KeySource};
 use crate::credential::json;
 use crate::credential::key_set::KeySet;
+use crate::trust;
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
 use http::{Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Incoming;
-use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
 use serde_json::Value;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,7 +33,7 @@ pub(super) struct Fetcher {
 
 impl Fetcher {
     pub(super) fn new(settings: &IssuerSettings) -> Result<Self, String> {
-        let tls = tls(settings.ca_file.as_deref(), settings.allow_http)?;
+        let tls = trust::client_config(settings.ca_file.as_deref()).map_err(|problem| problem.to_string())?;
         let builder = HttpsConnectorBuilder::new().with_tls_config(tls);
         let builder = if settings.allow_http {
             builder.https_or_http()
@@ -129,41 +126,6 @@ fn is_json(response: &Response<Incoming>) -> bool {
     };
     let media_type = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     media_type == "application/json" || (media_type.starts_with("application/") && media_type.ends_with("+json"))
-}
-
-fn tls(ca_file: Option<&Path>, allow_http: bool) -> Result<ClientConfig, String> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?;
-    let builder = match ca_file {
-        Some(file) => builder.with_root_certificates(roots(file)?),
-        None => match builder.clone().with_native_roots() {
-            Ok(builder) => builder,
-            // Nothing to trust is good enough where TLS is not needed; fetching over TLS then fails.
-            Err(_) if allow_http => builder.with_root_certificates(RootCertStore::empty()),
-            Err(error) => {
-                return Err(format!(
-                    "the system's certificate authorities cannot be read: {error}; set a CA file"
-                ));
-            }
-        },
-    };
-    Ok(builder.with_no_client_auth())
-}
-
-fn roots(file: &Path) -> Result<RootCertStore, String> {
-    let fault = |error: &dyn std::fmt::Display| format!("CA file `{}`: {error}", file.display());
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(file).map_err(|error| fault(&error))? {
-        roots
-            .add(certificate.map_err(|error| fault(&error))?)
-            .map_err(|error| fault(&error))?;
-    }
-    if roots.is_empty() {
-        return Err(fault(&"it has no certificate in PEM form"));
-    }
-    Ok(roots)
 }
 
 /// An error with its causes: hyper's own text says only "client error".
