@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 mod directories;
+pub mod key_sets;
+pub mod policy;
 mod source;
 
 use directories::Directories;
