@@ -13,16 +13,18 @@ use crate::gate::Gate;
 use crate::gate::authenticate::{FixedCaller, Identity};
 use crate::gate::request_id::RequestIds;
 use crate::issuer::Issuers;
-use crate::listener::tls::LiveTls;
 use crate::listener::{self, Listener, socket};
 use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::model::problem::Problem;
+use crate::reload::certificate::CertificateFiles;
+use crate::reload::key_sets::KeySetFiles;
+use crate::reload::policy::{self, PolicyFiles};
+use crate::tls::LiveTls;
 use crate::reload::{Fingerprint, ReloadNow, Reloadable, Reloader};
 use crate::trust;
 use crate::upstream::Upstream;
 use observe::{KeySets, Reloads};
-use sources::{LiveCertificate, LiveKeyFiles, LivePolicy, PolicyFiles};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -31,7 +33,6 @@ use tokio::runtime;
 use tokio::sync::{Semaphore, watch};
 
 pub mod observe;
-pub mod sources;
 
 /// A running proxy. Dropping it without [`App::shut_down`] leaves its threads running.
 #[derive(Debug)]
@@ -141,11 +142,7 @@ struct Loaded {
 
 impl Loaded {
     fn of(config: &Config, clock: &Arc<dyn Clock>, metrics: &Arc<Metrics>) -> Result<Self, Vec<Problem>> {
-        let files = PolicyFiles::of(config);
-        let policy = files.read().and_then(|read| {
-            let fingerprint = Fingerprint::of(&read);
-            files.compile(read).map(|compiled| (fingerprint, compiled))
-        });
+        let policy = PolicyFiles::load(config);
         let certificates: Result<Vec<Option<Arc<LiveTls>>>, Vec<Problem>> = collect(
             config.listeners.iter().map(|listener| listener.tls.as_ref().map(LiveTls::load).transpose().map(|tls| tls.map(Arc::new))),
         );
@@ -163,17 +160,15 @@ impl Loaded {
                 return Err(all.into_iter().flatten().flatten().collect());
             }
         };
-        let (fingerprint, (policy, catalog, warnings)) = policy;
+        let policy::Loaded { live, files, fingerprint, warnings } = policy;
         for warning in warnings {
             tracing::warn!("{warning}");
         }
-        let live = Arc::new(Live::new(policy, catalog));
-        let mut sources: Vec<(Arc<dyn Reloadable>, Fingerprint)> = vec![(Arc::new(LivePolicy { files, live: Arc::clone(&live) }), fingerprint)];
-        let key_files = LiveKeyFiles { issuers: Arc::clone(&issuers), paths: issuers.files().map(Into::into).collect() };
-        if !key_files.paths.is_empty() {
-            sources.push(watched(key_files));
+        let mut sources: Vec<(Arc<dyn Reloadable>, Fingerprint)> = vec![(Arc::new(files), fingerprint)];
+        if issuers.files().next().is_some() {
+            sources.push(watched(KeySetFiles(Arc::clone(&issuers))));
         }
-        sources.extend(certificates.iter().flatten().map(|tls| watched(LiveCertificate(Arc::clone(tls)))));
+        sources.extend(certificates.iter().flatten().map(|tls| watched(CertificateFiles(Arc::clone(tls)))));
         Ok(Self { live, issuers, certificates, upstream_tls, sources })
     }
 }

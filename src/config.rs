@@ -1,5 +1,6 @@
 //! The configuration: what the file says ([`document`]), checked and in the types the rest of the program uses.
 
+use crate::issuer::{IssuerSettings, TokenLimits};
 use crate::model::problem::Problem;
 use http::HeaderName;
 use http::uri::{Authority, Scheme};
@@ -12,7 +13,7 @@ pub mod quantity;
 mod check;
 mod issuers;
 
-pub use document::{ClaimValue, Generation, LogFormat, LogLevel, TlsVersion, TokenType};
+pub use document::{Generation, LogFormat, LogLevel, TlsVersion};
 
 /// A configuration that has passed every check. Paths are absolute or relative to the working directory.
 #[derive(Clone, Debug)]
@@ -26,7 +27,7 @@ pub struct Config {
     /// What kind of Flyte it is.
     pub flyte: Flyte,
     /// Whose tokens are accepted.
-    pub issuers: Vec<Issuer>,
+    pub issuers: Vec<IssuerSettings>,
     /// How credentials are looked for and cached.
     pub credentials: Credentials,
     /// Where the policy is.
@@ -126,79 +127,13 @@ pub struct Flyte {
     pub organizations: Vec<Box<str>>,
 }
 
-/// One token issuer.
-#[derive(Clone, Debug)]
-pub struct Issuer {
-    /// The exact `iss` claim.
-    pub issuer: Box<str>,
-    /// The audiences of which a token must name one; never empty.
-    pub audiences: Vec<Box<str>>,
-    /// Where its keys come from.
-    pub keys: KeySource,
-    /// The signature algorithms accepted: asymmetric, never empty.
-    pub algorithms: Vec<jsonwebtoken::Algorithm>,
-    /// The kinds of token accepted; never empty.
-    pub token_types: Vec<TokenType>,
-    /// Claims that a token must have.
-    pub required_claims: Vec<RequiredClaim>,
-    /// Scopes that a token must have, all of them.
-    pub required_scopes: Vec<Box<str>>,
-    /// How far the clocks may differ.
-    pub leeway: Duration,
-    /// Which claims say who the caller is.
-    pub claims: ClaimPaths,
-    /// How often keys are fetched; at least 10 s.
-    pub refresh: Duration,
-    /// How old keys may become while they cannot be fetched; at least `refresh`.
-    pub max_stale: Duration,
-    /// PEM file with the authorities trusted for fetching; `None` for those of the system.
-    pub ca: Option<PathBuf>,
-}
-
-/// Where an issuer's keys come from. URLs are `https`, unless the file allows `http` for the issuer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum KeySource {
-    /// From the discovery document below the issuer's own URL.
-    Discovery,
-    /// From the discovery document at this URL.
-    DiscoveryUrl(Box<str>),
-    /// From a key set at this URL.
-    Url(Box<str>),
-    /// From a key set in this file.
-    File(PathBuf),
-}
-
-/// A claim that a token must have.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RequiredClaim {
-    /// Its dotted path.
-    pub path: Box<str>,
-    /// The values of which it must be one; `None` for any value.
-    pub values: Option<Vec<ClaimValue>>,
-}
-
-/// Which claims say who the caller is: dotted paths.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClaimPaths {
-    /// The subject.
-    pub subject: Box<str>,
-    /// The e-mail address.
-    pub email: Box<str>,
-    /// The groups: the values at all of these are joined.
-    pub groups: Vec<Box<str>>,
-    /// The client id; `None` for `client_id`, else `azp`.
-    pub client_id: Option<Box<str>>,
-}
-
 /// How credentials are looked for and cached.
 #[derive(Clone, Debug)]
 pub struct Credentials {
     /// The header looked at after `authorization`.
     pub header: HeaderName,
-    /// How many verified tokens are remembered; 0 for none.
-    pub cache_entries: usize,
-    /// The longest token accepted, in bytes.
-    pub max_token_bytes: usize,
+    /// Bounds on what tokens may cost.
+    pub limits: TokenLimits,
 }
 
 /// Where the policy is.

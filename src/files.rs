@@ -4,7 +4,7 @@ use crate::document;
 use crate::model::problem::Problem;
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Reads a file as UTF-8 text.
 ///
@@ -28,4 +28,19 @@ pub fn read(path: &Path) -> Result<String, Problem> {
         return Err(refused(format!("has more than {} bytes", document::MAX_BYTES)));
     }
     String::from_utf8(bytes).map_err(|_| refused("is not UTF-8 text".to_owned()))
+}
+/// Reads several files.
+///
+/// # Errors
+/// Every file that cannot be read.
+pub fn read_all(paths: &[PathBuf]) -> Result<Vec<(PathBuf, String)>, Vec<Problem>> {
+    let mut files = Vec::new();
+    let mut problems = Vec::new();
+    for path in paths {
+        match read(path) {
+            Ok(text) => files.push((path.clone(), text)),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    if problems.is_empty() { Ok(files) } else { Err(problems) }
 }

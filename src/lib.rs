@@ -24,6 +24,7 @@ pub mod files;
 pub mod policy_files;
 pub mod metrics;
 pub mod audit;
+pub mod tls;
 pub mod reload;
 pub mod upstream;
 

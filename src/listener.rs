@@ -3,6 +3,7 @@
 use crate::config::Limits;
 use crate::gate::Gate;
 use crate::metrics::Metrics;
+use crate::tls::LiveTls;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +14,6 @@ use tokio::task::JoinSet;
 pub mod connection;
 pub mod preface;
 pub mod socket;
-pub mod tls;
 
 /// One configured address, as every worker serves it.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub struct Listener {
     /// The name in logs, metrics and audit records.
     pub name: Arc<str>,
     /// The certificate in force; `None` for plain text.
-    pub tls: Option<Arc<tls::LiveTls>>,
+    pub tls: Option<Arc<LiveTls>>,
     /// Judges and forwards what arrives.
     pub gate: Arc<Gate>,
     /// Bounds and deadlines.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct Snapshot {
     /// The policy.
-    pub policy: Policy,
+    pub policy: Arc<Policy>,
     /// The API catalogue.
     pub catalog: Arc<Catalog>,
     /// Counts the snapshots of this process, from 1.
@@ -25,8 +25,12 @@ pub struct Live(ArcSwap<Snapshot>);
 impl Live {
     /// Puts the first policy in force.
     #[must_use]
-    pub fn new(policy: Policy, catalog: Arc<Catalog>) -> Self {
-        Self(ArcSwap::from_pointee(Snapshot { policy, catalog, generation: 1 }))
+    pub fn new(policy: Policy, catalog: Catalog) -> Self {
+        Self(ArcSwap::from_pointee(Snapshot {
+            policy: Arc::new(policy),
+            catalog: Arc::new(catalog),
+            generation: 1,
+        }))
     }
 
     /// The snapshot in force now.
@@ -35,11 +39,14 @@ impl Live {
         self.0.load_full()
     }
 
-    /// Puts another policy and catalogue in force. Only the reload task calls this, so generations do not race.
-    pub fn replace(&self, policy: Policy, catalog: Arc<Catalog>) -> u64 {
-        let generation = self.0.load().generation + 1;
-        self.0.store(Arc::new(Snapshot { policy, catalog, generation }));
-        generation
+    /// Puts the next snapshot in force. Requests that have begun keep theirs.
+    pub fn replace(&self, policy: Policy, catalog: Catalog) {
+        let (policy, catalog) = (Arc::new(policy), Arc::new(catalog));
+        self.0.rcu(|last| Snapshot {
+            policy: Arc::clone(&policy),
+            catalog: Arc::clone(&catalog),
+            generation: last.generation + 1,
+        });
     }
 }
 

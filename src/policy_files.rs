@@ -62,6 +62,8 @@ fn policies_in(directory: &Path) -> Result<Vec<PathBuf>, Problem> {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
     use super::*;
     use std::fs::{self, File};
 

@@ -12,6 +12,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 mod directories;
+pub mod key_sets;
+pub mod policy;
+pub mod certificate;
 mod source;
 
 use directories::Directories;

@@ -1,13 +1,13 @@
 //! `catalog`: what the proxy knows about the API.
 
 use super::{Format, INVALID, OK, print, report};
-use crate::app::sources;
+use crate::files;
 use crate::catalog::Catalog;
 use std::path::PathBuf;
 
 /// Prints the built-in catalogue, with overlays if there are any.
 pub(super) fn run(format: Format, overlays: &[PathBuf]) -> u8 {
-    match sources::read_all(overlays).and_then(|read| Catalog::with_overlays(&read)) {
+    match files::read_all(overlays).and_then(|read| Catalog::with_overlays(&read)) {
         Ok(catalog) => {
             match format {
                 Format::Text => print(&catalog.table()),

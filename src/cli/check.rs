@@ -1,11 +1,11 @@
 //! `check`: everything the configuration names, every problem, no socket opened.
 
 use super::{INVALID, OK, print, report, test};
-use crate::app::sources::PolicyFiles;
+use crate::reload::policy::PolicyInputs;
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::issuer::Issuers;
-use crate::listener::tls::LiveTls;
+use crate::tls::LiveTls;
 use crate::model::problem::{Problem, Severity};
 use crate::trust;
 use std::path::Path;
@@ -32,7 +32,7 @@ fn check(path: &Path) -> (Vec<Problem>, String) {
     problems.extend(trust::client_config(config.upstream.ca.as_deref()).err());
     let issuers = Issuers::new(config.issuers.clone(), config.credentials.limits, Arc::new(SystemClock), Arc::new(()));
     problems.extend(issuers.err().into_iter().flatten());
-    let files = PolicyFiles::of(&config);
+    let files = PolicyInputs::of(&config);
     let mut summary = String::new();
     match files.read().and_then(|read| files.compile(read)) {
         Ok((policy, catalog, warnings)) => {

@@ -2,7 +2,7 @@
 
 use super::call::{self, CallArguments};
 use super::{DENIED, FAILED, Format, INVALID, OK, print, report};
-use crate::app::sources::PolicyFiles;
+use crate::reload::policy::PolicyInputs;
 use crate::audit::record::TargetRecord;
 use crate::catalog::{Catalog, Route};
 use crate::clock::SystemClock;
@@ -49,7 +49,7 @@ const DEFAULT_DOMAINS: [&str; 3] = ["development", "staging", "production"];
 
 struct Setting {
     policy: Policy,
-    catalog: Arc<Catalog>,
+    catalog: Catalog,
     rules: ScopeRules,
     config: Option<Config>,
 }
@@ -103,12 +103,12 @@ impl Arguments {
         let (config, files) = match (&self.config, &self.policy) {
             (Some(path), _) => {
                 let (config, _) = Config::load(path)?;
-                let files = PolicyFiles::of(&config);
+                let files = PolicyInputs::of(&config);
                 (Some(config), files)
             }
             (None, policy) => {
                 let domains = DEFAULT_DOMAINS.map(Into::into).to_vec();
-                (None, PolicyFiles::alone(policy.as_deref().unwrap_or(Path::new("")), domains))
+                (None, PolicyInputs::alone(policy.as_deref().unwrap_or(Path::new("")), domains))
             }
         };
         let (policy, catalog, _) = files.compile(files.read()?)?;

@@ -93,7 +93,7 @@ impl Signals {
 
 /// The program's own log goes to standard error: standard output may be the audit log.
 fn start_log(config: &Config) {
-    let filter = EnvFilter::new(config.log_level.label());
+    let filter = EnvFilter::new(format!("{:?}", config.log_level).to_lowercase());
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = match config.log_format {
         LogFormat::Json => log.json().flatten_event(true).try_init(),

@@ -1,7 +1,7 @@
 //! `test`: the decision tests that lie beside policies.
 
 use super::{INVALID, OK, print, report};
-use crate::app::sources::PolicyFiles;
+use crate::reload::policy::PolicyInputs;
 use crate::catalog::Catalog;
 use crate::files;
 use crate::model::problem::Problem;
@@ -63,7 +63,7 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
 }
 
 fn run_one(path: &Path, domains: &[Box<str>], outcome: &mut Outcome) {
-    let sources = PolicyFiles::alone(path, domains.to_vec());
+    let sources = PolicyInputs::alone(path, domains.to_vec());
     match sources.read().and_then(|read| sources.compile(read)) {
         Ok((policy, catalog, _)) => {
             let beside = run_beside(path, &policy, &catalog);

@@ -9,6 +9,7 @@ use super::{
     PolicySource, Upstream, issuers, quantity,
 };
 use crate::document;
+use crate::issuer::TokenLimits;
 use crate::model::problem::{Problem, Severity};
 use http::HeaderName;
 use serde_saphyr::Location;
@@ -261,8 +262,10 @@ impl<'a> Check<'a> {
     fn credentials(&mut self, written: &CredentialsDocument) -> Credentials {
         Credentials {
             header: self.credential_header(&written.header),
-            cache_entries: self.count(&written.cache_entries, 0..=10_000_000),
-            max_token_bytes: self.size(&written.max_token_bytes, 256..=(1 << 20)),
+            limits: TokenLimits {
+                max_bytes: self.size(&written.max_token_bytes, 256..=(1 << 20)),
+                cached: self.count(&written.cache_entries, 0..=10_000_000),
+            },
         }
     }
 

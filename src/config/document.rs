@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_saphyr::{Location, Spanned};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// A value with its place in the file; a default has none.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -241,12 +242,12 @@ pub struct IssuerDocument {
     /// Where its keys come from.
     #[serde(default)]
     pub jwks: JwksDocument,
-    /// The signature algorithms accepted: RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA.
+    /// The signature algorithms accepted: RS256, PS256, ES256, ES384, EdDSA.
     #[serde(default = "default_algorithms")]
     pub algorithms: Placed<Vec<Placed<String>>>,
     /// The kinds of token accepted.
     #[serde(default = "default_token_types")]
-    pub token_types: Placed<Vec<TokenType>>,
+    pub token_types: Placed<Vec<TokenTypeWord>>,
     /// Claims that a token must have, by dotted path: a value, a list of which one is enough, or `present` for any value.
     #[serde(default)]
     pub required_claims: BTreeMap<String, Placed<RequiredClaimDocument>>,
@@ -256,7 +257,7 @@ pub struct IssuerDocument {
     /// How far the clocks may differ.
     #[serde(default = "one_minute")]
     pub leeway: Placed<String>,
-    /// Which claims say who the caller is.
+    /// Which claims say who the caller is: paths such as `realm_access.roles`, or lists of names where one has a dot itself.
     #[serde(default)]
     pub claims: ClaimsDocument,
     /// How often its keys are fetched.
@@ -277,8 +278,8 @@ fn default_algorithms() -> Placed<Vec<Placed<String>>> {
     Placed::default_of(["RS256", "ES256", "EdDSA"].map(Placed::default_of))
 }
 
-fn default_token_types() -> Placed<Vec<TokenType>> {
-    Placed::default_of([TokenType::AccessToken, TokenType::IdToken])
+fn default_token_types() -> Placed<Vec<TokenTypeWord>> {
+    Placed::default_of([TokenTypeWord::AccessToken, TokenTypeWord::IdToken])
 }
 
 fn five_minutes() -> Placed<String> {
@@ -307,11 +308,21 @@ pub enum JwksDocument {
 /// A kind of token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum TokenType {
+pub enum TokenTypeWord {
     /// An OAuth 2 access token.
     AccessToken,
     /// An ID token of OpenID Connect.
     IdToken,
+}
+
+impl fmt::Display for ClaimValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bool(value) => value.fmt(f),
+            Self::Integer(value) => value.fmt(f),
+            Self::Text(value) => value.fmt(f),
+        }
+    }
 }
 
 /// What a claim must be: one value, or one of several.
@@ -339,42 +350,43 @@ pub enum ClaimValue {
     Text(String),
 }
 
-/// Which claims say who the caller is: dotted paths such as `realm_access.roles`.
+/// Which claims say who the caller is.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ClaimsDocument {
     /// The subject.
-    pub subject: Placed<String>,
-    /// The e-mail address.
-    pub email: Placed<String>,
-    /// The groups: one path, or several whose values are joined.
-    pub groups: Placed<Paths>,
-    /// The client id; without it `client_id`, else `azp`.
-    pub client_id: Option<Placed<String>>,
+    pub subject: Placed<ClaimPathDocument>,
+    /// The e-mail address; left out when `email_verified` is false.
+    pub email: Placed<ClaimPathDocument>,
+    /// The groups: a list of names, or one text that is split at spaces and commas.
+    pub groups: Placed<ClaimPathDocument>,
+    /// The client id; without it the first of `client_id`, `azp`, `cid`, `appid` that the token has.
+    pub client_id: Option<Placed<ClaimPathDocument>>,
 }
 
 impl Default for ClaimsDocument {
     fn default() -> Self {
+        let top = |name: &str| Placed::default_of(ClaimPathDocument::Dotted(name.to_owned()));
         Self {
-            subject: Placed::default_of("sub"),
-            email: Placed::default_of("email"),
-            groups: Placed::default_of(Paths::One("groups".to_owned())),
+            subject: top("sub"),
+            email: top("email"),
+            groups: top("groups"),
             client_id: None,
         }
     }
 }
 
-/// One claim path or several.
+/// Where a claim is.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(
     untagged,
-    expecting = "expected a claim path such as `realm_access.roles`, or a list of them"
+    expecting = "expected a claim path such as `realm_access.roles`, or the list of its names"
 )]
-pub enum Paths {
-    /// One.
-    One(String),
-    /// Several.
-    Several(Vec<String>),
+pub enum ClaimPathDocument {
+    /// The names joined by dots, such as `realm_access.roles`.
+    Dotted(String),
+    /// The names one by one, where one has a dot itself: `["https://example.com/groups"]`.
+    Names(Vec<String>),
 }
 
 /// How credentials are looked for and cached.

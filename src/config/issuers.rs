@@ -1,25 +1,30 @@
 //! Checks the issuers.
 
 use super::check::Check;
-use super::document::{ClaimValue, ClaimsDocument, IssuerDocument, JwksDocument, Paths, Placed, RequiredClaimDocument};
-use super::{ClaimPaths, Issuer, KeySource, RequiredClaim};
-use jsonwebtoken::Algorithm;
+use super::document::{
+    ClaimPathDocument, ClaimValue, ClaimsDocument, IssuerDocument, JwksDocument, Placed, RequiredClaimDocument,
+    TokenTypeWord,
+};
+use crate::credential::claims::{ClaimMapping, ClaimPath};
+use crate::credential::key_set::Algorithm;
+use crate::credential::rules::{IssuerRules, RequiredClaim, TokenType};
+use crate::issuer::{IssuerSettings, KeySource};
 use serde_saphyr::Location;
-use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 const LONGEST_LEEWAY: Duration = Duration::from_mins(5);
 const SHORTEST_REFRESH: Duration = Duration::from_secs(10);
 const DAY: Duration = Duration::from_hours(24);
 
-pub(super) fn check(check: &mut Check<'_>, written: &[IssuerDocument]) -> Vec<Issuer> {
-    let mut issuers: Vec<Issuer> = Vec::new();
+pub(super) fn check(check: &mut Check<'_>, written: &[IssuerDocument]) -> Vec<IssuerSettings> {
+    let mut issuers: Vec<IssuerSettings> = Vec::new();
     for document in written {
         let issuer = issuer(check, document);
-        if issuers.iter().any(|other| other.issuer == issuer.issuer) {
+        if issuers.iter().any(|other| other.rules.issuer == issuer.rules.issuer) {
             let message = format!(
                 "the issuer `{}` is listed twice; put what differs into one entry",
-                issuer.issuer
+                issuer.rules.issuer
             );
             check.error(document.issuer.place(), message);
         }
@@ -28,43 +33,55 @@ pub(super) fn check(check: &mut Check<'_>, written: &[IssuerDocument]) -> Vec<Is
     issuers
 }
 
-fn issuer(check: &mut Check<'_>, written: &IssuerDocument) -> Issuer {
-    let issuer = check.word(&written.issuer, "an issuer");
-    let refresh = check.duration(&written.refresh, SHORTEST_REFRESH..=DAY);
+fn issuer(check: &mut Check<'_>, written: &IssuerDocument) -> IssuerSettings {
+    let refresh_interval = check.duration(&written.refresh, SHORTEST_REFRESH..=DAY);
     let max_stale = check.duration(&written.max_stale, SHORTEST_REFRESH..=30 * DAY);
-    if max_stale < refresh && !max_stale.is_zero() {
+    if max_stale < refresh_interval && !max_stale.is_zero() {
         check.error(
             written.max_stale.place(),
             "`max_stale` is less than `refresh`, so that keys would lapse between fetches; write more",
         );
     }
+    IssuerSettings {
+        rules: rules(check, written),
+        keys: keys(check, written),
+        refresh_interval,
+        max_stale,
+        ca_file: written.ca.as_ref().map(|ca| check.path(ca)),
+        allow_http: written.allow_http,
+    }
+}
+
+fn rules(check: &mut Check<'_>, written: &IssuerDocument) -> IssuerRules {
     if written.token_types.value().is_empty() {
         check.error(
             written.token_types.place(),
             "no kind of token is accepted; write `access_token`, `id_token` or both",
         );
     }
-    Issuer {
-        issuer,
+    let token_types = written.token_types.value().iter().map(|kind| match kind {
+        TokenTypeWord::AccessToken => TokenType::AccessToken,
+        TokenTypeWord::IdToken => TokenType::IdToken,
+    });
+    IssuerRules {
+        issuer: Arc::from(check.word(&written.issuer, "an issuer")),
         audiences: audiences(check, &written.audiences),
-        keys: keys(check, written),
         algorithms: algorithms(check, &written.algorithms),
-        token_types: written.token_types.value().clone(),
+        token_types: token_types.collect(),
         required_claims: required_claims(check, written),
         required_scopes: written
             .required_scopes
             .iter()
-            .map(|scope| check.word(scope, "a scope"))
+            .map(|scope| check.word(scope, "a scope").into())
             .collect(),
-        leeway: check.duration(&written.leeway, Duration::ZERO..=LONGEST_LEEWAY),
-        claims: claims(check, &written.claims),
-        refresh,
-        max_stale,
-        ca: written.ca.as_ref().map(|ca| check.path(ca)),
+        leeway: check
+            .duration(&written.leeway, Duration::ZERO..=LONGEST_LEEWAY)
+            .as_secs(),
+        mapping: mapping(check, &written.claims),
     }
 }
 
-fn audiences(check: &mut Check<'_>, written: &Placed<Vec<Placed<String>>>) -> Vec<Box<str>> {
+fn audiences(check: &mut Check<'_>, written: &Placed<Vec<Placed<String>>>) -> Vec<String> {
     if written.value().is_empty() {
         let message = "there is no audience, so that tokens for other services would be accepted; write the client id or resource that tokens for Flyte name in `aud`";
         check.error(written.place(), message);
@@ -72,7 +89,7 @@ fn audiences(check: &mut Check<'_>, written: &Placed<Vec<Placed<String>>>) -> Ve
     written
         .value()
         .iter()
-        .map(|audience| check.word(audience, "an audience"))
+        .map(|audience| check.word(audience, "an audience").into())
         .collect()
 }
 
@@ -85,15 +102,15 @@ fn algorithms(check: &mut Check<'_>, written: &Placed<Vec<Placed<String>>>) -> V
     }
     let mut algorithms = Vec::new();
     for name in written.value() {
-        match Algorithm::from_str(name.value()) {
-            Ok(Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512) | Err(_) => {
-                let message = format!(
-                    "`{}` is not accepted: tokens must be signed with a key pair; write RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384 or EdDSA",
-                    name.value()
-                );
-                check.error(name.place(), message);
-            }
-            Ok(algorithm) => algorithms.push(algorithm),
+        if let Some(algorithm) = Algorithm::from_label(name.value()) {
+            algorithms.push(algorithm);
+        } else {
+            let accepted = Algorithm::ALL.map(Algorithm::label).join(", ");
+            let message = format!(
+                "`{}` is not accepted: tokens must be signed with a key pair; write one of {accepted}",
+                name.value()
+            );
+            check.error(name.place(), message);
         }
     }
     algorithms
@@ -104,18 +121,18 @@ fn keys(check: &mut Check<'_>, written: &IssuerDocument) -> KeySource {
     match &written.jwks {
         JwksDocument::Discovery => {
             url(check, written.issuer.value(), written.issuer.place(), plain_text);
-            KeySource::Discovery
+            KeySource::Discovery { url: None }
         }
-        JwksDocument::DiscoveryUrl(address) => {
-            KeySource::DiscoveryUrl(url(check, address.value(), address.place(), plain_text))
-        }
+        JwksDocument::DiscoveryUrl(address) => KeySource::Discovery {
+            url: Some(url(check, address.value(), address.place(), plain_text)),
+        },
         JwksDocument::Url(address) => KeySource::Url(url(check, address.value(), address.place(), plain_text)),
         JwksDocument::File(file) => KeySource::File(check.path(file)),
     }
 }
 
 /// An address that keys can be fetched from.
-fn url(check: &mut Check<'_>, text: &str, place: Location, plain_text: bool) -> Box<str> {
+fn url(check: &mut Check<'_>, text: &str, place: Location, plain_text: bool) -> String {
     let uri = text.parse::<http::Uri>().unwrap_or_default();
     let authority = uri
         .authority()
@@ -143,50 +160,43 @@ fn required_claims(check: &mut Check<'_>, written: &IssuerDocument) -> Vec<Requi
     let mut required = Vec::new();
     for (path, document) in &written.required_claims {
         let values = match document.value() {
-            RequiredClaimDocument::One(ClaimValue::Text(text)) if text == "present" => None,
-            RequiredClaimDocument::One(value) => Some(vec![value.clone()]),
-            RequiredClaimDocument::OneOf(values) => Some(values.clone()),
+            RequiredClaimDocument::One(ClaimValue::Text(text)) if text == "present" => Vec::new(),
+            RequiredClaimDocument::One(value) => vec![value.to_string()],
+            RequiredClaimDocument::OneOf(values) => {
+                if values.is_empty() {
+                    let message =
+                        format!("no value of the claim `{path}` is accepted; list one, or write `present` for any");
+                    check.error(document.place(), message);
+                }
+                values.iter().map(ToString::to_string).collect()
+            }
         };
-        if values.as_ref().is_some_and(Vec::is_empty) {
-            let message = format!("no value of the claim `{path}` is accepted; list one, or write `present` for any");
-            check.error(document.place(), message);
-        }
-        required.push(RequiredClaim {
-            path: claim_path(check, path, document.place()),
-            values,
-        });
+        let path = claim_path(check, &ClaimPathDocument::Dotted(path.clone()), document.place());
+        required.extend(path.map(|path| RequiredClaim { path, values }));
     }
     required
 }
 
-fn claims(check: &mut Check<'_>, written: &ClaimsDocument) -> ClaimPaths {
-    let place = written.groups.place();
-    let groups = match written.groups.value() {
-        Paths::One(path) => std::slice::from_ref(path),
-        Paths::Several(paths) => paths.as_slice(),
+fn mapping(check: &mut Check<'_>, written: &ClaimsDocument) -> ClaimMapping {
+    let mut mapping = ClaimMapping::default();
+    if let Some(subject) = claim_path(check, written.subject.value(), written.subject.place()) {
+        mapping.subject = subject;
+    }
+    mapping.email = claim_path(check, written.email.value(), written.email.place());
+    mapping.groups = claim_path(check, written.groups.value(), written.groups.place());
+    if let Some(path) = &written.client_id {
+        mapping.client_id = claim_path(check, path.value(), path.place()).into_iter().collect();
+    }
+    mapping
+}
+
+fn claim_path(check: &mut Check<'_>, path: &ClaimPathDocument, place: Location) -> Option<ClaimPath> {
+    let found = match path {
+        ClaimPathDocument::Dotted(path) => ClaimPath::dotted(path),
+        ClaimPathDocument::Names(names) => ClaimPath::from_names(names.clone()),
     };
-    ClaimPaths {
-        subject: claim_path(check, written.subject.value(), written.subject.place()),
-        email: claim_path(check, written.email.value(), written.email.place()),
-        groups: groups.iter().map(|path| claim_path(check, path, place)).collect(),
-        client_id: written
-            .client_id
-            .as_ref()
-            .map(|path| claim_path(check, path.value(), path.place())),
+    if found.is_none() {
+        check.error(place, "a name in the claim path is empty; write names joined by dots, such as `realm_access.roles`, or a list of names");
     }
-}
-
-fn claim_path(check: &mut Check<'_>, path: &str, place: Location) -> Box<str> {
-    if !is_claim_path(path) {
-        check.error(
-            place,
-            format!("`{path}` is no claim path; write names joined by dots, such as `realm_access.roles`"),
-        );
-    }
-    path.into()
-}
-
-/// Names joined by dots. A name may hold anything else, such as the URLs that Auth0 uses, unless one has a dot.
-fn is_claim_path(path: &str) -> bool {
-    path.split('.').all(|name| !name.is_empty() && name.trim() == name)
+    found
 }

@@ -69,6 +69,8 @@ fn scaled(text: &str, number: &str, factor: u64) -> Result<u64, String> {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
     use super::*;
 
     #[test]

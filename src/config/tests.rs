@@ -1,6 +1,9 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 use super::*;
+use crate::credential::claims::ClaimPath;
+use crate::credential::rules::{IssuerRules, TokenType};
+use crate::issuer::KeySource;
 use std::fmt::Write;
 
 mod deployment;
@@ -32,10 +35,17 @@ fn the_smallest_configuration_has_safe_defaults_and_no_warning() {
     );
     assert_eq!(config.flyte.organizations, []);
     let issuer = &config.issuers[0];
-    assert_eq!(issuer.keys, KeySource::Discovery);
-    assert_eq!(issuer.leeway, Duration::from_secs(60));
-    assert_eq!(issuer.claims.groups, [Box::from("groups")]);
-    assert_eq!(issuer.token_types, [TokenType::AccessToken, TokenType::IdToken]);
+    let defaults = IssuerSettings::new(IssuerRules::new("https://idp.example.com", vec!["flyte".to_owned()]));
+    assert_eq!(issuer.keys, defaults.keys);
+    assert_eq!(issuer.rules.algorithms, defaults.rules.algorithms);
+    assert_eq!(issuer.rules.leeway, defaults.rules.leeway);
+    assert_eq!(issuer.rules.mapping, defaults.rules.mapping);
+    assert_eq!(issuer.rules.token_types, [TokenType::AccessToken, TokenType::IdToken]);
+    assert_eq!(
+        (issuer.refresh_interval, issuer.max_stale),
+        (defaults.refresh_interval, defaults.max_stale)
+    );
+    assert!(!issuer.allow_http);
     assert_eq!(config.credentials.header, "flyte-authorization");
     assert_eq!(config.limits.decompressed_bytes, 4 << 20);
     assert_eq!(config.policy.poll, Duration::from_secs(30));
@@ -60,6 +70,39 @@ fn a_file_that_cannot_be_read_is_a_problem() {
             .to_string()
             .starts_with("/nonexistent/config.yaml: error: cannot be read")
     );
+}
+
+#[test]
+fn what_is_written_about_an_issuer_is_what_its_tokens_must_be_like() {
+    let issuer = "  - issuer: https://idp.example.com
+    audiences: [flyte]
+    jwks: {discovery_url: https://idp.example.com/oauth-authorization-server}
+    required_claims: {tenant: [a, 7], email_verified: true, realm_access.roles: present}
+    claims: {groups: [https://example.com/groups], client_id: azp, subject: a.b}
+";
+    let text = SMALLEST.replace("  - {issuer: https://idp.example.com, audiences: [flyte]}\n", issuer);
+    let (config, _) = parse(&text).unwrap();
+    let IssuerSettings { rules, keys, .. } = &config.issuers[0];
+    let url = Some("https://idp.example.com/oauth-authorization-server".to_owned());
+    assert_eq!(*keys, KeySource::Discovery { url });
+    let required: Vec<_> = rules
+        .required_claims
+        .iter()
+        .map(|claim| (claim.path.to_string(), claim.values.clone()))
+        .collect();
+    let list = |values: &[&str]| values.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let expected = [
+        ("email_verified", list(&["true"])),
+        ("realm_access.roles", list(&[])),
+        ("tenant", list(&["a", "7"])),
+    ];
+    assert_eq!(required, expected.map(|(path, values)| (path.to_owned(), values)));
+    assert_eq!(
+        rules.mapping.groups,
+        ClaimPath::from_names(list(&["https://example.com/groups"]))
+    );
+    assert_eq!(Some(&rules.mapping.subject), ClaimPath::dotted("a.b").as_ref());
+    assert_eq!(rules.mapping.client_id, [ClaimPath::dotted("azp").unwrap()]);
 }
 
 /// Each `NAME.yaml` in `tests/fixtures/config` has in `NAME.problems` all that is wrong with it.
