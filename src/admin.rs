@@ -68,7 +68,9 @@ impl Admin {
     fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
         if request.method() != Method::GET && request.method() != Method::HEAD {
             let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "use GET\n");
-            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            response
+                .headers_mut()
+                .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             return response;
         }
         match request.uri().path() {
@@ -76,7 +78,10 @@ impl Admin {
             "/readyz" => self.ready(),
             "/status" => document(StatusCode::OK, &self.status()),
             "/metrics" => self.metrics(),
-            _ => text(StatusCode::NOT_FOUND, "known are /healthz, /readyz, /status and /metrics\n"),
+            _ => text(
+                StatusCode::NOT_FOUND,
+                "known are /healthz, /readyz, /status and /metrics\n",
+            ),
         }
     }
 
@@ -84,8 +89,15 @@ impl Admin {
     fn ready(&self) -> Response<Full<Bytes>> {
         let draining = *self.drain.borrow();
         let ready = !draining && self.issuers.ready();
-        let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-        document(status, &json!({"ready": ready, "draining": draining, "issuers": self.issuers.status()}))
+        let status = if ready {
+            StatusCode::OK
+        } else {
+            StatusCode::SERVICE_UNAVAILABLE
+        };
+        document(
+            status,
+            &json!({"ready": ready, "draining": draining, "issuers": self.issuers.status()}),
+        )
     }
 
     fn status(&self) -> Value {
@@ -124,7 +136,11 @@ fn document(status: StatusCode, value: &Value) -> Response<Full<Bytes>> {
 fn answer(status: StatusCode, content_type: &'static str, body: Bytes) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(body));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }

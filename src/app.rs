@@ -20,8 +20,8 @@ use crate::model::problem::Problem;
 use crate::reload::certificate::CertificateFiles;
 use crate::reload::key_sets::KeySetFiles;
 use crate::reload::policy::{self, PolicyFiles};
-use crate::tls::LiveTls;
 use crate::reload::{Fingerprint, ReloadNow, Reloadable, Reloader};
+use crate::tls::LiveTls;
 use crate::trust;
 use crate::upstream::Upstream;
 use observe::{KeySets, Reloads};
@@ -75,12 +75,17 @@ impl App {
     ///
     /// # Errors
     /// Every problem of every file and address; nothing is left running.
-    pub fn start(config: Config, clock: Arc<dyn Clock>, audit_output: Box<dyn std::io::Write + Send>) -> Result<Self, Vec<Problem>> {
+    pub fn start(
+        config: Config,
+        clock: Arc<dyn Clock>,
+        audit_output: Box<dyn std::io::Write + Send>,
+    ) -> Result<Self, Vec<Problem>> {
         let fault = |what: &str, error: &dyn std::fmt::Display| vec![Problem::error(what, 0, 0, error.to_string())];
         let metrics = Arc::new(Metrics::new().map_err(|error| fault("metrics", &error))?);
         let loaded = Loaded::of(&config, &clock, &metrics)?;
         let bound = bind(&config)?;
-        let (sink, audit) = Sink::start(audit_output, config.audit.queue, Arc::clone(&metrics)).map_err(|error| fault("audit", &error))?;
+        let (sink, audit) = Sink::start(audit_output, config.audit.queue, Arc::clone(&metrics))
+            .map_err(|error| fault("audit", &error))?;
         let (drain, draining) = watch::channel(false);
         let (stop, stopping) = watch::channel(false);
         let live = Arc::clone(&loaded.live);
@@ -100,19 +105,40 @@ impl App {
             room: Arc::new(Semaphore::new(config.limits.connections)),
             config,
         });
-        let reloads = Reloads { metrics: Arc::clone(&metrics), live: Arc::clone(&live), clock: Arc::clone(&shared.recorder.clock) };
+        let reloads = Reloads {
+            metrics: Arc::clone(&metrics),
+            live: Arc::clone(&live),
+            clock: Arc::clone(&shared.recorder.clock),
+        };
         reloads.started();
         let reloader = Reloader::new(loaded.sources, shared.config.policy.poll, Arc::new(reloads));
         let reload = reloader.now();
-        let admin = Admin { metrics: Arc::clone(&metrics), live: Arc::clone(&live), issuers: loaded.issuers, drain: draining.clone() };
+        let admin = Admin {
+            metrics: Arc::clone(&metrics),
+            live: Arc::clone(&live),
+            issuers: loaded.issuers,
+            drain: draining.clone(),
+        };
         let workers = bound
             .workers
             .into_iter()
             .map(|sockets| spawn_worker(Arc::clone(&shared), sockets, draining.clone()))
             .collect::<std::io::Result<Vec<_>>>()
             .map_err(|error| fault("worker thread", &error))?;
-        let control = spawn_control(admin, bound.admin_socket, reloader, stopping).map_err(|error| fault("control thread", &error))?;
-        Ok(Self { addresses: bound.addresses, admin: bound.admin, live, metrics, reload, drain, stop, workers, control, audit })
+        let control = spawn_control(admin, bound.admin_socket, reloader, stopping)
+            .map_err(|error| fault("control thread", &error))?;
+        Ok(Self {
+            addresses: bound.addresses,
+            admin: bound.admin,
+            live,
+            metrics,
+            reload,
+            drain,
+            stop,
+            workers,
+            control,
+            audit,
+        })
     }
 
     /// Accepts nothing more, lets running requests finish for the configured time, writes the last records and ends.
@@ -143,24 +169,40 @@ struct Loaded {
 impl Loaded {
     fn of(config: &Config, clock: &Arc<dyn Clock>, metrics: &Arc<Metrics>) -> Result<Self, Vec<Problem>> {
         let policy = PolicyFiles::load(config);
-        let certificates: Result<Vec<Option<Arc<LiveTls>>>, Vec<Problem>> = collect(
-            config.listeners.iter().map(|listener| listener.tls.as_ref().map(LiveTls::load).transpose().map(|tls| tls.map(Arc::new))),
-        );
+        let certificates: Result<Vec<Option<Arc<LiveTls>>>, Vec<Problem>> =
+            collect(config.listeners.iter().map(|listener| {
+                listener
+                    .tls
+                    .as_ref()
+                    .map(LiveTls::load)
+                    .transpose()
+                    .map(|tls| tls.map(Arc::new))
+            }));
         let issuers = Issuers::new(
             config.issuers.clone(),
             config.credentials.limits,
             Arc::clone(clock),
-            Arc::new(KeySets { metrics: Arc::clone(metrics), clock: Arc::clone(clock) }),
+            Arc::new(KeySets {
+                metrics: Arc::clone(metrics),
+                clock: Arc::clone(clock),
+            }),
         );
         let upstream_tls = trust::client_config(config.upstream.ca.as_deref()).map_err(|problem| vec![problem]);
         let (policy, certificates, issuers, upstream_tls) = match (policy, certificates, issuers, upstream_tls) {
-            (Ok(policy), Ok(certificates), Ok(issuers), Ok(tls)) => (policy, certificates, Arc::new(issuers), Arc::new(tls)),
+            (Ok(policy), Ok(certificates), Ok(issuers), Ok(tls)) => {
+                (policy, certificates, Arc::new(issuers), Arc::new(tls))
+            }
             (policy, certificates, issuers, tls) => {
                 let all = [policy.err(), certificates.err(), issuers.err(), tls.err()];
                 return Err(all.into_iter().flatten().flatten().collect());
             }
         };
-        let policy::Loaded { live, files, fingerprint, warnings } = policy;
+        let policy::Loaded {
+            live,
+            files,
+            fingerprint,
+            warnings,
+        } = policy;
         for warning in warnings {
             tracing::warn!("{warning}");
         }
@@ -168,8 +210,19 @@ impl Loaded {
         if issuers.files().next().is_some() {
             sources.push(watched(KeySetFiles(Arc::clone(&issuers))));
         }
-        sources.extend(certificates.iter().flatten().map(|tls| watched(CertificateFiles(Arc::clone(tls)))));
-        Ok(Self { live, issuers, certificates, upstream_tls, sources })
+        sources.extend(
+            certificates
+                .iter()
+                .flatten()
+                .map(|tls| watched(CertificateFiles(Arc::clone(tls)))),
+        );
+        Ok(Self {
+            live,
+            issuers,
+            certificates,
+            upstream_tls,
+            sources,
+        })
     }
 }
 
@@ -181,14 +234,18 @@ fn watched(source: impl Reloadable + 'static) -> (Arc<dyn Reloadable>, Fingerpri
 
 fn collect<T>(results: impl Iterator<Item = Result<T, Vec<Problem>>>) -> Result<Vec<T>, Vec<Problem>> {
     let mut problems = Vec::new();
-    let good = results.filter_map(|result| result.map_err(|more| problems.extend(more)).ok()).collect();
+    let good = results
+        .filter_map(|result| result.map_err(|more| problems.extend(more)).ok())
+        .collect();
     if problems.is_empty() { Ok(good) } else { Err(problems) }
 }
 
 fn identity(listener: &config::Listener) -> Identity {
     match &listener.identity {
         config::Identity::Tokens => Identity::Tokens,
-        config::Identity::Principal(principal) => Identity::Fixed(Arc::new(FixedCaller::of_listener(&listener.name, principal))),
+        config::Identity::Principal(principal) => {
+            Identity::Fixed(Arc::new(FixedCaller::of_listener(&listener.name, principal)))
+        }
     }
 }
 
@@ -205,21 +262,32 @@ fn bind(config: &Config) -> Result<Bound, Vec<Problem>> {
     let mut addresses = Vec::new();
     let mut workers: Vec<Vec<std::net::TcpListener>> = (0..config.workers).map(|_| Vec::new()).collect();
     let fault = |name: &str, address: SocketAddr, error: &std::io::Error| {
-        Problem::error(format!("listener {name}"), 0, 0, format!("cannot listen on {address}: {error}"))
+        Problem::error(
+            format!("listener {name}"),
+            0,
+            0,
+            format!("cannot listen on {address}: {error}"),
+        )
     };
     for listener in &config.listeners {
         match socket::bind(listener.address, config.workers) {
             Ok((address, sockets)) => {
                 addresses.push(address);
-                workers.iter_mut().zip(sockets).for_each(|(worker, socket)| worker.push(socket));
+                workers
+                    .iter_mut()
+                    .zip(sockets)
+                    .for_each(|(worker, socket)| worker.push(socket));
             }
             Err(error) => problems.push(fault(&listener.name, listener.address, &error)),
         }
     }
     match socket::bind(config.admin, 1) {
-        Ok((admin, mut sockets)) if problems.is_empty() && sockets.len() == 1 => {
-            Ok(Bound { addresses, workers, admin, admin_socket: sockets.remove(0) })
-        }
+        Ok((admin, mut sockets)) if problems.is_empty() && sockets.len() == 1 => Ok(Bound {
+            addresses,
+            workers,
+            admin,
+            admin_socket: sockets.remove(0),
+        }),
         Ok(_) => Err(problems),
         Err(error) => {
             problems.push(fault("admin", config.admin, &error));
@@ -228,7 +296,11 @@ fn bind(config: &Config) -> Result<Bound, Vec<Problem>> {
     }
 }
 
-fn spawn_worker(shared: Arc<Shared>, sockets: Vec<std::net::TcpListener>, drain: watch::Receiver<bool>) -> std::io::Result<JoinHandle<()>> {
+fn spawn_worker(
+    shared: Arc<Shared>,
+    sockets: Vec<std::net::TcpListener>,
+    drain: watch::Receiver<bool>,
+) -> std::io::Result<JoinHandle<()>> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new().name("worker".into()).spawn(move || {
         let grace = shared.config.drain;
@@ -280,7 +352,12 @@ impl Shared {
     }
 }
 
-fn spawn_control(admin: Admin, socket: std::net::TcpListener, reloader: Reloader, mut stop: watch::Receiver<bool>) -> std::io::Result<JoinHandle<()>> {
+fn spawn_control(
+    admin: Admin,
+    socket: std::net::TcpListener,
+    reloader: Reloader,
+    mut stop: watch::Receiver<bool>,
+) -> std::io::Result<JoinHandle<()>> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new().name("control".into()).spawn(move || {
         runtime.block_on(async {

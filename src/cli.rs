@@ -113,7 +113,10 @@ pub(crate) fn print(text: &str) {
 
 /// Prints problems, errors first, and how many there are. Returns whether one of them is an error.
 pub(crate) fn report(problems: &[Problem]) -> bool {
-    let errors = problems.iter().filter(|problem| problem.severity == Severity::Error).count();
+    let errors = problems
+        .iter()
+        .filter(|problem| problem.severity == Severity::Error)
+        .count();
     let mut sorted: Vec<&Problem> = problems.iter().collect();
     sorted.sort_by_key(|problem| problem.severity != Severity::Error);
     for problem in &sorted {

@@ -4,4 +4,4 @@ pub mod certificates;
 pub mod client;
 pub mod control_plane;
 pub mod issuer;
-mod signing;
+pub mod signing;

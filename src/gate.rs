@@ -81,7 +81,10 @@ struct Surroundings<'a> {
 
 /// What a request is for.
 enum Destination<'c> {
-    Rpc { route: &'c Route, rest: Option<Matched<'c>> },
+    Rpc {
+        route: &'c Route,
+        rest: Option<Matched<'c>>,
+    },
     Page(&'c Page),
     Preflight,
     HealthCheck,
@@ -104,8 +107,15 @@ impl Gate {
         let mut audit = AuditGuard::start(recorder, protocol, request_id.clone(), self.listener.clone(), info.peer);
         request_id::correlate(&parts.headers, &mut audit);
         let snapshot = self.live.load();
-        let around = Surroundings { info, request_id: &request_id, snapshot: &snapshot };
-        match self.judge_and_forward(parts, &mut body, protocol, around, &mut audit).await {
+        let around = Surroundings {
+            info,
+            request_id: &request_id,
+            snapshot: &snapshot,
+        };
+        match self
+            .judge_and_forward(parts, &mut body, protocol, around, &mut audit)
+            .await
+        {
             Ok(Answer::Forwarded(response)) => answer::follow(response, &request_id, audit),
             Ok(Answer::Local(response)) => {
                 audit.finish(Outcome::Answered);
@@ -145,7 +155,11 @@ impl Gate {
         audit.targets(touched.action, &touched.targets);
         audit.policy(snapshot.policy.version(), snapshot.generation);
         let rights = authenticated.caller.rights(snapshot);
-        let call = Call { access: route.access, action: touched.action, targets: &touched.targets };
+        let call = Call {
+            access: route.access,
+            action: touched.action,
+            targets: &touched.targets,
+        };
         let permit = rights.decide(&call, &mut ()).into_permit().map_err(|refusal| {
             audit.rules(refusal.rule.iter().map(|rule| rule.name().into()));
             refusal.denial
@@ -153,14 +167,36 @@ impl Gate {
         audit.rules(permit.rules().iter().map(|rule| rule.name().into()));
         audit.judged();
         let origin = self.origin(&head, around);
-        forward::call(&self.upstream, permit, &head, origin, authenticated.credential, body).await.map(Answer::Forwarded)
+        forward::call(&self.upstream, permit, &head, origin, authenticated.credential, body)
+            .await
+            .map(Answer::Forwarded)
     }
 
     /// Reads what the call touches from its path, query and message.
-    fn touched(&self, route: &Route, rest: Option<&Matched<'_>>, head: &RequestHead, body: &JudgedBody) -> Result<Extracted, Denial> {
-        let rest = rest.map(|matched| RestInput { binding: matched.binding, segments: matched.segments(), query: head.query() });
-        let limits = WalkLimits { max_fields: self.limits.message_fields };
-        targets::targets(route, Input { body: body.message(), rest }, &self.scope_rules, &limits)
+    fn touched(
+        &self,
+        route: &Route,
+        rest: Option<&Matched<'_>>,
+        head: &RequestHead,
+        body: &JudgedBody,
+    ) -> Result<Extracted, Denial> {
+        let rest = rest.map(|matched| RestInput {
+            binding: matched.binding,
+            segments: matched.segments(),
+            query: head.query(),
+        });
+        let limits = WalkLimits {
+            max_fields: self.limits.message_fields,
+        };
+        targets::targets(
+            route,
+            Input {
+                body: body.message(),
+                rest,
+            },
+            &self.scope_rules,
+            &limits,
+        )
     }
 }
 
@@ -170,20 +206,37 @@ fn destination<'c>(catalog: &'c Catalog, head: &'c RequestHead) -> Result<Destin
         if head.path() == HEALTH_CHECK {
             return Ok(Destination::HealthCheck);
         }
-        return catalog.lookup_rpc(head.path()).map(|route| Destination::Rpc { route, rest: None }).ok_or_else(|| {
-            let message = format!("the method {} is not in the catalogue of {} and is refused", head.path(), catalog.generation);
-            Denial::new(Reason::MethodUnknown, message)
-        });
+        return catalog
+            .lookup_rpc(head.path())
+            .map(|route| Destination::Rpc { route, rest: None })
+            .ok_or_else(|| {
+                let message = format!(
+                    "the method {} is not in the catalogue of {} and is refused",
+                    head.path(),
+                    catalog.generation
+                );
+                Denial::new(Reason::MethodUnknown, message)
+            });
     }
     if head.method() == Method::OPTIONS {
         return Ok(Destination::Preflight);
     }
     if let Some(page) = catalog.lookup_page(head.path()) {
-        return if page.methods.contains(head.method()) { Ok(Destination::Page(page)) } else { Err(Reason::HttpMethodRefused.into()) };
+        return if page.methods.contains(head.method()) {
+            Ok(Destination::Page(page))
+        } else {
+            Err(Reason::HttpMethodRefused.into())
+        };
     }
     match catalog.lookup_rest(head.method(), head.path()) {
-        Ok(matched) => Ok(Destination::Rpc { route: matched.route, rest: Some(matched) }),
+        Ok(matched) => Ok(Destination::Rpc {
+            route: matched.route,
+            rest: Some(matched),
+        }),
         Err(Unmatched::Path) => Err(Reason::RouteUnknown.into()),
-        Err(Unmatched::Method) => Err(Denial::new(Reason::RouteUnknown, "the route is in the catalogue, but not with this HTTP method")),
+        Err(Unmatched::Method) => Err(Denial::new(
+            Reason::RouteUnknown,
+            "the route is in the catalogue, but not with this HTTP method",
+        )),
     }
 }

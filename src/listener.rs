@@ -76,7 +76,11 @@ pub async fn run(listener: Arc<Listener>, socket: TcpListener, mut drain: watch:
             open.inc();
             let _closed = scopeguard(|| open.dec());
             if let Err(cause) = connection::serve(&listener, stream, peer, drain).await {
-                listener.metrics.handshake_failures.with_label_values(&[&listener.name, cause.label()]).inc();
+                listener
+                    .metrics
+                    .handshake_failures
+                    .with_label_values(&[&listener.name, cause.label()])
+                    .inc();
             }
             drop(permit);
         });

@@ -24,7 +24,10 @@ impl LiveTls {
     /// Every file that cannot be used, and why.
     pub fn load(settings: &ListenerTls) -> Result<Self, Vec<Problem>> {
         let current = ArcSwap::from_pointee(server_config(settings)?);
-        Ok(Self { settings: settings.clone(), current })
+        Ok(Self {
+            settings: settings.clone(),
+            current,
+        })
     }
 
     /// Loads the files again. On failure the certificate in force stays.
@@ -75,13 +78,20 @@ fn server_config(settings: &ListenerTls) -> Result<ServerConfig, Vec<Problem>> {
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Problem> {
-    let problem = |error: &dyn std::fmt::Display| Problem::error(path, 0, 0, format!("cannot be read as PEM certificates: {error}"));
+    let problem = |error: &dyn std::fmt::Display| {
+        Problem::error(path, 0, 0, format!("cannot be read as PEM certificates: {error}"))
+    };
     let certificates: Vec<_> = CertificateDer::pem_file_iter(path)
         .map_err(|error| problem(&error))?
         .collect::<Result<_, _>>()
         .map_err(|error| problem(&error))?;
     if certificates.is_empty() {
-        return Err(Problem::error(path, 0, 0, "holds no certificate; put the chain there in PEM form, the server's own first"));
+        return Err(Problem::error(
+            path,
+            0,
+            0,
+            "holds no certificate; put the chain there in PEM form, the server's own first",
+        ));
     }
     Ok(certificates)
 }

@@ -15,19 +15,26 @@ pub fn client_config(ca: Option<&Path>) -> Result<ClientConfig, Problem> {
         Some(path) => file_roots(path)?,
         None => system_roots(),
     };
-    Ok(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth())
+    Ok(ClientConfig::builder()
+        .with_root_certificates(roots)
+        .with_no_client_auth())
 }
 
 fn file_roots(path: &Path) -> Result<RootCertStore, Problem> {
     let problem = |message: String| Problem::error(path, 0, 0, message);
-    let certificates = CertificateDer::pem_file_iter(path).map_err(|error| problem(format!("cannot be read: {error}")))?;
+    let certificates =
+        CertificateDer::pem_file_iter(path).map_err(|error| problem(format!("cannot be read: {error}")))?;
     let mut roots = RootCertStore::empty();
     for certificate in certificates {
         let certificate = certificate.map_err(|error| problem(format!("is not well-formed PEM: {error}")))?;
-        roots.add(certificate).map_err(|error| problem(format!("holds a certificate that cannot be used: {error}")))?;
+        roots
+            .add(certificate)
+            .map_err(|error| problem(format!("holds a certificate that cannot be used: {error}")))?;
     }
     if roots.is_empty() {
-        return Err(problem("holds no certificate; put the authority's certificate there in PEM form".into()));
+        return Err(problem(
+            "holds no certificate; put the authority's certificate there in PEM form".into(),
+        ));
     }
     Ok(roots)
 }

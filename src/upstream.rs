@@ -61,7 +61,12 @@ impl Upstream {
     ///
     /// # Errors
     /// `upstream_unreachable`, `upstream_failed`, `upstream_timeout`, or what is wrong with a streamed body.
-    pub async fn send(&self, port: Port, mut request: Request<Body>, deadline: Option<Duration>) -> Result<Response<Incoming>, Denial> {
+    pub async fn send(
+        &self,
+        port: Port,
+        mut request: Request<Body>,
+        deadline: Option<Duration>,
+    ) -> Result<Response<Incoming>, Denial> {
         let (client, endpoint) = match port {
             Port::Grpc => (&self.grpc, &self.grpc_endpoint),
             Port::Http => (&self.http, &self.http_endpoint),
@@ -77,12 +82,18 @@ impl Upstream {
     }
 }
 
-fn client(settings: &Settings, tls: Arc<rustls::ClientConfig>, port: Port) -> Client<HttpsConnector<HttpConnector>, Body> {
+fn client(
+    settings: &Settings,
+    tls: Arc<rustls::ClientConfig>,
+    port: Port,
+) -> Client<HttpsConnector<HttpConnector>, Body> {
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
     tcp.set_connect_timeout(Some(settings.connect_timeout));
-    let connector = HttpsConnectorBuilder::new().with_tls_config(Arc::unwrap_or_clone(tls)).https_or_http();
+    let connector = HttpsConnectorBuilder::new()
+        .with_tls_config(Arc::unwrap_or_clone(tls))
+        .https_or_http();
     let connector = match port {
         Port::Grpc => connector.enable_http2().wrap_connector(tcp),
         Port::Http => connector.enable_http1().wrap_connector(tcp),

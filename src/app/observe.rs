@@ -31,18 +31,31 @@ impl Reloads {
     }
 
     fn in_force(&self, what: What) {
-        self.metrics.reload_timestamp.with_label_values(&[what.label()]).set(self.clock.now().as_secs_f64());
+        self.metrics
+            .reload_timestamp
+            .with_label_values(&[what.label()])
+            .set(self.clock.now().as_secs_f64());
         let snapshot = self.live.load();
-        self.metrics.policy_generation.set(i64::try_from(snapshot.generation).unwrap_or(i64::MAX));
-        self.metrics.policy_rules.set(i64::try_from(snapshot.policy.rules().len()).unwrap_or(i64::MAX));
+        self.metrics
+            .policy_generation
+            .set(i64::try_from(snapshot.generation).unwrap_or(i64::MAX));
+        self.metrics
+            .policy_rules
+            .set(i64::try_from(snapshot.policy.rules().len()).unwrap_or(i64::MAX));
     }
 }
 
 impl ReloadObserver for Reloads {
     fn reloaded(&self, what: What, outcome: Outcome) {
-        self.metrics.reloads.with_label_values(&[what.label(), outcome.label()]).inc();
+        self.metrics
+            .reloads
+            .with_label_values(&[what.label(), outcome.label()])
+            .inc();
         let good = outcome != Outcome::Failed;
-        self.metrics.reload_success.with_label_values(&[what.label()]).set(good.into());
+        self.metrics
+            .reload_success
+            .with_label_values(&[what.label()])
+            .set(good.into());
         if outcome == Outcome::Replaced {
             self.in_force(what);
         }
@@ -65,13 +78,22 @@ impl IssuerObserver for KeySets {
             RefreshOutcome::Unchanged => "unchanged",
             RefreshOutcome::Failed => "failed",
         };
-        self.metrics.key_set_refreshes.with_label_values(&[issuer, result]).inc();
+        self.metrics
+            .key_set_refreshes
+            .with_label_values(&[issuer, result])
+            .inc();
         if outcome != RefreshOutcome::Failed {
-            self.metrics.key_set_timestamp.with_label_values(&[issuer]).set(self.clock.now().as_secs_f64());
+            self.metrics
+                .key_set_timestamp
+                .with_label_values(&[issuer])
+                .set(self.clock.now().as_secs_f64());
         }
     }
 
     fn cache(&self, hit: bool) {
-        self.metrics.token_cache.with_label_values(&[if hit { "hit" } else { "miss" }]).inc();
+        self.metrics
+            .token_cache
+            .with_label_values(&[if hit { "hit" } else { "miss" }])
+            .inc();
     }
 }

@@ -51,9 +51,14 @@ impl CallArguments {
         let wanted = self.rpc.trim_start_matches('/');
         let is_it = |route: &&Route| {
             let rpc = route.rpc.trim_start_matches('/');
-            rpc.strip_suffix(wanted).is_some_and(|rest| rest.is_empty() || rest.ends_with(['.', '/']))
+            rpc.strip_suffix(wanted)
+                .is_some_and(|rest| rest.is_empty() || rest.ends_with(['.', '/']))
         };
-        catalog.routes.iter().find(is_it).ok_or_else(|| CallError::UnknownRpc(self.rpc.clone()))
+        catalog
+            .routes
+            .iter()
+            .find(is_it)
+            .ok_or_else(|| CallError::UnknownRpc(self.rpc.clone()))
     }
 
     /// The message in JSON.
@@ -106,7 +111,10 @@ impl CallArguments {
 /// # Errors
 /// The refusal a request with this message gets.
 pub fn touched(route: &Route, message: &[u8], rules: &ScopeRules) -> Result<Extracted, Denial> {
-    let input = Input { body: Body::Json(message), rest: None };
+    let input = Input {
+        body: Body::Json(message),
+        rest: None,
+    };
     targets::targets(route, input, rules, &WalkLimits::default())
 }
 
@@ -114,7 +122,10 @@ fn set(message: &mut Map<String, Value>, field: &str, value: &str, replace: bool
     let (parents, name) = field.rsplit_once('.').unwrap_or(("", field));
     let mut place = message;
     for parent in parents.split('.').filter(|parent| !parent.is_empty()) {
-        place = place.entry(parent).or_insert_with(|| Value::Object(Map::new())).as_object_mut()?;
+        place = place
+            .entry(parent)
+            .or_insert_with(|| Value::Object(Map::new()))
+            .as_object_mut()?;
     }
     if replace || !place.contains_key(name) {
         place.insert(name.to_owned(), Value::String(value.to_owned()));

@@ -1,8 +1,8 @@
 //! `catalog`: what the proxy knows about the API.
 
 use super::{Format, INVALID, OK, print, report};
-use crate::files;
 use crate::catalog::Catalog;
+use crate::files;
 use std::path::PathBuf;
 
 /// Prints the built-in catalogue, with overlays if there are any.

@@ -1,12 +1,12 @@
 //! `check`: everything the configuration names, every problem, no socket opened.
 
 use super::{INVALID, OK, print, report, test};
-use crate::reload::policy::PolicyInputs;
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::issuer::Issuers;
-use crate::tls::LiveTls;
 use crate::model::problem::{Problem, Severity};
+use crate::reload::policy::PolicyInputs;
+use crate::tls::LiveTls;
 use crate::trust;
 use std::path::Path;
 use std::sync::Arc;
@@ -30,7 +30,12 @@ fn check(path: &Path) -> (Vec<Problem>, String) {
         problems.extend(LiveTls::load(tls).err().into_iter().flatten());
     }
     problems.extend(trust::client_config(config.upstream.ca.as_deref()).err());
-    let issuers = Issuers::new(config.issuers.clone(), config.credentials.limits, Arc::new(SystemClock), Arc::new(()));
+    let issuers = Issuers::new(
+        config.issuers.clone(),
+        config.credentials.limits,
+        Arc::new(SystemClock),
+        Arc::new(()),
+    );
     problems.extend(issuers.err().into_iter().flatten());
     let files = PolicyInputs::of(&config);
     let mut summary = String::new();

@@ -2,12 +2,10 @@
 
 use super::call::{self, CallArguments};
 use super::{DENIED, FAILED, Format, INVALID, OK, print, report};
-use crate::reload::policy::PolicyInputs;
 use crate::audit::record::TargetRecord;
 use crate::catalog::{Catalog, Route};
 use crate::clock::SystemClock;
 use crate::config::Config;
-use crate::credential::claims::ClaimMapping;
 use crate::credential::locate::Scheme;
 use crate::extract::targets::{Extracted, ScopeRules};
 use crate::issuer::Issuers;
@@ -17,6 +15,7 @@ use crate::model::problem::Problem;
 use crate::policy::Policy;
 use crate::policy::decide::{Call, Decision};
 use crate::policy::trace::{Steps, render_steps};
+use crate::reload::policy::PolicyInputs;
 use serde_json::{Value, json};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -26,13 +25,23 @@ use std::sync::Arc;
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// The configuration file: its policy, domains, catalogue and issuers are used.
-    #[arg(long, value_name = "FILE", required_unless_present = "policy", conflicts_with = "policy")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        required_unless_present = "policy",
+        conflicts_with = "policy"
+    )]
     config: Option<PathBuf>,
     /// A policy file or directory by itself, with the default domains and claim names.
     #[arg(long, value_name = "PATH")]
     policy: Option<PathBuf>,
     /// A file with the caller's claims in JSON.
-    #[arg(long, value_name = "FILE", required_unless_present = "token", conflicts_with = "token")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        required_unless_present = "token",
+        conflicts_with = "token"
+    )]
     claims: Option<PathBuf>,
     /// A file with the caller's token. It is verified as for a request, fetching the issuer's keys; needs `--config`.
     #[arg(long, value_name = "FILE", requires = "config")]
@@ -108,15 +117,29 @@ impl Arguments {
             }
             (None, policy) => {
                 let domains = DEFAULT_DOMAINS.map(Into::into).to_vec();
-                (None, PolicyInputs::alone(policy.as_deref().unwrap_or(Path::new("")), domains))
+                (
+                    None,
+                    PolicyInputs::alone(policy.as_deref().unwrap_or(Path::new("")), domains),
+                )
             }
         };
         let (policy, catalog, _) = files.compile(files.read()?)?;
         let rules = match &config {
-            Some(config) => ScopeRules { domains: config.flyte.domains.clone(), organizations: config.flyte.organizations.clone() },
-            None => ScopeRules { domains: DEFAULT_DOMAINS.map(Into::into).to_vec(), organizations: Vec::new() },
+            Some(config) => ScopeRules {
+                domains: config.flyte.domains.clone(),
+                organizations: config.flyte.organizations.clone(),
+            },
+            None => ScopeRules {
+                domains: DEFAULT_DOMAINS.map(Into::into).to_vec(),
+                organizations: Vec::new(),
+            },
         };
-        Ok(Setting { policy, catalog, rules, config })
+        Ok(Setting {
+            policy,
+            catalog,
+            rules,
+            config,
+        })
     }
 
     /// The caller, or why the credential is refused.
@@ -134,16 +157,33 @@ impl Arguments {
         };
         let issuer = claims.get("iss").and_then(Value::as_str).unwrap_or_default().to_owned();
         let mut configured = setting.config.iter().flat_map(|config| &config.issuers);
-        let mapping = configured.find(|settings| *settings.rules.issuer == *issuer).map(|settings| settings.rules.mapping.clone());
-        Ok(mapping.unwrap_or_default().principal(&issuer.into(), &Arc::new(claims), None))
+        let mapping = configured
+            .find(|settings| *settings.rules.issuer == *issuer)
+            .map(|settings| settings.rules.mapping.clone());
+        Ok(mapping
+            .unwrap_or_default()
+            .principal(&issuer.into(), &Arc::new(claims), None))
     }
 }
 
 /// Verifies a token as the server does, after fetching keys.
 fn verify(config: &Config, token: &str) -> Result<Result<Principal, Denial>, String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
-    let issuers = Issuers::new(config.issuers.clone(), config.credentials.limits, Arc::new(SystemClock), Arc::new(()))
-        .map_err(|problems| problems.iter().map(|problem| format!("{problem}\n")).collect::<String>())?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| error.to_string())?;
+    let issuers = Issuers::new(
+        config.issuers.clone(),
+        config.credentials.limits,
+        Arc::new(SystemClock),
+        Arc::new(()),
+    )
+    .map_err(|problems| {
+        problems
+            .iter()
+            .map(|problem| format!("{problem}\n"))
+            .collect::<String>()
+    })?;
     Ok(runtime.block_on(async {
         issuers.refresh_all().await;
         let bearer = issuers.verify(Scheme::Bearer, token).await;
@@ -151,8 +191,20 @@ fn verify(config: &Config, token: &str) -> Result<Result<Principal, Denial>, Str
     }))
 }
 
-fn explain<'a>(setting: &'a Setting, route: &'a Route, message: &[u8], principal: Result<Principal, Denial>) -> Explanation<'a> {
-    let mut explanation = Explanation { route, principal: None, touched: None, denial: None, rules: Vec::new(), steps: Steps::default() };
+fn explain<'a>(
+    setting: &'a Setting,
+    route: &'a Route,
+    message: &[u8],
+    principal: Result<Principal, Denial>,
+) -> Explanation<'a> {
+    let mut explanation = Explanation {
+        route,
+        principal: None,
+        touched: None,
+        denial: None,
+        rules: Vec::new(),
+        steps: Steps::default(),
+    };
     let principal = match principal {
         Ok(principal) => explanation.principal.insert(principal),
         Err(denial) => {
@@ -168,7 +220,11 @@ fn explain<'a>(setting: &'a Setting, route: &'a Route, message: &[u8], principal
         }
     };
     let rights = setting.policy.resolve(principal, &mut explanation.steps);
-    let call = Call { access: route.access, action: touched.action, targets: &touched.targets };
+    let call = Call {
+        access: route.access,
+        action: touched.action,
+        targets: &touched.targets,
+    };
     match rights.decide(&call, &mut explanation.steps) {
         Decision::Allow(permit) => explanation.rules = permit.rules().iter().map(ToString::to_string).collect(),
         Decision::Deny(refusal) => {
@@ -182,7 +238,9 @@ fn explain<'a>(setting: &'a Setting, route: &'a Route, message: &[u8], principal
 impl Explanation<'_> {
     fn text(&self) -> String {
         let mut text = String::new();
-        let verdict = self.denial.as_ref().map_or("allow".to_owned(), |denial| format!("refuse  {}", denial.reason.label()));
+        let verdict = self.denial.as_ref().map_or("allow".to_owned(), |denial| {
+            format!("refuse  {}", denial.reason.label())
+        });
         // Writing to a String cannot fail.
         _ = writeln!(text, "{verdict}");
         if let Some(denial) = &self.denial {
@@ -190,12 +248,22 @@ impl Explanation<'_> {
         }
         if let Some(principal) = &self.principal {
             let groups: Vec<&str> = principal.groups.iter().map(|group| &**group).collect();
-            _ = writeln!(text, "  caller   {} from `{}`, groups [{}]", principal.subject, principal.issuer, groups.join(", "));
+            _ = writeln!(
+                text,
+                "  caller   {} from `{}`, groups [{}]",
+                principal.subject,
+                principal.issuer,
+                groups.join(", ")
+            );
         }
         _ = writeln!(text, "  call     {}", self.route.rpc);
         for target in self.touched.iter().flat_map(|touched| &touched.targets) {
             let needs: Vec<&str> = target.needs.iter().map(crate::model::action::Action::label).collect();
-            let field = if target.field.is_empty() { String::new() } else { format!(" (from {})", target.field) };
+            let field = if target.field.is_empty() {
+                String::new()
+            } else {
+                format!(" (from {})", target.field)
+            };
             _ = writeln!(text, "  touches  {}: needs {}{field}", target.scope, needs.join(" or "));
         }
         if !self.steps.0.is_empty() {

@@ -42,7 +42,10 @@ fn serve(config: Config) -> Result<(), u8> {
         FAILED
     })?;
     // Signals are caught before anything listens, so that none is missed.
-    let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(failed)?;
     let mut signals = runtime.block_on(async { Signals::catch() }).map_err(failed)?;
     let app = App::start(config, Arc::new(SystemClock), output).map_err(|problems| {
         report(&problems);
@@ -94,7 +97,9 @@ impl Signals {
 /// The program's own log goes to standard error: standard output may be the audit log.
 fn start_log(config: &Config) {
     let filter = EnvFilter::new(format!("{:?}", config.log_level).to_lowercase());
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     let started = match config.log_format {
         LogFormat::Json => log.json().flatten_event(true).try_init(),
         LogFormat::Text => log.with_ansi(false).try_init(),

@@ -1,11 +1,11 @@
 //! `test`: the decision tests that lie beside policies.
 
 use super::{INVALID, OK, print, report};
-use crate::reload::policy::PolicyInputs;
 use crate::catalog::Catalog;
 use crate::files;
 use crate::model::problem::Problem;
 use crate::policy::{Policy, testfile};
+use crate::reload::policy::PolicyInputs;
 use std::path::{Path, PathBuf};
 
 /// Which tests to run.
@@ -55,10 +55,19 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
         }
     }
     if outcome.files == 0 && outcome.problems.is_empty() {
-        outcome.problems.push(Problem::error("tests", 0, 0, "no test file was found; a policy `NAME.yaml` is tested by `NAME.test.yaml` beside it"));
+        outcome.problems.push(Problem::error(
+            "tests",
+            0,
+            0,
+            "no test file was found; a policy `NAME.yaml` is tested by `NAME.test.yaml` beside it",
+        ));
     }
     let failed = report(&outcome.problems);
-    print(&format!("{} passed, {} failed\n", outcome.passed, outcome.problems.len()));
+    print(&format!(
+        "{} passed, {} failed\n",
+        outcome.passed,
+        outcome.problems.len()
+    ));
     if failed { INVALID } else { OK }
 }
 
@@ -100,9 +109,15 @@ fn policies(path: &Path, together: bool) -> Vec<PathBuf> {
 }
 
 fn listed(directory: &Path, wanted: impl Fn(&str) -> bool) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(directory).into_iter().flatten().filter_map(Result::ok);
+    let entries = std::fs::read_dir(directory)
+        .into_iter()
+        .flatten()
+        .filter_map(Result::ok);
     let is_wanted = |path: &PathBuf| {
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let name = path
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default();
         !name.starts_with('.') && wanted(&name)
     };
     let mut found: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(is_wanted).collect();

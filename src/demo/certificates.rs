@@ -21,7 +21,9 @@ impl Certificates {
     pub fn generate() -> Result<Self, rcgen::Error> {
         let authority_key = KeyPair::generate()?;
         let mut authority = CertificateParams::default();
-        authority.distinguished_name.push(DnType::CommonName, "demo certificate authority");
+        authority
+            .distinguished_name
+            .push(DnType::CommonName, "demo certificate authority");
         authority.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let authority_certificate = authority.self_signed(&authority_key)?;

@@ -53,10 +53,15 @@ impl Reply {
     #[must_use]
     pub fn message(&self) -> String {
         if let Some(text) = self.field("grpc-message") {
-            return percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
+            return percent_encoding::percent_decode_str(text)
+                .decode_utf8_lossy()
+                .into_owned();
         }
         let body: Value = self.json();
-        body.get("message").and_then(Value::as_str).unwrap_or_default().to_owned()
+        body.get("message")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
     }
 
     /// The body as JSON; null if it is none.
@@ -67,7 +72,9 @@ impl Reply {
 
     fn field(&self, name: &str) -> Option<&str> {
         let trailers = self.trailers.as_ref().and_then(|trailers| trailers.get(name));
-        trailers.or_else(|| self.headers.get(name)).and_then(|value| value.to_str().ok())
+        trailers
+            .or_else(|| self.headers.get(name))
+            .and_then(|value| value.to_str().ok())
     }
 }
 
@@ -81,13 +88,24 @@ impl Client {
         if let Some(authority) = authority {
             roots.add(CertificateDer::from_pem_slice(authority.as_bytes())?)?;
         }
-        let tls = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        let tls = ClientConfig::builder()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
         let scheme = if authority.is_some() { "https" } else { "http" };
-        let connector = || HttpsConnectorBuilder::new().with_tls_config(tls.clone()).https_or_http();
+        let connector = || {
+            HttpsConnectorBuilder::new()
+                .with_tls_config(tls.clone())
+                .https_or_http()
+        };
         let mut builder = hyper_util::client::legacy::Client::builder(TokioExecutor::new());
         Ok(Self {
-            grpc: builder.clone().http2_only(true).build(connector().enable_http2().build()),
-            rest: builder.pool_max_idle_per_host(0).build(connector().enable_http1().build()),
+            grpc: builder
+                .clone()
+                .http2_only(true)
+                .build(connector().enable_http2().build()),
+            rest: builder
+                .pool_max_idle_per_host(0)
+                .build(connector().enable_http1().build()),
             base: format!("{scheme}://localhost:{}", address.port()),
             descriptors: DescriptorPool::decode(descriptors)?,
         })
@@ -116,7 +134,10 @@ impl Client {
 
     fn request(&self, rpc: &str) -> Result<MessageDescriptor, Failure> {
         let (service, method) = rpc.split_once('/').ok_or("an RPC is Service/Method")?;
-        let service = self.descriptors.get_service_by_name(&format!("flyteidl.service.{service}")).ok_or("unknown service")?;
+        let service = self
+            .descriptors
+            .get_service_by_name(&format!("flyteidl.service.{service}"))
+            .ok_or("unknown service")?;
         let mut methods = service.methods();
         let method = methods.find(|known| known.name() == method).ok_or("unknown method")?;
         Ok(method.input())
@@ -139,7 +160,13 @@ impl Client {
     ///
     /// # Errors
     /// When it is no request or no answer comes.
-    pub async fn rest(&self, method: Method, target: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Result<Reply, Failure> {
+    pub async fn rest(
+        &self,
+        method: Method,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Result<Reply, Failure> {
         self.send(&self.rest, method, target, headers, body.into()).await
     }
 
@@ -153,16 +180,30 @@ impl Client {
         self.rest(Method::GET, target, &headers, Bytes::new()).await
     }
 
-    async fn send(&self, client: &HttpClient, method: Method, target: &str, headers: &[(&str, &str)], body: Bytes) -> Result<Reply, Failure> {
+    async fn send(
+        &self,
+        client: &HttpClient,
+        method: Method,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: Bytes,
+    ) -> Result<Reply, Failure> {
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = method;
         *request.uri_mut() = format!("{}{target}", self.base).parse()?;
         for (name, value) in headers {
-            request.headers_mut().append(HeaderName::try_from(*name)?, HeaderValue::from_str(value)?);
+            request
+                .headers_mut()
+                .append(HeaderName::try_from(*name)?, HeaderValue::from_str(value)?);
         }
         let (parts, body) = client.request(request).await?.into_parts();
         let collected = body.collect().await?;
         let trailers = collected.trailers().cloned();
-        Ok(Reply { status: parts.status, headers: parts.headers, trailers, body: collected.to_bytes() })
+        Ok(Reply {
+            status: parts.status,
+            headers: parts.headers,
+            trailers,
+            body: collected.to_bytes(),
+        })
     }
 }

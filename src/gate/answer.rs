@@ -34,7 +34,12 @@ pub struct Followed {
 pub(super) fn follow(response: Response<Incoming>, request_id: &str, mut audit: AuditGuard) -> Response<Body> {
     audit.response_head(response.status().as_u16());
     audit.grpc_status(grpc_status(response.headers()));
-    let mut response = response.map(|inner| Body::Followed(Followed { inner, audit: Some(audit) }));
+    let mut response = response.map(|inner| {
+        Body::Followed(Followed {
+            inner,
+            audit: Some(audit),
+        })
+    });
     headers::clean_response(response.headers_mut());
     identified(response, request_id)
 }
@@ -55,7 +60,10 @@ impl HttpBody for Body {
     type Data = Bytes;
     type Error = hyper::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        task: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         match &mut *self {
             Self::Full(full) => Pin::new(full).poll_frame(task).map_err(|never| match never {}),
             Self::Frames(frames) => Poll::Ready(frames.next().map(Ok)),

@@ -3,8 +3,8 @@
 use super::Gate;
 use crate::catalog::Access;
 use crate::config::FixedPrincipal;
-use crate::credential::same_principal;
 use crate::credential::locate::{self, Credential, CredentialSource, Scheme};
+use crate::credential::same_principal;
 use crate::issuer::VerifiedToken;
 use crate::live::{RightsCell, Snapshot};
 use crate::model::denial::Denial;
@@ -38,7 +38,11 @@ impl FixedCaller {
     /// Whoever makes a public call.
     #[must_use]
     pub fn anonymous() -> Self {
-        Self { principal: Principal::anonymous(), rights: RightsCell::default(), pass_credential: false }
+        Self {
+            principal: Principal::anonymous(),
+            rights: RightsCell::default(),
+            pass_credential: false,
+        }
     }
 
     /// Whoever reaches a listener with a fixed principal.
@@ -51,7 +55,11 @@ impl FixedCaller {
             groups: settings.groups.iter().map(|group| Arc::from(&**group)).collect(),
             ..Principal::anonymous()
         };
-        Self { principal, rights: RightsCell::default(), pass_credential: settings.pass_credential }
+        Self {
+            principal,
+            rights: RightsCell::default(),
+            pass_credential: settings.pass_credential,
+        }
     }
 }
 
@@ -90,11 +98,21 @@ impl Gate {
     /// Verifies every credential the request carries; they must name one principal, and the first goes upstream.
     pub(super) async fn authenticate(&self, head: &RequestHead, access: Access) -> Result<Authenticated, Denial> {
         if access == Access::Public {
-            return Ok(Authenticated { caller: Caller::Fixed(Arc::clone(&self.anonymous)), credential: None });
+            return Ok(Authenticated {
+                caller: Caller::Fixed(Arc::clone(&self.anonymous)),
+                credential: None,
+            });
         }
         if let Identity::Fixed(caller) = &self.identity {
-            let credential = if caller.pass_credential { single_authorization(head)? } else { None };
-            return Ok(Authenticated { caller: Caller::Fixed(Arc::clone(caller)), credential });
+            let credential = if caller.pass_credential {
+                single_authorization(head)?
+            } else {
+                None
+            };
+            return Ok(Authenticated {
+                caller: Caller::Fixed(Arc::clone(caller)),
+                credential,
+            });
         }
         let credentials = locate::locate(head.headers(), &self.credential_header)?;
         let mut verified: Option<(Arc<VerifiedToken>, &Credential<'_>)> = None;
@@ -103,12 +121,20 @@ impl Gate {
             match &verified {
                 None => verified = Some((token, credential)),
                 Some((first, _)) if same_principal(&first.principal, &token.principal) => {}
-                Some(_) => return Err(Denial::new(Reason::CredentialConflict, "the request carries credentials of different subjects; send exactly one")),
+                Some(_) => {
+                    return Err(Denial::new(
+                        Reason::CredentialConflict,
+                        "the request carries credentials of different subjects; send exactly one",
+                    ));
+                }
             }
         }
         let (token, credential) = verified.ok_or(Reason::CredentialMissing)?;
         let credential = self.forwarded(credential)?;
-        Ok(Authenticated { caller: Caller::Token(token), credential: Some(credential) })
+        Ok(Authenticated {
+            caller: Caller::Token(token),
+            credential: Some(credential),
+        })
     }
 
     /// The verified credential in the header it came in, in the one spelling of its scheme.
@@ -121,7 +147,8 @@ impl Gate {
             Scheme::Bearer => "Bearer",
             Scheme::IdToken => "IDToken",
         };
-        let mut value = HeaderValue::try_from(format!("{scheme} {}", credential.token)).map_err(|_| Reason::CredentialMalformed)?;
+        let mut value =
+            HeaderValue::try_from(format!("{scheme} {}", credential.token)).map_err(|_| Reason::CredentialMalformed)?;
         value.set_sensitive(true);
         Ok((name, value))
     }

@@ -77,24 +77,54 @@ impl JudgedBody {
 /// # Errors
 /// `message_too_large`, `body_timeout`, `body_aborted`, `frame_malformed`, `encoding_unsupported`,
 /// `content_type_unsupported`, `body_unexpected`.
-pub async fn judged(head: &RequestHead, binding: Option<&Binding>, body: &mut Option<Incoming>, limits: &Limits) -> Result<JudgedBody, Denial> {
+pub async fn judged(
+    head: &RequestHead,
+    binding: Option<&Binding>,
+    body: &mut Option<Incoming>,
+    limits: &Limits,
+) -> Result<JudgedBody, Denial> {
     if head.protocol() == Protocol::Grpc {
         let encoding = Encoding::parse(head.headers().get("grpc-encoding").map(|value| value.as_bytes()))?;
         let limit = limits.body_bytes.saturating_add(envelope::PREFIX);
-        let unary = envelope::open(read(body, limit, limits.body_timeout).await?, encoding, limits.decompressed_bytes)?;
-        return Ok(JudgedBody { message: unary.message, forwarded: unary.framed, codec: Codec::Protobuf });
+        let unary = envelope::open(
+            read(body, limit, limits.body_timeout).await?,
+            encoding,
+            limits.decompressed_bytes,
+        )?;
+        return Ok(JudgedBody {
+            message: unary.message,
+            forwarded: unary.framed,
+            codec: Codec::Protobuf,
+        });
     }
-    if head.headers().get(CONTENT_ENCODING).is_some_and(|value| value != "identity") {
-        return Err(Denial::new(Reason::EncodingUnsupported, "content-encoding is not accepted; send the body as it is"));
+    if head
+        .headers()
+        .get(CONTENT_ENCODING)
+        .is_some_and(|value| value != "identity")
+    {
+        return Err(Denial::new(
+            Reason::EncodingUnsupported,
+            "content-encoding is not accepted; send the body as it is",
+        ));
     }
     let accepts_body = binding.is_some_and(|binding| binding.body);
     let limit = if accepts_body { limits.body_bytes } else { 0 };
     let bytes = match read(body, limit, limits.body_timeout).await {
-        Err(denial) if !accepts_body && denial.reason == Reason::MessageTooLarge => return Err(Reason::BodyUnexpected.into()),
+        Err(denial) if !accepts_body && denial.reason == Reason::MessageTooLarge => {
+            return Err(Reason::BodyUnexpected.into());
+        }
         read => read?,
     };
-    let codec = if accepts_body { codec(head, &bytes)? } else { Codec::Empty };
-    Ok(JudgedBody { message: bytes.clone(), forwarded: bytes, codec })
+    let codec = if accepts_body {
+        codec(head, &bytes)?
+    } else {
+        Codec::Empty
+    };
+    Ok(JudgedBody {
+        message: bytes.clone(),
+        forwarded: bytes,
+        codec,
+    })
 }
 
 /// The content type chooses the gateway's decoder: only the two whose reading is known are accepted.
@@ -103,14 +133,20 @@ fn codec(head: &RequestHead, body: &Bytes) -> Result<Codec, Denial> {
         if body.is_empty() {
             return Ok(Codec::Empty);
         }
-        return Err(Denial::new(Reason::ContentTypeUnsupported, "the body needs a content-type: application/json or application/octet-stream"));
+        return Err(Denial::new(
+            Reason::ContentTypeUnsupported,
+            "the body needs a content-type: application/json or application/octet-stream",
+        ));
     };
     let lower = content_type.as_bytes().to_ascii_lowercase();
     match lower.as_slice() {
         b"application/json" | b"application/json;charset=utf-8" | b"application/json; charset=utf-8" => Ok(Codec::Json),
         b"application/octet-stream" => Ok(Codec::Protobuf),
         _ if body.is_empty() && lower != b"application/x-www-form-urlencoded" => Ok(Codec::Empty),
-        _ => Err(Denial::new(Reason::ContentTypeUnsupported, "the content-type must be application/json or application/octet-stream")),
+        _ => Err(Denial::new(
+            Reason::ContentTypeUnsupported,
+            "the content-type must be application/json or application/octet-stream",
+        )),
     }
 }
 
@@ -122,14 +158,18 @@ async fn read(body: &mut Option<Incoming>, limit: usize, deadline: Duration) -> 
     if body.size_hint().lower() > limit as u64 {
         return Err(envelope::too_large(body.size_hint().lower(), limit));
     }
-    tokio::time::timeout(deadline, collect(body, limit)).await.unwrap_or_else(|_| Err(Reason::BodyTimeout.into()))
+    tokio::time::timeout(deadline, collect(body, limit))
+        .await
+        .unwrap_or_else(|_| Err(Reason::BodyTimeout.into()))
 }
 
 async fn collect(body: &mut Incoming, limit: usize) -> Result<Bytes, Denial> {
     let mut first = Bytes::new();
     let mut rest: Option<BytesMut> = None;
     while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(|_| Denial::from(Reason::BodyAborted))?.into_data() else { continue };
+        let Ok(data) = frame.map_err(|_| Denial::from(Reason::BodyAborted))?.into_data() else {
+            continue;
+        };
         let so_far = rest.as_ref().map_or(first.len(), BytesMut::len);
         if data.len() > limit.saturating_sub(so_far) {
             return Err(envelope::too_large((so_far + data.len()) as u64, limit));
@@ -138,7 +178,8 @@ async fn collect(body: &mut Incoming, limit: usize) -> Result<Bytes, Denial> {
         if first.is_empty() {
             first = data;
         } else {
-            rest.get_or_insert_with(|| BytesMut::from(&first[..])).extend_from_slice(&data);
+            rest.get_or_insert_with(|| BytesMut::from(&first[..]))
+                .extend_from_slice(&data);
         }
     }
     Ok(rest.map_or(first, BytesMut::freeze))

@@ -41,7 +41,10 @@ pub(super) async fn call(
     let mut deadline = None;
     if port == Port::Grpc {
         headers.insert(TE, HeaderValue::from_static("trailers"));
-        deadline = head.headers().get("grpc-timeout").and_then(|value| canonical::parse_timeout(value.as_bytes()));
+        deadline = head
+            .headers()
+            .get("grpc-timeout")
+            .and_then(|value| canonical::parse_timeout(value.as_bytes()));
     }
     let request = request(head, headers, Either::Left(Full::new(body.into_forwarded())))?;
     upstream.send(port, request, deadline).await

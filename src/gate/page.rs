@@ -39,27 +39,48 @@ impl Gate {
         };
         audit.judged();
         let request = forward::request(head, headers, body)?;
-        self.upstream.send(Port::Http, request, None).await.map(Answer::Forwarded)
+        self.upstream
+            .send(Port::Http, request, None)
+            .await
+            .map(Answer::Forwarded)
     }
 
     /// Forwards a CORS preflight without credentials; the control plane answers every one itself.
-    pub(super) async fn forward_preflight(&self, head: &RequestHead, around: Surroundings<'_>, audit: &mut AuditGuard) -> Result<Answer, Denial> {
+    pub(super) async fn forward_preflight(
+        &self,
+        head: &RequestHead,
+        around: Surroundings<'_>,
+        audit: &mut AuditGuard,
+    ) -> Result<Answer, Denial> {
         audit.route("OPTIONS", None);
         audit.judged();
         let headers = headers::for_api(head.headers(), self.origin(head, around));
         let request = forward::request(head, headers, Either::Left(Full::default()))?;
-        self.upstream.send(Port::Http, request, None).await.map(Answer::Forwarded)
+        self.upstream
+            .send(Port::Http, request, None)
+            .await
+            .map(Answer::Forwarded)
     }
 
     /// Answers the gRPC health check: whoever gets this answer can reach the proxy.
-    pub(super) async fn answer_health(&self, head: &RequestHead, body: &mut Option<Incoming>, audit: &mut AuditGuard) -> Result<Answer, Denial> {
+    pub(super) async fn answer_health(
+        &self,
+        head: &RequestHead,
+        body: &mut Option<Incoming>,
+        audit: &mut AuditGuard,
+    ) -> Result<Answer, Denial> {
         audit.route(super::HEALTH_CHECK, None);
         body::judged(head, None, body, &self.limits).await?;
         let mut trailers = HeaderMap::new();
         trailers.insert("grpc-status", HeaderValue::from_static("0"));
-        let frames = vec![Frame::data(envelope::frame(SERVING)), Frame::<Bytes>::trailers(trailers)];
+        let frames = vec![
+            Frame::data(envelope::frame(SERVING)),
+            Frame::<Bytes>::trailers(trailers),
+        ];
         let mut response = Response::new(Body::Frames(frames.into_iter()));
-        response.headers_mut().insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        response
+            .headers_mut()
+            .insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         Ok(Answer::Local(response))
     }
 
@@ -77,13 +98,20 @@ impl Gate {
 fn accept_redirect(head: &RequestHead) -> Result<(), Denial> {
     for pair in head.query().unwrap_or("").split('&') {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let decode = |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8().map(|text| text.into_owned());
+        let decode = |text: &str| {
+            percent_decode_str(&text.replace('+', " "))
+                .decode_utf8()
+                .map(|text| text.into_owned())
+        };
         let (Ok(key), Ok(value)) = (decode(key), decode(value)) else {
             return Err(Reason::RedirectRefused.into());
         };
         // A semicolon once separated pairs too: with one in the query, who reads it decides what the keys are.
         if pair.contains(';') || (key == "redirect_url" && !stays_here(&value, head.host())) {
-            return Err(Denial::new(Reason::RedirectRefused, "redirect_url must be a path on this host, such as /console"));
+            return Err(Denial::new(
+                Reason::RedirectRefused,
+                "redirect_url must be a path on this host, such as /console",
+            ));
         }
     }
     Ok(())
@@ -94,13 +122,18 @@ fn stays_here(target: &str, host: &str) -> bool {
     if target.is_empty() {
         return true;
     }
-    if target.chars().any(|character| character == '\\' || character.is_control() || character.is_whitespace()) {
+    if target
+        .chars()
+        .any(|character| character == '\\' || character.is_control() || character.is_whitespace())
+    {
         return false;
     }
     if let Some(path) = target.strip_prefix('/') {
         return !path.starts_with('/');
     }
-    let rest = target.strip_prefix("https://").or_else(|| target.strip_prefix("http://"));
+    let rest = target
+        .strip_prefix("https://")
+        .or_else(|| target.strip_prefix("http://"));
     let authority = rest.and_then(|rest| rest.split(['/', '?', '#']).next());
     authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host))
 }
@@ -111,7 +144,14 @@ mod tests {
 
     #[test]
     fn redirects_that_leave_the_host_are_told_apart() {
-        for target in ["", "/", "/console", "/console?x=//y", "https://flyte.example.com/console", "http://FLYTE.example.com"] {
+        for target in [
+            "",
+            "/",
+            "/console",
+            "/console?x=//y",
+            "https://flyte.example.com/console",
+            "http://FLYTE.example.com",
+        ] {
             assert!(stays_here(target, "flyte.example.com"), "{target}");
         }
         for target in [

@@ -17,7 +17,10 @@ pub struct RequestIds {
 impl Default for RequestIds {
     fn default() -> Self {
         // The standard library seeds its hashers at random: enough to tell replicas and restarts apart.
-        Self { process: RandomState::new().build_hasher().finish(), count: AtomicU64::new(0) }
+        Self {
+            process: RandomState::new().build_hasher().finish(),
+            count: AtomicU64::new(0),
+        }
     }
 }
 
@@ -39,6 +42,9 @@ pub(super) fn correlate(headers: &HeaderMap, audit: &mut AuditGuard) {
     let request = headers.get(REQUEST_ID).and_then(plain);
     let trace = headers.get("traceparent").and_then(plain);
     // version-traceid-parentid-flags (W3C Trace Context, section 3.2).
-    let trace = trace.as_deref().and_then(|parent| parent.split('-').nth(1)).filter(|trace| trace.len() == 32);
+    let trace = trace
+        .as_deref()
+        .and_then(|parent| parent.split('-').nth(1))
+        .filter(|trace| trace.len() == 32);
     audit.correlation(request.as_deref(), trace);
 }

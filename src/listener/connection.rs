@@ -8,8 +8,8 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
-use hyper_util::server::graceful::GracefulConnection;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulConnection;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
@@ -33,7 +33,10 @@ pub(super) async fn serve(
     drain: watch::Receiver<bool>,
 ) -> Result<(), HandshakeFailure> {
     let limits = &listener.limits;
-    let info = ConnectionInfo { peer, encrypted: listener.tls.is_some() };
+    let info = ConnectionInfo {
+        peer,
+        encrypted: listener.tls.is_some(),
+    };
     let Some(tls) = &listener.tls else {
         let (version, stream) = preface::detect(stream, limits.preface).await?;
         http(listener, stream, version, info, drain).await;
@@ -88,7 +91,10 @@ async fn http<S>(
         let running = Running::begin(&counted);
         async move {
             let response: Response<Body> = gate.handle(request, &info).await;
-            Ok::<_, Infallible>(response.map(|body| Tracked { body, _running: running }))
+            Ok::<_, Infallible>(response.map(|body| Tracked {
+                body,
+                _running: running,
+            }))
         }
     });
     let limits = &listener.limits;

@@ -25,7 +25,10 @@ pub enum HttpVersion {
 ///
 /// # Errors
 /// `PrefaceTimeout` when the client is too slow, `Preface` when it leaves.
-pub async fn detect<S: AsyncRead + Unpin>(mut stream: S, deadline: Duration) -> Result<(HttpVersion, Rewound<S>), HandshakeFailure> {
+pub async fn detect<S: AsyncRead + Unpin>(
+    mut stream: S,
+    deadline: Duration,
+) -> Result<(HttpVersion, Rewound<S>), HandshakeFailure> {
     let mut bytes = [0; PREFACE.len()];
     let mut filled = 0;
     let reading = async {
@@ -44,7 +47,16 @@ pub async fn detect<S: AsyncRead + Unpin>(mut stream: S, deadline: Duration) -> 
         Err(_) => return Err(HandshakeFailure::PrefaceTimeout),
     };
     let activity = Arc::default();
-    Ok((version, Rewound { bytes, start: 0, end: filled, stream, activity }))
+    Ok((
+        version,
+        Rewound {
+            bytes,
+            start: 0,
+            end: filled,
+            stream,
+            activity,
+        },
+    ))
 }
 
 /// A stream whose first bytes have been read and will be read again. Tells when more arrive.
@@ -88,7 +100,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Rewound<S> {
         Pin::new(&mut self.stream).poll_write(task, bytes)
     }
 
-    fn poll_write_vectored(mut self: Pin<&mut Self>, task: &mut Context<'_>, slices: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        task: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write_vectored(task, slices)
     }
 
@@ -136,7 +152,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn silence_and_half_a_preface_end_at_the_deadline() {
         assert_eq!(after(b"", false).await, Err(HandshakeFailure::PrefaceTimeout));
-        assert_eq!(after(b"PRI * HTTP/2.0\r\n", false).await, Err(HandshakeFailure::PrefaceTimeout));
+        assert_eq!(
+            after(b"PRI * HTTP/2.0\r\n", false).await,
+            Err(HandshakeFailure::PrefaceTimeout)
+        );
         assert_eq!(after(b"PRI * HT", true).await, Err(HandshakeFailure::Preface));
     }
 }

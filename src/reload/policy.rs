@@ -77,7 +77,11 @@ impl PolicyInputs {
     /// A policy by itself, without a configuration.
     #[must_use]
     pub fn alone(policy: &Path, domains: Vec<Box<str>>) -> Self {
-        Self { policy: policy.to_owned(), overlays: Vec::new(), domains }
+        Self {
+            policy: policy.to_owned(),
+            overlays: Vec::new(),
+            domains,
+        }
     }
 
     /// Reads the overlays in their order, then the files of the policy.
