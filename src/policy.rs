@@ -61,7 +61,11 @@ struct Source {
 
 impl RuleName {
     fn new(name: &str, file: &Path, line: u64) -> Self {
-        Self(Arc::new(Source { name: name.into(), file: file.into(), line }))
+        Self(Arc::new(Source {
+            name: name.into(),
+            file: file.into(),
+            line,
+        }))
     }
 
     /// The name.
@@ -94,3 +98,6 @@ impl fmt::Debug for RuleName {
         write!(f, "{self}")
     }
 }
+
+#[cfg(test)]
+mod tests;

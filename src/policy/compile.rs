@@ -50,7 +50,16 @@ pub fn compile(files: &[(PathBuf, String)], domains: &[Box<str>]) -> Result<(Pol
         return Err(problems);
     }
     let index = Index::new(&rules);
-    Ok((Policy { version: version(files), rules, roles, index, domains: Arc::from(domains) }, problems))
+    Ok((
+        Policy {
+            version: version(files),
+            rules,
+            roles,
+            index,
+            domains: Arc::from(domains),
+        },
+        problems,
+    ))
 }
 
 /// Collects what is wrong with one file.
@@ -63,7 +72,12 @@ struct Report<'a> {
 
 impl<'a> Report<'a> {
     fn new(file: &'a Path, text: &'a str) -> Self {
-        Self { file, text, errors: Vec::new(), warnings: Vec::new() }
+        Self {
+            file,
+            text,
+            errors: Vec::new(),
+            warnings: Vec::new(),
+        }
     }
 
     fn error(&mut self, place: Location, message: impl Into<String>) {
@@ -91,20 +105,30 @@ impl<'a> Report<'a> {
             self.error(words.place(), format!("`{key}: []` {instead}"));
         }
         for word in words.value().iter().filter(|word| word.value().is_empty()) {
-            self.error(word.place(), format!("an empty text in `{key}` matches nothing; write a name or leave it out"));
+            self.error(
+                word.place(),
+                format!("an empty text in `{key}` matches nothing; write a name or leave it out"),
+            );
         }
         words.value()
     }
 
     fn actions(&mut self, words: &Words) -> ActionSet {
         let mut actions = ActionSet::EMPTY;
-        for word in self.filled("actions", words, "covers no action; name at least one, or `\"*\"` for all") {
+        for word in self.filled(
+            "actions",
+            words,
+            "covers no action; name at least one, or `\"*\"` for all",
+        ) {
             match word.value().as_str() {
                 "" => {}
                 "*" => actions = ActionSet::all(),
                 name => match name.parse::<Action>() {
                     Ok(action) => actions = actions.union(action.into()),
-                    Err(_) => self.error(word.place(), unknown("action", name, Action::ALL.iter().map(|known| known.label()))),
+                    Err(_) => self.error(
+                        word.place(),
+                        unknown("action", name, Action::ALL.iter().map(|known| known.label())),
+                    ),
                 },
             }
         }
@@ -115,7 +139,10 @@ impl<'a> Report<'a> {
 fn unknown<'a>(what: &str, word: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {
     let instead = match nearest(word, known.clone()) {
         Some(near) => format!("did you mean `{near}`?"),
-        None => format!("write one of {}", known.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")),
+        None => format!(
+            "write one of {}",
+            known.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+        ),
     };
     format!("unknown {what} `{word}`; {instead}")
 }
@@ -126,7 +153,9 @@ fn read(report: &mut Report<'_>) -> Option<PolicyDocument> {
     struct Versioned {
         version: At<u64>,
     }
-    let newer = |version: u64| format!("version {version} of the format is not known to this program; write `version: {VERSION}`");
+    let newer = |version: u64| {
+        format!("version {version} of the format is not known to this program; write `version: {VERSION}`")
+    };
     match parse::<PolicyDocument>(report.file, report.text) {
         Ok(document) => {
             if *document.version.value() != VERSION {
@@ -153,16 +182,29 @@ fn define_role(
     defined: &mut BTreeMap<String, String>,
     report: &mut Report<'_>,
 ) {
-    if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')) {
-        report.error(actions.place(), format!("`{name}` is no name for a role; use letters, digits, `_` and `-`"));
+    if name.is_empty()
+        || !name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+    {
+        report.error(
+            actions.place(),
+            format!("`{name}` is no name for a role; use letters, digits, `_` and `-`"),
+        );
     }
     if BUILT_IN.iter().any(|(built_in, _)| *built_in == name) {
-        report.error(actions.place(), format!("the role `{name}` is built in and cannot be redefined; choose another name"));
+        report.error(
+            actions.place(),
+            format!("the role `{name}` is built in and cannot be redefined; choose another name"),
+        );
         return;
     }
     let place = format!("{}:{}", report.file.display(), actions.place().line());
     if let Some(earlier) = defined.insert(name.to_owned(), place) {
-        report.error(actions.place(), format!("the role `{name}` is already defined at {earlier}"));
+        report.error(
+            actions.place(),
+            format!("the role `{name}` is already defined at {earlier}"),
+        );
     }
     let actions = report.actions(actions);
     roles.define(name, actions);
@@ -183,7 +225,10 @@ fn rule_name(name: &At<String>, names: &mut AHashMap<String, RuleName>, report: 
     let rule = RuleName::new(text, report.file, name.place().line());
     if let Some(earlier) = names.get(text) {
         let place = format!("{}:{}", earlier.file().display(), earlier.line());
-        report.error(name.place(), format!("the rule `{text}` is already defined at {place}; names are unique in the whole policy"));
+        report.error(
+            name.place(),
+            format!("the rule `{text}` is already defined at {place}; names are unique in the whole policy"),
+        );
     } else {
         names.insert(text.clone(), rule.clone());
     }
@@ -199,23 +244,52 @@ fn compile_rule(
 ) -> Rule {
     let (subjects, captures) = subject::compile("subjects", &document.subjects, report);
     if document.allow.is_none() && document.deny.is_none() {
-        report.error(document.name.place(), "the rule has neither `allow` nor `deny` and would do nothing; add one");
+        report.error(
+            document.name.place(),
+            "the rule has neither `allow` nor `deny` and would do nothing; add one",
+        );
     }
-    let mut surroundings = grant::Surroundings { rule: &name, roles, captures: &captures, domains, report };
-    let allow = document.allow.as_ref().map(|list| surroundings.allow(list)).unwrap_or_default();
-    let deny = document.deny.as_ref().map(|list| surroundings.deny(list)).unwrap_or_default();
+    let mut surroundings = grant::Surroundings {
+        rule: &name,
+        roles,
+        captures: &captures,
+        domains,
+        report,
+    };
+    let allow = document
+        .allow
+        .as_ref()
+        .map(|list| surroundings.allow(list))
+        .unwrap_or_default();
+    let deny = document
+        .deny
+        .as_ref()
+        .map(|list| surroundings.deny(list))
+        .unwrap_or_default();
     let unless = document.unless.as_ref().map(|list| {
         if document.deny.is_none() {
-            report.error(list.place(), "`unless` is about `deny`, and the rule has none; remove it");
+            report.error(
+                list.place(),
+                "`unless` is about `deny`, and the rule has none; remove it",
+            );
         }
         subject::compile("unless", list, report).0
     });
-    Rule { name, subjects, unless: unless.unwrap_or_default(), allow, deny }
+    Rule {
+        name,
+        subjects,
+        unless: unless.unwrap_or_default(),
+        allow,
+        deny,
+    }
 }
 
 /// The SHA-256 over every file's name and text, in the order of the names.
 fn version(files: &[(PathBuf, String)]) -> Box<str> {
-    let mut files: Vec<_> = files.iter().map(|(file, text)| (file.to_string_lossy(), text)).collect();
+    let mut files: Vec<_> = files
+        .iter()
+        .map(|(file, text)| (file.to_string_lossy(), text))
+        .collect();
     files.sort_unstable();
     let mut hash = digest::Context::new(&digest::SHA256);
     for (file, text) in &files {

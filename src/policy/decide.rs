@@ -87,7 +87,13 @@ enum Verdict<'a> {
 
 impl Rights {
     pub(in crate::policy) fn none(domains: Arc<[Box<str>]>, anonymous: bool) -> Self {
-        Self { grants: Vec::new(), denies: Vec::new(), rules: Vec::new(), anonymous, domains }
+        Self {
+            grants: Vec::new(),
+            denies: Vec::new(),
+            rules: Vec::new(),
+            anonymous,
+            domains,
+        }
     }
 
     /// The rules that are for the principal, in the order of the files.
@@ -114,9 +120,10 @@ impl Rights {
     pub fn decide<T: Trace>(&self, call: &Call<'_>, trace: &mut T) -> Decision {
         let outcome = match call.access {
             Access::Public => Ok(Vec::new()),
-            Access::Authenticated | Access::Scoped if self.anonymous => {
-                Err(Refusal { denial: Reason::CredentialMissing.into(), rule: None })
-            }
+            Access::Authenticated | Access::Scoped if self.anonymous => Err(Refusal {
+                denial: Reason::CredentialMissing.into(),
+                rule: None,
+            }),
             Access::Authenticated => Ok(Vec::new()),
             Access::Scoped => self.decide_scoped(call, trace),
         };
@@ -124,9 +131,19 @@ impl Rights {
             Ok(mut rules) => {
                 // A call has few targets, each allowed by few rules.
                 let mut seen: Vec<&RuleName> = Vec::new();
-                rules.retain(|rule| !seen.contains(rule) && { seen.push(rule); true });
-                trace.record(|| Step::Decided { allowed: true, why: named(&rules) });
-                Decision::Allow(Permit { rules: rules.into_iter().cloned().collect() })
+                rules.retain(|rule| {
+                    !seen.contains(rule) && {
+                        seen.push(rule);
+                        true
+                    }
+                });
+                trace.record(|| Step::Decided {
+                    allowed: true,
+                    why: named(&rules),
+                });
+                Decision::Allow(Permit {
+                    rules: rules.into_iter().cloned().collect(),
+                })
             }
             Err(refusal) => {
                 trace.record(|| Step::Decided {
@@ -142,7 +159,10 @@ impl Rights {
         // A scoped call without a scope would otherwise be allowed for want of anything to refuse.
         if !call.targets.iter().any(|target| target.role == TargetRole::Acts) {
             let message = format!("{} needs a scope, and the call names none", call.action);
-            return Err(Refusal { denial: Denial::new(Reason::NoMatchingRule, message), rule: None });
+            return Err(Refusal {
+                denial: Denial::new(Reason::NoMatchingRule, message),
+                rule: None,
+            });
         }
         let mut rules = Vec::new();
         let mut missing = None;
@@ -154,15 +174,23 @@ impl Rights {
                     trace.record(|| Step::Advice {
                         text: format!("narrow the deny of rule {rule}, or name the caller in its `unless`"),
                     });
-                    return Err(Refusal { denial: denied(target), rule: Some(rule.clone()) });
+                    return Err(Refusal {
+                        denial: denied(target),
+                        rule: Some(rule.clone()),
+                    });
                 }
             }
         }
         match missing {
             None => Ok(rules),
             Some((target, listed)) => {
-                trace.record(|| Step::Advice { text: advice(target, listed) });
-                Err(Refusal { denial: not_allowed(target, listed), rule: None })
+                trace.record(|| Step::Advice {
+                    text: advice(target, listed),
+                });
+                Err(Refusal {
+                    denial: not_allowed(target, listed),
+                    rule: None,
+                })
             }
         }
     }
@@ -193,7 +221,9 @@ impl Rights {
         match missing {
             // Without a configured domain nothing was allowed.
             None if !rules.is_empty() => Verdict::Allowed(rules),
-            listed => Verdict::Missing { listed: listed.unwrap_or(false) },
+            listed => Verdict::Missing {
+                listed: listed.unwrap_or(false),
+            },
         }
     }
 
@@ -209,7 +239,9 @@ impl Rights {
         }
         match (missing, denied) {
             (None, Some(rule)) => Verdict::Denied(rule),
-            (listed, _) => Verdict::Missing { listed: listed.unwrap_or(false) },
+            (listed, _) => Verdict::Missing {
+                listed: listed.unwrap_or(false),
+            },
         }
     }
 
@@ -218,7 +250,10 @@ impl Rights {
         let mut needs = target.needs;
         for deny in &self.denies {
             if deny.actions.intersects(needs) && deny.is_about(place) && deny.denies(place, resource) {
-                trace.record(|| Step::DenyHits { rule: deny.rule.clone(), target: described(place, target) });
+                trace.record(|| Step::DenyHits {
+                    rule: deny.rule.clone(),
+                    target: described(place, target),
+                });
                 needs = needs.iter().filter(|action| !deny.actions.contains(*action)).collect();
                 if needs.is_empty() {
                     return Verdict::Denied(&deny.rule);
@@ -235,7 +270,10 @@ impl Rights {
                 listed = true;
                 "it lists other names"
             } else {
-                trace.record(|| Step::GrantAllows { rule: grant.rule.clone(), target: described(place, target) });
+                trace.record(|| Step::GrantAllows {
+                    rule: grant.rule.clone(),
+                    target: described(place, target),
+                });
                 return Verdict::Allowed(vec![&grant.rule]);
             };
             trace.record(|| Step::GrantPassed {
@@ -287,7 +325,12 @@ fn because_of(target: &Target) -> String {
 }
 
 fn denied(target: &Target) -> Denial {
-    let message = format!("a rule denies {} in {}{}", words(target.needs), target.scope, because_of(target));
+    let message = format!(
+        "a rule denies {} in {}{}",
+        words(target.needs),
+        target.scope,
+        because_of(target)
+    );
     Denial::new(Reason::DeniedByRule, message)
 }
 
@@ -299,7 +342,10 @@ fn not_allowed(target: &Target, listed: bool) -> Denial {
         return Denial::new(Reason::ReferenceRefused, message);
     }
     if listed {
-        let message = format!("no rule allows {needs} in {scope}{}: only the names that rules list", thing(target));
+        let message = format!(
+            "no rule allows {needs} in {scope}{}: only the names that rules list",
+            thing(target)
+        );
         return Denial::new(Reason::ResourceNotListed, message);
     }
     Denial::new(Reason::NoMatchingRule, format!("no rule allows {needs} in {scope}"))
@@ -310,7 +356,10 @@ fn advice(target: &Target, listed: bool) -> String {
     if listed {
         return match &target.resource {
             Some(Resource::Named { kind, name }) => {
-                format!("add `{name}` to `{}s` of the grant that lists other names", kind.label())
+                format!(
+                    "add `{name}` to `{}s` of the grant that lists other names",
+                    kind.label()
+                )
             }
             _ => "a grant without `tasks`, `workflows` and `launch_plans`, since the call names none".to_owned(),
         };

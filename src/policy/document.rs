@@ -66,7 +66,7 @@ pub struct PolicyDocument {
     /// Bundles of actions with a name, beside the built-in ones (viewer, operator, contributor, project_admin, engine,
     /// platform_admin). Names count in every file of the policy.
     #[serde(default)]
-    #[schemars(inner(length(min = 1)))]
+    #[schemars(extend("additionalProperties" = { "type": "array", "minItems": 1, "items": { "type": "string" } }))]
     pub roles: BTreeMap<String, Words>,
     /// The rules, in any order: a matching deny wins, and what no rule allows is refused.
     #[serde(default)]

@@ -104,9 +104,9 @@ fn is_listed(list: &[Box<str>], place: Place<'_>, name: &str) -> bool {
         };
         match place {
             Place::Platform => false,
-            Place::Domain { project, domain } => before.strip_suffix(project).is_some_and(|before| {
-                before.is_empty() || before.strip_suffix('/') == Some(domain)
-            }),
+            Place::Domain { project, domain } => before
+                .strip_suffix(project)
+                .is_some_and(|before| before.is_empty() || before.strip_suffix('/') == Some(domain)),
         }
     })
 }
@@ -149,7 +149,13 @@ impl GrantTemplate {
         };
         let lists = [&self.tasks, &self.workflows, &self.launch_plans];
         let listed = lists.into_iter().flatten().flatten();
-        self.projects.iter().chain(&self.domains).chain(role).chain(listed).flat_map(Template::variables).collect()
+        self.projects
+            .iter()
+            .chain(&self.domains)
+            .chain(role)
+            .chain(listed)
+            .flat_map(Template::variables)
+            .collect()
     }
 
     /// The grants it makes for a principal: one for each combination of values. What was left out is told to `dropped`.
@@ -167,7 +173,9 @@ impl GrantTemplate {
                 Variable::Claim(path) => claim_values(principal, path).into_iter().map(Box::from).collect(),
             };
             if assignments.len().saturating_mul(values.len()) > MAX_EXPANSIONS {
-                dropped(format!("its variables have more than {MAX_EXPANSIONS} combinations of values"));
+                dropped(format!(
+                    "its variables have more than {MAX_EXPANSIONS} combinations of values"
+                ));
                 return Vec::new();
             }
             let extended = |assignment: &Assignment| -> Vec<Assignment> {
@@ -198,13 +206,18 @@ impl GrantTemplate {
             templates.iter().map(|template| place_glob(&text(template)?)).collect()
         };
         let listed = |templates: &Option<Vec<Template>>| {
-            templates.as_ref().map(|list| list.iter().map(|template| text(template).map(Box::from)).collect()).transpose()
+            templates
+                .as_ref()
+                .map(|list| list.iter().map(|template| text(template).map(Box::from)).collect())
+                .transpose()
         };
         let actions = match &self.actions {
             ActionsTemplate::Fixed(actions) => *actions,
             ActionsTemplate::Role(role) => {
                 let name = text(role)?;
-                roles.actions(&name).ok_or_else(|| format!("there is no role `{name}`"))?
+                roles
+                    .actions(&name)
+                    .ok_or_else(|| format!("there is no role `{name}`"))?
             }
         };
         Ok(Grant {
@@ -224,7 +237,8 @@ impl GrantTemplate {
 /// A project or domain as policies write it: a plain name, or one with `*`.
 pub(in crate::policy) fn place_glob(text: &str) -> Result<Glob, String> {
     let fits = if text.contains('*') {
-        text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'*'))
+        text.bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'*'))
     } else {
         is_label(text)
     };

@@ -7,7 +7,12 @@ use crate::model::principal::Principal;
 use ahash::AHashMap;
 
 // From the one that selects most to the one that selects least.
-const ATTRIBUTES: [Attribute; 4] = [Attribute::ClientId, Attribute::Subject, Attribute::Email, Attribute::Groups];
+const ATTRIBUTES: [Attribute; 4] = [
+    Attribute::ClientId,
+    Attribute::Subject,
+    Attribute::Email,
+    Attribute::Groups,
+];
 
 /// Rules by the exact values they ask for.
 #[derive(Debug, Default)]
@@ -52,9 +57,10 @@ impl Index {
 fn keys(subject: &Subject) -> Option<Vec<(Attribute, &str)>> {
     ATTRIBUTES.iter().find_map(|wanted| {
         subject.conditions.iter().find_map(|condition| match condition {
-            Condition::Attribute(attribute, globs) if attribute == wanted => {
-                globs.iter().map(|glob| exact(glob).map(|value| (*attribute, value))).collect()
-            }
+            Condition::Attribute(attribute, globs) if attribute == wanted => globs
+                .iter()
+                .map(|glob| exact(glob).map(|value| (*attribute, value)))
+                .collect(),
             _ => None,
         })
     })

@@ -26,7 +26,9 @@ pub fn is_label(name: &str) -> bool {
 fn is_plain(value: &str) -> bool {
     !value.is_empty()
         && value.len() <= MAX_VALUE
-        && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
+        && value
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
         && value.bytes().any(|byte| byte != b'.')
 }
 
@@ -127,7 +129,13 @@ fn compile(pattern: &str) -> Result<Regex, String> {
         .build()
         .map_err(|error| match error {
             regex::Error::CompiledTooBig(_) => "it is too large; use fewer or smaller repetitions".to_owned(),
-            other => other.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned(),
+            other => other
+                .to_string()
+                .lines()
+                .last()
+                .unwrap_or_default()
+                .trim_start_matches("error: ")
+                .to_owned(),
         })
 }
 
@@ -163,7 +171,10 @@ impl Template {
                 return Err(format!("`${{` without `}}` in `{text}`"));
             };
             let is_name = |name: &str| {
-                !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+                !name.is_empty()
+                    && name
+                        .bytes()
+                        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
             };
             let variable = match name.strip_prefix("claims.") {
                 Some(path) if path.split('.').all(is_name) => {
@@ -253,17 +264,37 @@ mod tests {
         let captures = pattern.captures("flyte-ml-x-viewer").unwrap();
         assert_eq!(captures.get("project").map(|text| &**text), Some("ml-x"));
         assert_eq!(captures.get("role").map(|text| &**text), Some("viewer"));
-        for value in ["xflyte-ml-viewer", "flyte-ml-viewer\n", "flyte-ml-viewers", "flyte-ML-viewer", "flyte--viewer", ""] {
+        for value in [
+            "xflyte-ml-viewer",
+            "flyte-ml-viewer\n",
+            "flyte-ml-viewers",
+            "flyte-ML-viewer",
+            "flyte--viewer",
+            "",
+        ] {
             assert!(pattern.captures(value).is_none(), "{value:?}");
         }
-        assert!(CapturePattern::new("a|ab").unwrap().captures("ab").is_some(), "the longer branch counts");
+        assert!(
+            CapturePattern::new("a|ab").unwrap().captures("ab").is_some(),
+            "the longer branch counts"
+        );
         assert!(CapturePattern::new("(?m)^a$").unwrap().captures("a\nb").is_none());
-        assert!(CapturePattern::new(r"(?<p>\w+)").unwrap().captures("mé").is_none(), "classes are ASCII");
+        assert!(
+            CapturePattern::new(r"(?<p>\w+)").unwrap().captures("mé").is_none(),
+            "classes are ASCII"
+        );
     }
 
     #[test]
     fn a_pattern_cannot_slip_out_of_its_anchors_or_grow_without_bound() {
-        for pattern in ["a)|(b", "a)|(?:b", "(?x)a # ", "(", "(?<1>a)", "((a{1000}){1000}){1000}"] {
+        for pattern in [
+            "a)|(b",
+            "a)|(?:b",
+            "(?x)a # ",
+            "(",
+            "(?<1>a)",
+            "((a{1000}){1000}){1000}",
+        ] {
             assert!(CapturePattern::new(pattern).is_err(), "{pattern}");
         }
     }
@@ -273,7 +304,19 @@ mod tests {
         let template = Template::new("team-${x}").unwrap();
         let expand = |value: &str| template.expand(&|_| Some(value.into()));
         assert_eq!(expand("ml").as_deref(), Some("team-ml"));
-        for value in ["*", "a*", "a/b", "..", ".", "", "a b", "mé", "ｍｌ", "${x}", "a\u{202E}b"] {
+        for value in [
+            "*",
+            "a*",
+            "a/b",
+            "..",
+            ".",
+            "",
+            "a b",
+            "mé",
+            "ｍｌ",
+            "${x}",
+            "a\u{202E}b",
+        ] {
             assert_eq!(expand(value), None, "{value:?}");
         }
         assert_eq!(template.expand(&|_| None), None);
@@ -292,7 +335,16 @@ mod tests {
 
     #[test]
     fn labels_are_dns_1123() {
-        for (name, expected) in [("ml", true), ("a-1", true), ("-a", false), ("a-", false), ("", false), ("A", false), ("a.b", false), ("a_b", false)] {
+        for (name, expected) in [
+            ("ml", true),
+            ("a-1", true),
+            ("-a", false),
+            ("a-", false),
+            ("", false),
+            ("A", false),
+            ("a.b", false),
+            ("a_b", false),
+        ] {
             assert_eq!(is_label(name), expected, "{name}");
         }
         assert!(is_label(&"a".repeat(63)) && !is_label(&"a".repeat(64)));

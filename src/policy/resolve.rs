@@ -41,14 +41,21 @@ impl Policy {
                 return;
             }
         };
-        trace.record(|| Step::RuleApplies { rule: rule.name.clone(), captures: captures.clone() });
+        trace.record(|| Step::RuleApplies {
+            rule: rule.name.clone(),
+            captures: captures.clone(),
+        });
         rights.rules.push(rule.name.clone());
         for plan in &rule.allow {
             match plan {
                 Plan::Fixed(grant) => rights.grants.push(Arc::clone(grant)),
                 Plan::Variable(template) => {
-                    let mut dropped =
-                        |why| trace.record(|| Step::ExpansionDropped { rule: rule.name.clone(), why });
+                    let mut dropped = |why| {
+                        trace.record(|| Step::ExpansionDropped {
+                            rule: rule.name.clone(),
+                            why,
+                        })
+                    };
                     for set in &captures {
                         let grants = template.expand(principal, set, &self.roles, &mut dropped);
                         rights.grants.extend(grants.into_iter().map(Arc::new));
@@ -60,7 +67,9 @@ impl Policy {
             return;
         }
         if matching(&rule.unless, principal).is_ok() {
-            trace.record(|| Step::DenyExempted { rule: rule.name.clone() });
+            trace.record(|| Step::DenyExempted {
+                rule: rule.name.clone(),
+            });
         } else {
             rights.denies.extend(rule.deny.iter().cloned());
         }
@@ -84,3 +93,6 @@ fn matching<'a>(subjects: &'a [Subject], principal: &Principal) -> Result<Vec<Ca
     captured.dedup();
     Ok(captured)
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,8 +10,11 @@ const OPERATOR: ActionSet = VIEWER.union(ActionSet::of(&[
     Action::TerminateExecutions,
     Action::UploadData,
 ]));
-const CONTRIBUTOR: ActionSet =
-    OPERATOR.union(ActionSet::of(&[Action::RegisterInventory, Action::ManageApps, Action::ManageTriggers]));
+const CONTRIBUTOR: ActionSet = OPERATOR.union(ActionSet::of(&[
+    Action::RegisterInventory,
+    Action::ManageApps,
+    Action::ManageTriggers,
+]));
 const PROJECT_ADMIN: ActionSet = CONTRIBUTOR.union(ActionSet::of(&[
     Action::AdministerProject,
     Action::EditExecutionAttributes,
@@ -46,7 +49,12 @@ pub struct Roles(BTreeMap<Box<str>, ActionSet>);
 
 impl Default for Roles {
     fn default() -> Self {
-        Self(BUILT_IN.iter().map(|(name, actions)| (Box::from(*name), *actions)).collect())
+        Self(
+            BUILT_IN
+                .iter()
+                .map(|(name, actions)| (Box::from(*name), *actions))
+                .collect(),
+        )
     }
 }
 

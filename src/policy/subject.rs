@@ -50,7 +50,10 @@ impl Attribute {
             Self::Email => (principal.email.as_ref(), None),
             Self::Groups => (None, Some(&principal.groups)),
         };
-        single.into_iter().chain(several.into_iter().flatten()).map(|value| &**value)
+        single
+            .into_iter()
+            .chain(several.into_iter().flatten())
+            .map(|value| &**value)
     }
 }
 
@@ -61,7 +64,10 @@ impl Subject {
         let mut captured = vec![Captures::new()];
         for condition in &self.conditions {
             if let Condition::Pattern(path, pattern) = condition {
-                captured = claim_values(principal, path).iter().filter_map(|value| pattern.captures(value)).collect();
+                captured = claim_values(principal, path)
+                    .iter()
+                    .filter_map(|value| pattern.captures(value))
+                    .collect();
                 if captured.is_empty() {
                     return Err(condition);
                 }
@@ -81,9 +87,9 @@ impl Condition {
             Self::Attribute(attribute, globs) => attribute.values(principal).any(|value| any(globs, value)),
             Self::Issuer(issuer) => **issuer == *principal.issuer,
             Self::Claim(path, globs) => claim_values(principal, path).iter().any(|value| any(globs, value)),
-            Self::Pattern(path, pattern) => {
-                claim_values(principal, path).iter().any(|value| pattern.captures(value).is_some())
-            }
+            Self::Pattern(path, pattern) => claim_values(principal, path)
+                .iter()
+                .any(|value| pattern.captures(value).is_some()),
         }
     }
 }

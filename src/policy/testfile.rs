@@ -1,8 +1,8 @@
 //! Decision tests for a policy (`*.test.yaml`): who asks for what, and what must come out.
 
+use super::Policy;
 use super::decide::{Call, Decision};
 use super::document::{At, present};
-use super::Policy;
 use crate::catalog::{Access, Catalog, Extent, ResourceSource, Route, SlotRole};
 use crate::document::{parse, problem_at};
 use crate::model::action::{Action, ActionSet};
@@ -107,13 +107,21 @@ struct Question {
 /// Runs the tests of one file. `catalog` is needed for cases that name an RPC.
 #[must_use]
 pub fn run(policy: &Policy, file: &Path, text: &str, catalog: Option<&Catalog>) -> TestReport {
-    let mut report = TestReport { passed: 0, failures: Vec::new() };
+    let mut report = TestReport {
+        passed: 0,
+        failures: Vec::new(),
+    };
     let document: TestDocument = match parse(file, text) {
         Ok(document) => document,
         Err(failures) => return TestReport { failures, ..report },
     };
     if document.cases.value().is_empty() {
-        report.failures.push(problem_at(file, text, document.cases.place(), "`cases: []` tests nothing; add a case"));
+        report.failures.push(problem_at(
+            file,
+            text,
+            document.cases.place(),
+            "`cases: []` tests nothing; add a case",
+        ));
     }
     for case in document.cases.value() {
         let case = case.value();
@@ -121,14 +129,20 @@ pub fn run(policy: &Policy, file: &Path, text: &str, catalog: Option<&Catalog>) 
             Ok(questions) => questions,
             Err((place, fault)) => {
                 let message = format!("case `{}`: {fault}", case.name.value());
-                report.failures.push(problem_at(file, text, place.unwrap_or(case.name.place()), message));
+                report
+                    .failures
+                    .push(problem_at(file, text, place.unwrap_or(case.name.place()), message));
                 continue;
             }
         };
         let rights = policy.resolve(&principal(&case.principal), &mut ());
         for question in questions {
             let targets = [question.target];
-            let call = Call { access: question.access, action: question.action, targets: &targets };
+            let call = Call {
+                access: question.access,
+                action: question.action,
+                targets: &targets,
+            };
             match difference(case, question.expect, rights.decide(&call, &mut ())) {
                 None => report.passed += 1,
                 Some(difference) => {
@@ -186,7 +200,9 @@ fn questions(case: &CaseDocument, catalog: Option<&Catalog>) -> Result<Vec<Quest
 }
 
 fn action(word: &At<String>) -> Result<Action, Fault> {
-    word.value().parse().map_err(|fault: crate::model::action::UnknownAction| (Some(word.place()), fault.to_string()))
+    word.value()
+        .parse()
+        .map_err(|fault: crate::model::action::UnknownAction| (Some(word.place()), fault.to_string()))
 }
 
 /// The questions of `allow` and `deny`; `"*"` in `deny` means every action that is not in `allow`.
@@ -207,7 +223,10 @@ fn table(case: &CaseDocument) -> Result<Vec<Question>, Fault> {
         }
     }
     if questions.is_empty() {
-        return Err((None, "`allow` and `deny` are empty and test nothing; name an action".to_owned()));
+        return Err((
+            None,
+            "`allow` and `deny` are empty and test nothing; name an action".to_owned(),
+        ));
     }
     Ok(questions)
 }
@@ -215,11 +234,19 @@ fn table(case: &CaseDocument) -> Result<Vec<Question>, Fault> {
 /// A scoped call in the case's scope: without a domain in every one, without a project on the platform.
 fn question(case: &CaseDocument, action: Action, expect: Expected) -> Question {
     let scope = match (case.project.as_deref(), case.domain.as_deref()) {
-        (Some(project), Some(domain)) => Scope::ProjectDomain { project: project.into(), domain: domain.into() },
+        (Some(project), Some(domain)) => Scope::ProjectDomain {
+            project: project.into(),
+            domain: domain.into(),
+        },
         (Some(project), None) => Scope::Project(project.into()),
         (None, _) => Scope::Global,
     };
-    Question { access: Access::Scoped, action, target: target(scope, action, case.resource.as_ref().map(resource)), expect }
+    Question {
+        access: Access::Scoped,
+        action,
+        target: target(scope, action, case.resource.as_ref().map(resource)),
+        expect,
+    }
 }
 
 /// A call of this RPC, as its route in the catalogue says. Actions chosen by the content of the message are not
@@ -233,9 +260,10 @@ fn route_question(case: &CaseDocument, route: &Route, expect: Expected) -> Resul
     let (extent, source) = found.unwrap_or((Extent::Platform, ResourceSource::None));
     let scope = match (extent, case.project.as_deref(), case.domain.as_deref()) {
         (Extent::Platform, _, _) => Scope::Global,
-        (Extent::Domain, Some(project), Some(domain)) => {
-            Scope::ProjectDomain { project: project.into(), domain: domain.into() }
-        }
+        (Extent::Domain, Some(project), Some(domain)) => Scope::ProjectDomain {
+            project: project.into(),
+            domain: domain.into(),
+        },
         (Extent::Project, Some(project), None) => Scope::Project(project.into()),
         (Extent::SomeDomain, Some(project), None) => Scope::ProjectInSomeDomain(project.into()),
         (Extent::Domain, _, _) => return Err((None, "this RPC needs `project` and `domain`".to_owned())),
@@ -249,15 +277,29 @@ fn route_question(case: &CaseDocument, route: &Route, expect: Expected) -> Resul
         ResourceSource::ByKind | ResourceSource::Stored => Some(Resource::Unnamed),
     });
     let target = target(scope, route.action, resource);
-    Ok(Question { access: route.access, action: route.action, target, expect })
+    Ok(Question {
+        access: route.access,
+        action: route.action,
+        target,
+        expect,
+    })
 }
 
 fn target(scope: Scope, action: Action, resource: Option<Resource>) -> Target {
-    Target { scope, needs: action.into(), resource, field: Box::default(), role: TargetRole::Acts }
+    Target {
+        scope,
+        needs: action.into(),
+        resource,
+        field: Box::default(),
+        role: TargetRole::Acts,
+    }
 }
 
 fn resource(document: &ResourceDocument) -> Resource {
-    let named = |kind, name: &str| Resource::Named { kind, name: name.into() };
+    let named = |kind, name: &str| Resource::Named {
+        kind,
+        name: name.into(),
+    };
     match document {
         ResourceDocument::Task(name) => named(ResourceKind::Task, name),
         ResourceDocument::Workflow(name) => named(ResourceKind::Workflow, name),
@@ -277,23 +319,38 @@ fn difference(case: &CaseDocument, expect: Expected, decision: Decision) -> Opti
         (Expected::Allow, Err(refusal)) => {
             let rule = refusal.rule.map(|rule| format!(" by rule {rule}")).unwrap_or_default();
             let denial = refusal.denial;
-            return Some(format!("expected allow, but it is refused{rule}: {}: {}", denial.reason.label(), denial.message));
+            return Some(format!(
+                "expected allow, but it is refused{rule}: {}: {}",
+                denial.reason.label(),
+                denial.message
+            ));
         }
         (Expected::Deny, Ok(permit)) => {
             let rules: Vec<String> = permit.rules().iter().map(ToString::to_string).collect();
-            return Some(format!("expected deny, but it is allowed by rule {}", rules.join(" and ")));
+            return Some(format!(
+                "expected deny, but it is allowed by rule {}",
+                rules.join(" and ")
+            ));
         }
     };
     if let Some(wanted) = &case.reason
         && reason != Some(wanted.value())
     {
-        return Some(format!("expected reason `{}`, but it is `{}`", wanted.value(), reason.unwrap_or("none")));
+        return Some(format!(
+            "expected reason `{}`, but it is `{}`",
+            wanted.value(),
+            reason.unwrap_or("none")
+        ));
     }
     if let Some(wanted) = &case.rule
         && !rules.iter().any(|rule| rule.name() == wanted.value())
     {
         let names: Vec<String> = rules.iter().map(ToString::to_string).collect();
-        let names = if names.is_empty() { "none".to_owned() } else { names.join(" and ") };
+        let names = if names.is_empty() {
+            "none".to_owned()
+        } else {
+            names.join(" and ")
+        };
         return Some(format!("expected rule `{}`, but it is {names}", wanted.value()));
     }
     None

@@ -110,7 +110,12 @@ impl Serialize for RuleName {
             line: u64,
         }
         let file = self.file().to_string_lossy();
-        Shown { name: self.name(), file, line: self.line() }.serialize(serializer)
+        Shown {
+            name: self.name(),
+            file,
+            line: self.line(),
+        }
+        .serialize(serializer)
     }
 }
 
@@ -127,7 +132,9 @@ pub fn render_steps(steps: &Steps) -> String {
             Step::RuleApplies { rule, captures } => {
                 writeln!(text, "* rule {rule} is for this caller{}", render_captures(captures))
             }
-            Step::DenyExempted { rule } => writeln!(text, "  rule {rule} denies nothing here: `unless` names this caller"),
+            Step::DenyExempted { rule } => {
+                writeln!(text, "  rule {rule} denies nothing here: `unless` names this caller")
+            }
             Step::ExpansionDropped { rule, why } => writeln!(text, "  rule {rule} has a grant that is left out: {why}"),
             Step::GrantPassed { rule, target, why } => {
                 writeln!(text, "  rule {rule} does not allow {target}: {why}")
@@ -146,7 +153,16 @@ fn render_captures(captures: &[Captures]) -> String {
     let sets: Vec<String> = captures
         .iter()
         .filter(|set| !set.is_empty())
-        .map(|set| set.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" "))
+        .map(|set| {
+            set.iter()
+                .map(|(name, value)| format!("{name}={value}"))
+                .collect::<Vec<_>>()
+                .join(" ")
+        })
         .collect();
-    if sets.is_empty() { String::new() } else { format!(" with {}", sets.join("; ")) }
+    if sets.is_empty() {
+        String::new()
+    } else {
+        format!(" with {}", sets.join("; "))
+    }
 }

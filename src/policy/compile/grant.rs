@@ -25,16 +25,30 @@ const NO_PLACE: &str = "covers nothing; name at least one, or `\"*\"` for all";
 impl Surroundings<'_, '_> {
     pub(super) fn allow(&mut self, entries: &At<Vec<At<AllowDocument>>>) -> Vec<Plan> {
         if entries.value().is_empty() {
-            self.report.error(entries.place(), "`allow: []` allows nothing; add an entry or leave the key out");
+            self.report.error(
+                entries.place(),
+                "`allow: []` allows nothing; add an entry or leave the key out",
+            );
         }
-        entries.value().iter().filter_map(|entry| self.allow_one(entry.value(), entry.place())).collect()
+        entries
+            .value()
+            .iter()
+            .filter_map(|entry| self.allow_one(entry.value(), entry.place()))
+            .collect()
     }
 
     pub(super) fn deny(&mut self, entries: &At<Vec<At<DenyDocument>>>) -> Vec<Arc<Grant>> {
         if entries.value().is_empty() {
-            self.report.error(entries.place(), "`deny: []` denies nothing; add an entry or leave the key out");
+            self.report.error(
+                entries.place(),
+                "`deny: []` denies nothing; add an entry or leave the key out",
+            );
         }
-        entries.value().iter().map(|entry| Arc::new(self.deny_one(entry.value(), entry.place()))).collect()
+        entries
+            .value()
+            .iter()
+            .map(|entry| Arc::new(self.deny_one(entry.value(), entry.place())))
+            .collect()
     }
 
     fn allow_one(&mut self, entry: &AllowDocument, place: Location) -> Option<Plan> {
@@ -43,9 +57,11 @@ impl Surroundings<'_, '_> {
         self.check_domains(&entry.domains);
         let actions = match (&entry.role, &entry.actions) {
             (Some(role), None) if role.value().contains("${") => self.template(role).map(ActionsTemplate::Role),
-            (role, actions) => {
-                Some(ActionsTemplate::Fixed(self.actions(role.as_ref(), actions.as_ref(), place)))
-            }
+            (role, actions) => Some(ActionsTemplate::Fixed(self.actions(
+                role.as_ref(),
+                actions.as_ref(),
+                place,
+            ))),
         };
         let tasks = self.names("tasks", entry.tasks.as_ref());
         let workflows = self.names("workflows", entry.workflows.as_ref());
@@ -67,12 +83,23 @@ impl Surroundings<'_, '_> {
                 "a launch plan can still run any task and workflow; add `launch_plans: []` or list those that may be started",
             );
         }
-        let template = GrantTemplate { rule: self.rule.clone(), projects, domains, actions, tasks, workflows, launch_plans };
+        let template = GrantTemplate {
+            rule: self.rule.clone(),
+            projects,
+            domains,
+            actions,
+            tasks,
+            workflows,
+            launch_plans,
+        };
         if !template.variables().is_empty() {
             return Some(Plan::Variable(template));
         }
         // A template without variables has no value to be wrong: what fails here has been reported above.
-        template.complete(&Assignment::new(), self.roles).ok().map(|grant| Plan::Fixed(Arc::new(grant)))
+        template
+            .complete(&Assignment::new(), self.roles)
+            .ok()
+            .map(|grant| Plan::Fixed(Arc::new(grant)))
     }
 
     fn deny_one(&mut self, entry: &DenyDocument, place: Location) -> Grant {
@@ -103,17 +130,20 @@ impl Surroundings<'_, '_> {
                 self.roles.actions(name).unwrap_or_else(|| {
                     if !name.contains("${") {
                         let known: Vec<&str> = self.roles.names().collect();
-                        self.report.error(role.place(), unknown("role", name, known.into_iter()));
+                        self.report
+                            .error(role.place(), unknown("role", name, known.into_iter()));
                     }
                     ActionSet::EMPTY
                 })
             }
             (Some(role), Some(actions)) => {
-                self.report.error(role.place(), "an entry has either `role` or `actions`; remove one");
+                self.report
+                    .error(role.place(), "an entry has either `role` or `actions`; remove one");
                 self.report.actions(actions)
             }
             (None, None) => {
-                self.report.error(place, "an entry needs a `role` or `actions`; add one");
+                self.report
+                    .error(place, "an entry needs a `role` or `actions`; add one");
                 ActionSet::EMPTY
             }
         }
@@ -129,7 +159,11 @@ impl Surroundings<'_, '_> {
                 && !text.is_empty()
                 && let Err(fault) = place_glob(&text)
             {
-                let fault = if text == *word.value() { fault } else { format!("`{}`: {fault}", word.value()) };
+                let fault = if text == *word.value() {
+                    fault
+                } else {
+                    format!("`{}`: {fault}", word.value())
+                };
                 self.report.error(word.place(), fault);
             }
             templates.push(template);
@@ -174,7 +208,10 @@ impl Surroundings<'_, '_> {
     fn denied_names(&mut self, key: &str, words: Option<&Words>) -> Option<Vec<Box<str>>> {
         let words = words?;
         if words.value().is_empty() {
-            self.report.error(words.place(), format!("`{key}: []` denies nothing; leave the key out to deny all"));
+            self.report.error(
+                words.place(),
+                format!("`{key}: []` denies nothing; leave the key out to deny all"),
+            );
         }
         for word in words.value() {
             self.check_name(key, word);
@@ -204,7 +241,10 @@ impl Surroundings<'_, '_> {
     fn fixed(&mut self, word: &At<String>) -> bool {
         let fixed = !word.value().contains("${");
         if !fixed {
-            self.report.error(word.place(), "a deny cannot use `${...}`: a value that does not fit would escape it; use `*`");
+            self.report.error(
+                word.place(),
+                "a deny cannot use `${...}`: a value that does not fit would escape it; use `*`",
+            );
         }
         fixed
     }
@@ -212,10 +252,14 @@ impl Surroundings<'_, '_> {
     fn check_name(&mut self, key: &str, word: &At<String>) {
         let name = word.value();
         if name.is_empty() || name.starts_with('/') || name.ends_with('/') {
-            let message = format!("`{name}` in `{key}` is no name; write `name`, `project/name` or `domain/project/name`");
+            let message =
+                format!("`{name}` in `{key}` is no name; write `name`, `project/name` or `domain/project/name`");
             self.report.error(word.place(), message);
         } else if name.contains('*') {
-            self.report.error(word.place(), format!("`{name}`: `{key}` holds exact names, and `*` stands for nothing in it"));
+            self.report.error(
+                word.place(),
+                format!("`{name}`: `{key}` holds exact names, and `*` stands for nothing in it"),
+            );
         }
     }
 

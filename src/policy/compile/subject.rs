@@ -14,7 +14,10 @@ pub(super) fn compile(
     report: &mut Report<'_>,
 ) -> (Vec<Subject>, BTreeSet<String>) {
     if documents.value().is_empty() {
-        report.error(documents.place(), format!("`{key}: []` matches nobody; add an item, such as `{{ groups: [NAME] }}`"));
+        report.error(
+            documents.place(),
+            format!("`{key}: []` matches nobody; add an item, such as `{{ groups: [NAME] }}`"),
+        );
     }
     let mut captures: Option<BTreeSet<String>> = None;
     let mut subjects = Vec::new();
@@ -55,7 +58,10 @@ fn compile_one(key: &str, document: &At<SubjectDocument>, report: &mut Report<'_
     }
     if let Some(issuer) = &document.issuer {
         if issuer.value().is_empty() || issuer.value().contains('*') {
-            report.error(issuer.place(), "`issuer` is compared exactly; write the whole `iss` without `*`");
+            report.error(
+                issuer.place(),
+                "`issuer` is compared exactly; write the whole `iss` without `*`",
+            );
         }
         conditions.push(Condition::Issuer(issuer.value().as_str().into()));
     }
@@ -64,14 +70,23 @@ fn compile_one(key: &str, document: &At<SubjectDocument>, report: &mut Report<'_
     let others = !conditions.is_empty() || claims;
     match &document.anyone {
         Some(anyone) if !anyone.value() => {
-            report.error(anyone.place(), "`anyone: false` matches nobody; write `anyone: true` or leave it out");
+            report.error(
+                anyone.place(),
+                "`anyone: false` matches nobody; write `anyone: true` or leave it out",
+            );
         }
         Some(anyone) if others => {
-            report.error(anyone.place(), "`anyone: true` stands alone; remove it or the other conditions of the item");
+            report.error(
+                anyone.place(),
+                "`anyone: true` stands alone; remove it or the other conditions of the item",
+            );
         }
         Some(_) => conditions.push(Condition::Anyone),
         None if !others => {
-            report.error(place, format!("an item of `{key}` without conditions matches nobody; for every caller write `anyone: true`"));
+            report.error(
+                place,
+                format!("an item of `{key}` without conditions matches nobody; for every caller write `anyone: true`"),
+            );
         }
         None => {}
     }
@@ -97,24 +112,36 @@ fn claim_condition(
     };
     let path = &claim.value().0;
     if path.is_empty() || path.iter().any(String::is_empty) {
-        report.error(claim.place(), "`claim` has an empty part; write a path such as `realm_access.roles`, or a list of names");
+        report.error(
+            claim.place(),
+            "`claim` has an empty part; write a path such as `realm_access.roles`, or a list of names",
+        );
     }
     match (&document.values, &document.pattern) {
         (Some(values), None) => conditions.push(Condition::Claim(path.clone(), globs("values", values, report))),
         (None, Some(pattern)) => match CapturePattern::new(pattern.value()) {
             Ok(compiled) => {
                 if compiled.names().any(|name| name == "claims") {
-                    report.error(pattern.place(), "a group cannot be called `claims`; choose another name");
+                    report.error(
+                        pattern.place(),
+                        "a group cannot be called `claims`; choose another name",
+                    );
                 }
                 conditions.push(Condition::Pattern(path.clone(), compiled));
             }
             Err(fault) => report.error(pattern.place(), format!("`{}` is no pattern: {fault}", pattern.value())),
         },
         (Some(_), Some(pattern)) => {
-            report.error(pattern.place(), "an item has either `values` or `pattern`; make two items or remove one");
+            report.error(
+                pattern.place(),
+                "an item has either `values` or `pattern`; make two items or remove one",
+            );
         }
         (None, None) => {
-            report.error(claim.place(), "`claim` needs `values` or a `pattern`; `values: [\"*\"]` for any value");
+            report.error(
+                claim.place(),
+                "`claim` needs `values` or a `pattern`; `values: [\"*\"]` for any value",
+            );
         }
     }
 }
