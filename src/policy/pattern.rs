@@ -11,7 +11,7 @@ const MAX_VALUE: usize = 255;
 /// How much memory, in bytes, a compiled capture pattern may take.
 const MAX_PATTERN: usize = 1 << 20;
 
-/// Whether a text is a plain project or domain name: a DNS-1123 label, as FlyteAdmin requires.
+/// Whether a text is a plain project or domain name: a DNS-1123 label, as `FlyteAdmin` requires.
 #[must_use]
 pub fn is_label(name: &str) -> bool {
     let bytes = name.as_bytes();
@@ -224,6 +224,7 @@ impl Template {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 

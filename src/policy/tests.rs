@@ -1,4 +1,5 @@
 //! The sample policies, the JSON Schema, and properties that hold for every policy.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use super::compile::compile;
 use super::decide::{Call, Decision, Rights};
@@ -125,6 +126,39 @@ fn the_published_schema_is_the_generated_one() {
         published == generated,
         "write docs/policy.schema.json anew:\n{generated}"
     );
+}
+
+#[test]
+fn every_policy_in_the_guide_compiles_and_passes_the_tests_beside_it() {
+    let guide = include_str!("../../docs/policy.md");
+    let blocks: Vec<&str> = guide
+        .split("```yaml\n")
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next())
+        .collect();
+    let mut latest = None;
+    for block in &blocks {
+        if block.starts_with("cases:") {
+            let policy = latest.as_ref().unwrap();
+            let report = testfile::run(policy, Path::new("guide"), block, None);
+            assert_eq!(report.failures, [], "{block}");
+        } else {
+            let files = [(PathBuf::from("guide"), (*block).to_owned())];
+            let (policy, warnings) = compile(&files, &domains()).unwrap_or_else(|problems| panic!("{problems:#?}"));
+            assert_eq!(warnings, [], "{block}");
+            latest = Some(policy);
+        }
+    }
+    assert!(blocks.len() > 5);
+    for action in Action::ALL {
+        assert!(
+            guide.contains(&format!("| `{action}` | {} |", action.help())),
+            "the table lacks {action}"
+        );
+    }
+    for (role, _) in super::role::BUILT_IN {
+        assert!(guide.contains(&format!("| `{role}` |")), "the table lacks {role}");
+    }
 }
 
 /// A rule of a generated policy: groups it is for, whom its deny spares, and entries.
@@ -355,7 +389,7 @@ rules:
 "#;
 
 #[test]
-fn a_hundred_thousand_rules_are_resolved_by_index() {
+fn twenty_thousand_rules_are_resolved_by_index() {
     let file = |number: usize| {
         let mut text = "version: 1\nrules:\n".to_owned();
         for rule in number * 10_000..(number + 1) * 10_000 {
@@ -368,12 +402,12 @@ fn a_hundred_thousand_rules_are_resolved_by_index() {
         }
         (PathBuf::from(format!("{number}.yaml")), text)
     };
-    let files: Vec<_> = (0..10).map(file).collect();
+    let files: Vec<_> = (0..2).map(file).collect();
     let (policy, _) = compile(&files, &domains()).unwrap();
-    assert_eq!(policy.rules().len(), 100_000);
+    assert_eq!(policy.rules().len(), 20_000);
     assert_eq!(
-        policy.index.candidates(&caller(&["g7", "g99999", "nobody"])),
-        [7, 99_999]
+        policy.index.candidates(&caller(&["g7", "g19999", "nobody"])),
+        [7, 19_999]
     );
     assert_eq!(policy.index.candidates(&caller(&["nobody"])), [0usize; 0]);
     let many: Vec<String> = (0..10_000).map(|number| format!("g{number}")).collect();

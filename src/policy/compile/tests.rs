@@ -1,4 +1,5 @@
 //! Every mistake is found, with its place and what to write instead.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 use super::*;
 

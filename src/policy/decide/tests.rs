@@ -1,4 +1,5 @@
 //! Who may do what: tables of single decisions.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 use super::*;
 use crate::model::principal::Principal;
@@ -81,11 +82,11 @@ fn outcome(groups: &[&str], targets: &[Target]) -> String {
     }
 }
 
-fn task(name: &str) -> Option<Resource> {
-    Some(Resource::Named {
-        kind: ResourceKind::Task,
+fn named(kind: ResourceKind, name: &str) -> Resource {
+    Resource::Named {
+        kind,
         name: name.into(),
-    })
+    }
 }
 
 #[test]
@@ -157,39 +158,37 @@ fn scopes_are_covered_or_refused() {
 #[test]
 fn allow_lists_cover_the_listed_names_and_nothing_that_is_not_named() {
     let unlisted = "resource_not_listed";
-    let named = |kind, name: &str| {
-        Some(Resource::Named {
-            kind,
-            name: name.into(),
-        })
-    };
     let table: &[(&str, Option<Resource>, &str)] = &[
-        ("ml/production", task("core"), "listed"),
-        ("ml/staging", task("core"), unlisted),
-        ("other/production", task("core"), unlisted),
-        ("ml/staging", task("shared"), "listed"),
-        ("other/staging", task("shared"), unlisted),
-        ("other/staging", task("anywhere"), "listed"),
-        ("ml/staging", task("Anywhere"), unlisted),
-        ("ml/staging", task("anywher"), unlisted),
-        ("ml/staging", task("xanywhere"), unlisted),
-        ("ml/staging", task("where"), unlisted),
-        ("ml/staging", task(""), unlisted),
+        ("ml/production", Some(named(ResourceKind::Task, "core")), "listed"),
+        ("ml/staging", Some(named(ResourceKind::Task, "core")), unlisted),
+        ("other/production", Some(named(ResourceKind::Task, "core")), unlisted),
+        ("ml/staging", Some(named(ResourceKind::Task, "shared")), "listed"),
+        ("other/staging", Some(named(ResourceKind::Task, "shared")), unlisted),
+        ("other/staging", Some(named(ResourceKind::Task, "anywhere")), "listed"),
+        ("ml/staging", Some(named(ResourceKind::Task, "Anywhere")), unlisted),
+        ("ml/staging", Some(named(ResourceKind::Task, "anywher")), unlisted),
+        ("ml/staging", Some(named(ResourceKind::Task, "xanywhere")), unlisted),
+        ("ml/staging", Some(named(ResourceKind::Task, "where")), unlisted),
+        ("ml/staging", Some(named(ResourceKind::Task, "")), unlisted),
         // A name with slashes is one entry; its end is not another name of it.
-        ("ml/staging", task("a/b/c"), "listed"),
-        ("ml/staging", task("b/c"), unlisted),
-        ("ml/staging", task("c"), unlisted),
-        ("ml/staging", task("ml/shared"), "listed"),
+        ("ml/staging", Some(named(ResourceKind::Task, "a/b/c")), "listed"),
+        ("ml/staging", Some(named(ResourceKind::Task, "b/c")), unlisted),
+        ("ml/staging", Some(named(ResourceKind::Task, "c")), unlisted),
+        ("ml/staging", Some(named(ResourceKind::Task, "ml/shared")), "listed"),
         // Lists are by kind: none of the launch plans, all of the workflows.
-        ("ml/staging", named(ResourceKind::LaunchPlan, "anywhere"), unlisted),
-        ("ml/staging", named(ResourceKind::Workflow, "w"), "listed"),
+        (
+            "ml/staging",
+            Some(named(ResourceKind::LaunchPlan, "anywhere")),
+            unlisted,
+        ),
+        ("ml/staging", Some(named(ResourceKind::Workflow, "w")), "listed"),
         ("ml/staging", Some(Resource::Every(ResourceKind::Task)), unlisted),
         ("ml/staging", Some(Resource::Every(ResourceKind::Workflow)), "listed"),
         ("ml/staging", Some(Resource::Unnamed), unlisted),
         ("ml/staging", None, "listed"),
-        ("ml", task("anywhere"), "listed"),
-        ("ml", task("core"), unlisted),
-        ("ml/some", task("core"), "listed"),
+        ("ml", Some(named(ResourceKind::Task, "anywhere")), "listed"),
+        ("ml", Some(named(ResourceKind::Task, "core")), unlisted),
+        ("ml/some", Some(named(ResourceKind::Task, "core")), "listed"),
     ];
     for (place, resource, expected) in table {
         let target = target(place, &[Action::CreateExecutions], resource.clone());
@@ -199,18 +198,12 @@ fn allow_lists_cover_the_listed_names_and_nothing_that_is_not_named() {
 
 #[test]
 fn a_deny_with_a_list_covers_the_listed_names_and_what_is_not_named() {
-    let named = |kind, name: &str| {
-        Some(Resource::Named {
-            kind,
-            name: name.into(),
-        })
-    };
     let table: &[(Option<Resource>, &str)] = &[
-        (task("core"), "denied_by_rule"),
-        (task("other"), "admin"),
-        (named(ResourceKind::Workflow, "wf"), "denied_by_rule"),
-        (named(ResourceKind::Workflow, "core"), "admin"),
-        (named(ResourceKind::LaunchPlan, "core"), "admin"),
+        (Some(named(ResourceKind::Task, "core")), "denied_by_rule"),
+        (Some(named(ResourceKind::Task, "other")), "admin"),
+        (Some(named(ResourceKind::Workflow, "wf")), "denied_by_rule"),
+        (Some(named(ResourceKind::Workflow, "core")), "admin"),
+        (Some(named(ResourceKind::LaunchPlan, "core")), "admin"),
         (Some(Resource::Every(ResourceKind::Task)), "denied_by_rule"),
         (Some(Resource::Every(ResourceKind::LaunchPlan)), "admin"),
         (Some(Resource::Unnamed), "denied_by_rule"),
@@ -307,7 +300,7 @@ fn refusals_say_what_is_missing_where_and_nothing_more() {
     );
     assert_eq!(
         message(&["team"], &[create("platform")]).denial.message,
-        "no rule allows create_executions in the platform"
+        "no rule allows create_executions on the platform"
     );
     let reference = Target {
         role: TargetRole::Refers,
@@ -322,7 +315,11 @@ fn refusals_say_what_is_missing_where_and_nothing_more() {
     assert_eq!(
         message(
             &["listed"],
-            &[target("ml/staging", &[Action::CreateExecutions], task("secret"))]
+            &[target(
+                "ml/staging",
+                &[Action::CreateExecutions],
+                Some(named(ResourceKind::Task, "secret"))
+            )]
         )
         .denial
         .message,

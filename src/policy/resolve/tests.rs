@@ -1,4 +1,5 @@
 //! Which rules are for whom, and what claims can and cannot put into them.
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use crate::model::principal::Principal;
 use crate::policy::tests::{caller, policy};
@@ -194,6 +195,11 @@ fn ten_thousand_values_are_expanded_and_too_many_combinations_are_not() {
         "version: 1\nrules: [{ name: r, subjects: [{ anyone: true }], allow: [{ projects: [\"${claims.team}\"], domains: [\"${claims.env}\"], role: viewer }] }]\n",
     );
     assert!(!product.resolve(&principal, &mut ()).visible_project("p1"));
+    // What a pattern captured counts once for each value a grant uses, not once for each value that matched.
+    let captured = policy(
+        "version: 1\nrules: [{ name: r, subjects: [{ claim: team, pattern: \"(?<x>p)[0-9]+\" }], allow: [{ projects: [\"${claims.team}\"], domains: [\"*\"], role: viewer }, { projects: [\"${x}\"], domains: [\"*\"], role: viewer }] }]\n",
+    );
+    assert_eq!(captured.resolve(&principal, &mut ()).grants.len(), 10_001);
     let small = with_claims(&json!({ "team": ["p1", "p2"], "env": ["staging"] }));
     assert!(product.resolve(&small, &mut ()).visible_project("p2"));
 }

@@ -1,4 +1,5 @@
 //! A decision test that is wrong says where and how; one that is right counts.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 use super::*;
 use crate::catalog::{Plan, Slot};
