@@ -342,19 +342,17 @@ fn denied(target: &Target) -> Denial {
 
 fn not_allowed(target: &Target, listed: bool) -> Denial {
     let (needs, scope) = (words(target.needs), located(&target.scope));
-    if target.role == TargetRole::Refers {
-        let thing = if listed { thing(target) } else { String::new() };
-        let message = format!("no rule allows {needs}{thing} {scope}{}", because_of(target));
-        return Denial::new(Reason::ReferenceRefused, message);
-    }
+    let field = because_of(target);
     if listed {
-        let message = format!(
-            "no rule allows {needs} {scope}{}: only the names that rules list",
-            thing(target)
-        );
+        let thing = thing(target);
+        let message = format!("no rule allows {needs}{thing} {scope}{field}: only the names that rules list");
         return Denial::new(Reason::ResourceNotListed, message);
     }
-    Denial::new(Reason::NoMatchingRule, format!("no rule allows {needs} {scope}"))
+    let reason = match target.role {
+        TargetRole::Acts => Reason::NoMatchingRule,
+        TargetRole::Refers => Reason::ReferenceRefused,
+    };
+    Denial::new(reason, format!("no rule allows {needs} {scope}{field}"))
 }
 
 /// What would have to be added.

@@ -127,15 +127,14 @@ fn compile(pattern: &str) -> Result<Regex, String> {
         .unicode(false)
         .size_limit(MAX_PATTERN)
         .build()
-        .map_err(|error| match error {
-            regex::Error::CompiledTooBig(_) => "it is too large; use fewer or smaller repetitions".to_owned(),
-            other => other
-                .to_string()
-                .lines()
-                .last()
-                .unwrap_or_default()
-                .trim_start_matches("error: ")
-                .to_owned(),
+        .map_err(|error| {
+            if matches!(error, regex::Error::CompiledTooBig(_)) {
+                return "it is too large; use fewer or smaller repetitions".to_owned();
+            }
+            // The lines before the last draw the pattern.
+            let text = error.to_string();
+            let fault = text.lines().last().unwrap_or_default();
+            fault.trim_start_matches("error: ").to_owned()
         })
 }
 

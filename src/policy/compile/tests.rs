@@ -453,6 +453,17 @@ fn what_is_probably_not_meant_is_warned_about() {
             .contains("`prod` is none of the configured domains: `development`")
     );
 
+    let platform = rule(&[
+        ANYONE,
+        "allow: [{ projects: [ml], domains: [\"*\"], actions: [administer_platform] }]",
+    ]);
+    assert!(
+        problems(&platform)[0]
+            .message
+            .contains("`administer_platform` counts only with")
+    );
+    assert_eq!(problems(&platform.replace("[ml]", "[\"*\"]")), []);
+
     let open = rule(&[
         ANYONE,
         "allow: [{ projects: [ml], domains: [staging], role: operator, tasks: [a] }]",

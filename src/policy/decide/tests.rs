@@ -231,6 +231,16 @@ fn every_target_must_be_covered_and_a_deny_on_any_wins() {
         outcome(&["frozen"], &[acts, refers("locked/staging")]),
         "denied_by_rule"
     );
+    let listed = Target {
+        role: TargetRole::Refers,
+        ..target(
+            "ml/staging",
+            &[Action::CreateExecutions],
+            Some(named(ResourceKind::Task, "x")),
+        )
+    };
+    let acts = target("ml/staging", &[Action::CreateExecutions], None);
+    assert_eq!(outcome(&["listed"], &[acts, listed]), "resource_not_listed");
     // A call that refers to things and acts nowhere, or touches nothing at all, is not allowed for want of a refusal.
     assert_eq!(outcome(&["admin"], &[refers("ml/staging")]), "no_matching_rule");
     assert_eq!(outcome(&["admin"], &[]), "no_matching_rule");
@@ -323,7 +333,7 @@ fn refusals_say_what_is_missing_where_and_nothing_more() {
         )
         .denial
         .message,
-        "no rule allows create_executions in project ml, domain staging for task `secret`: only the names that rules list"
+        "no rule allows create_executions for task `secret` in project ml, domain staging: only the names that rules list"
     );
     let refusal = message(
         &["frozen"],
