@@ -261,3 +261,25 @@ pub(in crate::policy) fn place_glob(text: &str) -> Result<Glob, String> {
     }
     Ok(Glob::new(text))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn an_entry_is_a_name_alone_or_with_its_project_or_with_both(
+            entry in "[ab/]{1,6}",
+            name in "[ab/]{1,4}",
+            project in "[ab]{1,2}",
+            domain in "[ab]{1,2}",
+        ) {
+            let spelled = [name.clone(), format!("{project}/{name}"), format!("{domain}/{project}/{name}")];
+            let place = Place::Domain { project: &project, domain: &domain };
+            let list = [entry.as_str().into()];
+            prop_assert_eq!(is_listed(&list, place, &name), spelled.contains(&entry));
+            prop_assert_eq!(is_listed(&list, Place::Platform, &name), entry == name);
+        }
+    }
+}

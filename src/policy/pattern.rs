@@ -258,6 +258,22 @@ mod tests {
         }
     }
 
+    fn reference(glob: &[u8], text: &[u8]) -> bool {
+        match (glob, text) {
+            ([], []) => true,
+            ([b'*', rest @ ..], _) => (0..=text.len()).any(|skipped| reference(rest, text.split_at(skipped).1)),
+            ([first, glob @ ..], [other, text @ ..]) => first == other && reference(glob, text),
+            _ => false,
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn globs_match_what_trying_every_split_matches(glob in "[ab*]{0,6}", text in "[ab]{1,8}") {
+            proptest::prop_assert_eq!(Glob::new(&glob).matches(&text), reference(glob.as_bytes(), text.as_bytes()));
+        }
+    }
+
     #[test]
     fn a_capture_pattern_matches_whole_values_only() {
         let pattern = CapturePattern::new("flyte-(?<project>[a-z0-9-]+)-(?<role>viewer|contributor)").unwrap();
