@@ -5,3 +5,4 @@ pub mod client;
 pub mod control_plane;
 pub mod issuer;
 pub mod signing;
+pub mod stack;

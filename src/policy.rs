@@ -1,5 +1,7 @@
 //! The policy: who may do what where. Documents are compiled once; a principal's rights are resolved once a token.
 
+#![deny(clippy::wildcard_enum_match_arm)]
+
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -98,3 +100,6 @@ impl fmt::Debug for RuleName {
         write!(f, "{self}")
     }
 }
+
+#[cfg(test)]
+mod tests;

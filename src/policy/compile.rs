@@ -37,23 +37,23 @@ pub fn compile(files: &[(PathBuf, String)], domains: &[Box<str>]) -> Result<(Pol
             define_role(name, actions, &mut roles, &mut defined, report);
         }
     }
-    let mut rules = Vec::new();
+    let mut compiled = Vec::new();
     let mut names = AHashMap::new();
     for (report, document) in reports.iter_mut().zip(&documents) {
         for rule in document.iter().flat_map(|document| &document.rules) {
             let name = rule_name(&rule.name, &mut names, report);
-            rules.push(compile_rule(rule, name, &roles, domains, report));
+            compiled.push(compile_rule(rule, name, &roles, domains, report));
         }
     }
     let problems: Vec<Problem> = reports.into_iter().flat_map(Report::finish).collect();
     if problems.iter().any(|problem| problem.severity == Severity::Error) {
         return Err(problems);
     }
-    let index = Index::new(&rules);
+    let index = Index::new(&compiled);
     Ok((
         Policy {
             version: version(files),
-            rules,
+            rules: compiled,
             roles,
             index,
             domains: Arc::from(domains),

@@ -119,12 +119,11 @@ impl Rights {
     /// Decides one call.
     pub fn decide<T: Trace>(&self, call: &Call<'_>, trace: &mut T) -> Decision {
         let outcome = match call.access {
-            Access::Public => Ok(Vec::new()),
             Access::Authenticated | Access::Scoped if self.anonymous => Err(Refusal {
                 denial: Reason::CredentialMissing.into(),
                 rule: None,
             }),
-            Access::Authenticated => Ok(Vec::new()),
+            Access::Public | Access::Authenticated => Ok(Vec::new()),
             Access::Scoped => self.decide_scoped(call, trace),
         };
         match outcome {
@@ -317,6 +316,13 @@ fn described(place: Place<'_>, target: &Target) -> String {
     }
 }
 
+fn located(scope: &Scope) -> String {
+    match scope {
+        Scope::Global => format!("on {scope}"),
+        Scope::Project(_) | Scope::ProjectInSomeDomain(_) | Scope::ProjectDomain { .. } => format!("in {scope}"),
+    }
+}
+
 fn because_of(target: &Target) -> String {
     match target.role {
         TargetRole::Acts => String::new(),
@@ -326,29 +332,27 @@ fn because_of(target: &Target) -> String {
 
 fn denied(target: &Target) -> Denial {
     let message = format!(
-        "a rule denies {} in {}{}",
+        "a rule denies {} {}{}",
         words(target.needs),
-        target.scope,
+        located(&target.scope),
         because_of(target)
     );
     Denial::new(Reason::DeniedByRule, message)
 }
 
 fn not_allowed(target: &Target, listed: bool) -> Denial {
-    let (needs, scope) = (words(target.needs), &target.scope);
-    if target.role == TargetRole::Refers {
-        let thing = if listed { thing(target) } else { String::new() };
-        let message = format!("no rule allows {needs}{thing} in {scope}{}", because_of(target));
-        return Denial::new(Reason::ReferenceRefused, message);
-    }
+    let (needs, scope) = (words(target.needs), located(&target.scope));
+    let field = because_of(target);
     if listed {
-        let message = format!(
-            "no rule allows {needs} in {scope}{}: only the names that rules list",
-            thing(target)
-        );
+        let thing = thing(target);
+        let message = format!("no rule allows {needs}{thing} {scope}{field}: only the names that rules list");
         return Denial::new(Reason::ResourceNotListed, message);
     }
-    Denial::new(Reason::NoMatchingRule, format!("no rule allows {needs} in {scope}"))
+    let reason = match target.role {
+        TargetRole::Acts => Reason::NoMatchingRule,
+        TargetRole::Refers => Reason::ReferenceRefused,
+    };
+    Denial::new(reason, format!("no rule allows {needs} {scope}{field}"))
 }
 
 /// What would have to be added.

@@ -63,10 +63,10 @@ pub struct PolicyDocument {
     /// The version of the format: 1.
     #[schemars(range(min = 1, max = 1))]
     pub version: At<u64>,
-    /// Bundles of actions with a name, beside the built-in ones (viewer, operator, contributor, project_admin, engine,
-    /// platform_admin). Names count in every file of the policy.
+    /// Bundles of actions with a name, beside the built-in ones (viewer, operator, contributor, `project_admin`, engine,
+    /// `platform_admin`). Names count in every file of the policy.
     #[serde(default)]
-    #[schemars(inner(length(min = 1)))]
+    #[schemars(extend("additionalProperties" = { "type": "array", "minItems": 1, "items": { "type": "string" } }))]
     pub roles: BTreeMap<String, Words>,
     /// The rules, in any order: a matching deny wins, and what no rule allows is refused.
     #[serde(default)]

@@ -7,6 +7,7 @@ use super::subject::claim_values;
 use crate::model::action::ActionSet;
 use crate::model::principal::Principal;
 use crate::model::scope::{Resource, ResourceKind};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -158,34 +159,33 @@ impl GrantTemplate {
             .collect()
     }
 
-    /// The grants it makes for a principal: one for each combination of values. What was left out is told to `dropped`.
+    /// The grants it makes for a principal: one for each combination of values, first those captured together. What was
+    /// left out is told to `dropped`.
     pub(super) fn expand(
         &self,
         principal: &Principal,
-        captures: &Captures,
+        captures: &[Captures],
         roles: &Roles,
         dropped: &mut dyn FnMut(String),
     ) -> Vec<Grant> {
-        let mut assignments = vec![Assignment::new()];
-        for variable in self.variables() {
-            let values: BTreeSet<Box<str>> = match variable {
-                Variable::Capture(name) => captures.get(name).cloned().into_iter().collect(),
-                Variable::Claim(path) => claim_values(principal, path).into_iter().map(Box::from).collect(),
-            };
+        let variables = self.variables();
+        let seeds = captures.iter().filter_map(|set| restricted(set, &variables));
+        let mut assignments: BTreeSet<Assignment> = seeds.collect();
+        for variable in variables {
+            let Variable::Claim(path) = variable else { continue };
+            let values: BTreeSet<Cow<'_, str>> = claim_values(principal, path).into_iter().collect();
             if assignments.len().saturating_mul(values.len()) > MAX_EXPANSIONS {
                 dropped(format!(
                     "its variables have more than {MAX_EXPANSIONS} combinations of values"
                 ));
                 return Vec::new();
             }
-            let extended = |assignment: &Assignment| -> Vec<Assignment> {
-                let with = |value: &Box<str>| {
-                    let mut assignment = assignment.clone();
-                    assignment.insert(variable.clone(), value.clone());
-                    assignment
-                };
-                values.iter().map(with).collect()
+            let with = |assignment: &Assignment, value: &str| {
+                let mut assignment = assignment.clone();
+                assignment.insert(variable.clone(), value.into());
+                assignment
             };
+            let extended = |assignment| values.iter().map(move |value| with(assignment, value));
             assignments = assignments.iter().flat_map(extended).collect();
         }
         if assignments.is_empty() {
@@ -234,6 +234,17 @@ impl GrantTemplate {
     }
 }
 
+/// The captured values of those variables that are captures, if each has one.
+fn restricted(captures: &Captures, variables: &BTreeSet<&Variable>) -> Option<Assignment> {
+    let mut assignment = Assignment::new();
+    for variable in variables {
+        if let Variable::Capture(name) = variable {
+            assignment.insert((*variable).clone(), captures.get(name)?.clone());
+        }
+    }
+    Some(assignment)
+}
+
 /// A project or domain as policies write it: a plain name, or one with `*`.
 pub(in crate::policy) fn place_glob(text: &str) -> Result<Glob, String> {
     let fits = if text.contains('*') {
@@ -249,4 +260,26 @@ pub(in crate::policy) fn place_glob(text: &str) -> Result<Glob, String> {
         ));
     }
     Ok(Glob::new(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn an_entry_is_a_name_alone_or_with_its_project_or_with_both(
+            entry in "[ab/]{1,6}",
+            name in "[ab/]{1,4}",
+            project in "[ab]{1,2}",
+            domain in "[ab]{1,2}",
+        ) {
+            let spelled = [name.clone(), format!("{project}/{name}"), format!("{domain}/{project}/{name}")];
+            let place = Place::Domain { project: &project, domain: &domain };
+            let list = [entry.as_str().into()];
+            prop_assert_eq!(is_listed(&list, place, &name), spelled.contains(&entry));
+            prop_assert_eq!(is_listed(&list, Place::Platform, &name), entry == name);
+        }
+    }
 }

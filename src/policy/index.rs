@@ -56,12 +56,12 @@ impl Index {
 /// The values of which a principal must have one to match the item, or `None` if no condition says so exactly.
 fn keys(subject: &Subject) -> Option<Vec<(Attribute, &str)>> {
     ATTRIBUTES.iter().find_map(|wanted| {
-        subject.conditions.iter().find_map(|condition| match condition {
-            Condition::Attribute(attribute, globs) if attribute == wanted => globs
-                .iter()
-                .map(|glob| exact(glob).map(|value| (*attribute, value)))
-                .collect(),
-            _ => None,
+        subject.conditions.iter().find_map(|condition| {
+            let Condition::Attribute(attribute, globs) = condition else {
+                return None;
+            };
+            let keys = globs.iter().map(|glob| exact(glob).map(|value| (*attribute, value)));
+            if attribute == wanted { keys.collect() } else { None }
         })
     })
 }

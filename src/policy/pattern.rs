@@ -11,7 +11,7 @@ const MAX_VALUE: usize = 255;
 /// How much memory, in bytes, a compiled capture pattern may take.
 const MAX_PATTERN: usize = 1 << 20;
 
-/// Whether a text is a plain project or domain name: a DNS-1123 label, as FlyteAdmin requires.
+/// Whether a text is a plain project or domain name: a DNS-1123 label, as `FlyteAdmin` requires.
 #[must_use]
 pub fn is_label(name: &str) -> bool {
     let bytes = name.as_bytes();
@@ -127,15 +127,14 @@ fn compile(pattern: &str) -> Result<Regex, String> {
         .unicode(false)
         .size_limit(MAX_PATTERN)
         .build()
-        .map_err(|error| match error {
-            regex::Error::CompiledTooBig(_) => "it is too large; use fewer or smaller repetitions".to_owned(),
-            other => other
-                .to_string()
-                .lines()
-                .last()
-                .unwrap_or_default()
-                .trim_start_matches("error: ")
-                .to_owned(),
+        .map_err(|error| {
+            if matches!(error, regex::Error::CompiledTooBig(_)) {
+                return "it is too large; use fewer or smaller repetitions".to_owned();
+            }
+            // The lines before the last draw the pattern.
+            let text = error.to_string();
+            let fault = text.lines().last().unwrap_or_default();
+            fault.trim_start_matches("error: ").to_owned()
         })
 }
 
@@ -224,6 +223,7 @@ impl Template {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 
@@ -255,6 +255,22 @@ mod tests {
             ("[ab]", "a", false),
         ] {
             assert_eq!(Glob::new(glob).matches(text), expected, "{glob} on {text:?}");
+        }
+    }
+
+    fn reference(glob: &[u8], text: &[u8]) -> bool {
+        match (glob, text) {
+            ([], []) => true,
+            ([b'*', rest @ ..], _) => (0..=text.len()).any(|skipped| reference(rest, text.split_at(skipped).1)),
+            ([first, glob @ ..], [other, text @ ..]) => first == other && reference(glob, text),
+            _ => false,
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn globs_match_what_trying_every_split_matches(glob in "[ab*]{0,6}", text in "[ab]{1,8}") {
+            proptest::prop_assert_eq!(Glob::new(&glob).matches(&text), reference(glob.as_bytes(), text.as_bytes()));
         }
     }
 

@@ -54,12 +54,10 @@ impl Policy {
                         trace.record(|| Step::ExpansionDropped {
                             rule: rule.name.clone(),
                             why,
-                        })
+                        });
                     };
-                    for set in &captures {
-                        let grants = template.expand(principal, set, &self.roles, &mut dropped);
-                        rights.grants.extend(grants.into_iter().map(Arc::new));
-                    }
+                    let grants = template.expand(principal, &captures, &self.roles, &mut dropped);
+                    rights.grants.extend(grants.into_iter().map(Arc::new));
                 }
             }
         }
@@ -93,3 +91,6 @@ fn matching<'a>(subjects: &'a [Subject], principal: &Principal) -> Result<Vec<Ca
     captured.dedup();
     Ok(captured)
 }
+
+#[cfg(test)]
+mod tests;

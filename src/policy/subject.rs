@@ -6,8 +6,7 @@ use serde_json::Value;
 use std::borrow::Cow;
 use std::fmt;
 
-/// One item of `subjects` or `unless`: every condition must hold. It has at least one, and one that is not `Issuer`
-/// unless the author wrote the issuer alone.
+/// One item of `subjects` or `unless`: every condition must hold. One without conditions matches nobody.
 #[derive(Debug)]
 pub(in crate::policy) struct Subject {
     pub conditions: Vec<Condition>,
@@ -61,7 +60,10 @@ impl Subject {
     /// What the item's pattern captures from the principal, once for each value that matches; one empty set without a
     /// pattern. If the item does not match, the condition that fails.
     pub(super) fn matches(&self, principal: &Principal) -> Result<Vec<Captures>, &Condition> {
-        let mut captured = vec![Captures::new()];
+        let mut captured = Vec::new();
+        if !self.conditions.is_empty() {
+            captured.push(Captures::new());
+        }
         for condition in &self.conditions {
             if let Condition::Pattern(path, pattern) = condition {
                 captured = claim_values(principal, path)

@@ -255,7 +255,7 @@ fn route_question(case: &CaseDocument, route: &Route, expect: Expected) -> Resul
     let found = route.plan.slots.iter().find_map(|slot| match &slot.role {
         SlotRole::Scope { extent, resource } => Some((*extent, *resource)),
         SlotRole::FlyteUrl => Some((Extent::Domain, ResourceSource::None)),
-        _ => None,
+        SlotRole::Reference { .. } | SlotRole::Required | SlotRole::Choice | SlotRole::UploadPath => None,
     });
     let (extent, source) = found.unwrap_or((Extent::Platform, ResourceSource::None));
     let scope = match (extent, case.project.as_deref(), case.domain.as_deref()) {

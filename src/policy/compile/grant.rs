@@ -55,6 +55,7 @@ impl Surroundings<'_, '_> {
         let projects = self.templates("projects", &entry.projects);
         let domains = self.templates("domains", &entry.domains);
         self.check_domains(&entry.domains);
+        self.check_platform(entry, &projects, &domains);
         let actions = match (&entry.role, &entry.actions) {
             (Some(role), None) if role.value().contains("${") => self.template(role).map(ActionsTemplate::Role),
             (role, actions) => Some(ActionsTemplate::Fixed(self.actions(
@@ -260,6 +261,21 @@ impl Surroundings<'_, '_> {
                 word.place(),
                 format!("`{name}`: `{key}` holds exact names, and `*` stands for nothing in it"),
             );
+        }
+    }
+
+    /// Rights on the platform count only where everything is covered.
+    fn check_platform(&mut self, entry: &AllowDocument, projects: &[Template], domains: &[Template]) {
+        let any = Template::new("*").ok();
+        let everywhere = [projects, domains]
+            .iter()
+            .all(|templates| templates.iter().any(|one| Some(one) == any.as_ref()));
+        let label = Action::AdministerPlatform.label();
+        for word in entry.actions.iter().flat_map(At::value) {
+            if word.value() == label && !everywhere {
+                let message = format!("`{label}` counts only with `projects: [\"*\"]` and `domains: [\"*\"]`");
+                self.report.warning(word.place(), message);
+            }
         }
     }
 

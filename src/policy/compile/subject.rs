@@ -23,15 +23,12 @@ pub(super) fn compile(
     let mut subjects = Vec::new();
     for document in documents.value() {
         let subject = compile_one(key, document, report);
-        let named: BTreeSet<String> = subject
-            .conditions
-            .iter()
-            .filter_map(|condition| match condition {
-                Condition::Pattern(_, pattern) => Some(pattern.names().map(str::to_owned)),
-                _ => None,
-            })
-            .flatten()
-            .collect();
+        let mut named = BTreeSet::new();
+        for condition in &subject.conditions {
+            if let Condition::Pattern(_, pattern) = condition {
+                named.extend(pattern.names().map(str::to_owned));
+            }
+        }
         captures = Some(match captures {
             None => named,
             Some(before) => before.intersection(&named).cloned().collect(),

@@ -1,1 +1,526 @@
+//! Every mistake is found, with its place and what to write instead.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
+use super::*;
+
+fn domains() -> Vec<Box<str>> {
+    ["development", "staging", "production"].map(Box::from).to_vec()
+}
+
+fn problems(text: &str) -> Vec<Problem> {
+    match compile(&[(PathBuf::from("p.yaml"), text.to_owned())], &domains()) {
+        Ok((_, warnings)) => warnings,
+        Err(problems) => problems,
+    }
+}
+
+/// A document whose only rule has these lines after its name, from line 4 on.
+fn rule(lines: &[&str]) -> String {
+    format!("version: 1\nrules:\n  - name: r\n    {}\n", lines.join("\n    "))
+}
+
+const ANYONE: &str = "subjects: [{ anyone: true }]";
+const ALLOW: &str = "allow: [{ projects: [ml], domains: [staging], role: viewer }]";
+
+#[test]
+fn every_mistake_is_reported_at_its_place_with_what_to_write_instead() {
+    let table: &[(String, u64, u64, &str)] = &[
+        ("rules: []\n".into(), 1, 1, "missing field `version`"),
+        (
+            "version: 2\nnewer: x\n".into(),
+            1,
+            10,
+            "version 2 of the format is not known",
+        ),
+        ("version: 2\n".into(), 1, 10, "write `version: 1`"),
+        ("version: 1\nrule: []\n".into(), 2, 1, "unknown field `rule`"),
+        (
+            "version: 1\nroles: { viewer: [view_data] }\n".into(),
+            2,
+            18,
+            "built in and cannot be redefined",
+        ),
+        (
+            "version: 1\nroles: { a: [] }\n".into(),
+            2,
+            13,
+            "`actions: []` covers no action",
+        ),
+        (
+            "version: 1\nroles: { a: [view_dato] }\n".into(),
+            2,
+            14,
+            "did you mean `view_data`?",
+        ),
+        (
+            "version: 1\nroles: { \"a b\": [view_data] }\n".into(),
+            2,
+            17,
+            "is no name for a role",
+        ),
+        (
+            "version: 1\nrules: [{ name: r, subjects: [{ anyone: true }] }]\n".into(),
+            2,
+            17,
+            "neither `allow` nor `deny`",
+        ),
+        (rule(&["subjects: []", ALLOW]), 4, 15, "`subjects: []` matches nobody"),
+        (
+            rule(&["subjects: [{}]", ALLOW]),
+            4,
+            16,
+            "an item of `subjects` without conditions matches nobody",
+        ),
+        (
+            rule(&["subjects: [{ groups: [] }]", ALLOW]),
+            4,
+            26,
+            "`groups: []` matches nobody",
+        ),
+        (rule(&["subjects: [{ groups: }]", ALLOW]), 4, 24, "expected sequence"),
+        (
+            rule(&["subjects: [{ groups: null }]", ALLOW]),
+            4,
+            26,
+            "expected sequence",
+        ),
+        (
+            rule(&["subjects: [{ groups: [\"\"] }]", ALLOW]),
+            4,
+            27,
+            "an empty text in `groups`",
+        ),
+        (rule(&["subjects: [{ email: [] }]", ALLOW]), 4, 25, "`email: []`"),
+        (
+            rule(&["subjects: [{ client_id: [] }]", ALLOW]),
+            4,
+            29,
+            "`client_id: []`",
+        ),
+        (rule(&["subjects: [{ subject: [] }]", ALLOW]), 4, 27, "`subject: []`"),
+        (
+            rule(&["subjects: [{ claim: a, values: [] }]", ALLOW]),
+            4,
+            36,
+            "`values: []`",
+        ),
+        (
+            rule(&["subjects: [{ issuer: \"https://*\" }]", ALLOW]),
+            4,
+            26,
+            "compared exactly",
+        ),
+        (
+            rule(&["subjects: [{ anyone: false }]", ALLOW]),
+            4,
+            26,
+            "`anyone: false` matches nobody",
+        ),
+        (
+            rule(&["subjects: [{ anyone: true, groups: [a] }]", ALLOW]),
+            4,
+            26,
+            "`anyone: true` stands alone",
+        ),
+        (
+            rule(&["subjects: [{ claim: a }]", ALLOW]),
+            4,
+            25,
+            "`claim` needs `values` or a `pattern`",
+        ),
+        (rule(&["subjects: [{ values: [a] }]", ALLOW]), 4, 16, "need a `claim`"),
+        (
+            rule(&["subjects: [{ claim: a..b, values: [x] }]", ALLOW]),
+            4,
+            25,
+            "`claim` has an empty part",
+        ),
+        (
+            rule(&["subjects: [{ claim: a, values: [x], pattern: y }]", ALLOW]),
+            4,
+            50,
+            "either `values` or `pattern`",
+        ),
+        (
+            rule(&["subjects: [{ claim: a, pattern: \"(\" }]", ALLOW]),
+            4,
+            37,
+            "`(` is no pattern",
+        ),
+        (
+            rule(&["subjects: [{ claim: a, pattern: \"a)|(b\" }]", ALLOW]),
+            4,
+            37,
+            "is no pattern",
+        ),
+        (
+            rule(&["subjects: [{ service_accounts: [a] }]", ALLOW]),
+            4,
+            18,
+            "unknown field `service_accounts`",
+        ),
+        (rule(&[ANYONE, "allow: []"]), 5, 12, "`allow: []` allows nothing"),
+        (rule(&[ANYONE, "deny: []"]), 5, 11, "`deny: []` denies nothing"),
+        (
+            rule(&[ANYONE, ALLOW, "unless: [{ groups: [a] }]"]),
+            6,
+            13,
+            "`unless` is about `deny`",
+        ),
+        (
+            rule(&[ANYONE, "deny: [{ actions: [view_data] }]", "unless: []"]),
+            6,
+            13,
+            "`unless: []` matches nobody",
+        ),
+        (
+            rule(&[ANYONE, "allow: [{ domains: [staging], role: viewer }]"]),
+            5,
+            35,
+            "missing field `projects`",
+        ),
+        (
+            rule(&[ANYONE, "allow: [{ projects: [ml], role: viewer }]"]),
+            5,
+            31,
+            "missing field `domains`",
+        ),
+        (
+            rule(&[ANYONE, "allow: [{ projects: [], domains: [staging], role: viewer }]"]),
+            5,
+            25,
+            "`projects: []` covers nothing",
+        ),
+        (
+            rule(&[ANYONE, "allow: [{ projects: [ml], domains: [], role: viewer }]"]),
+            5,
+            40,
+            "`domains: []` covers nothing",
+        ),
+        (
+            rule(&[
+                ANYONE,
+                "allow: [{ projects: [\"\"], domains: [staging], role: viewer }]",
+            ]),
+            5,
+            26,
+            "an empty text in `projects`",
+        ),
+        (
+            rule(&[ANYONE, "allow: [{ projects: [ML], domains: [staging], role: viewer }]"]),
+            5,
+            26,
+            "`ML` is no name of a project",
+        ),
+        (
+            rule(&[
+                ANYONE,
+                "allow: [{ projects: [\"a/*\"], domains: [staging], role: viewer }]",
+            ]),
+            5,
+            26,
+            "`a/*` is no name of a project",
+        ),
+        (
+            rule(&[ANYONE, "allow: [{ projects: [ml], domains: [a.b], role: viewer }]"]),
+            5,
+            41,
+            "`a.b` is no name",
+        ),
+        (
+            rule(&[ANYONE, "allow: [{ projects: [ml], domains: [staging] }]"]),
+            5,
+            13,
+            "an entry needs a `role` or `actions`",
+        ),
+        (
+            rule(&[
+                ANYONE,
+                "allow: [{ projects: [ml], domains: [staging], role: viewer, actions: [view_data] }]",
+            ]),
+            5,
+            57,
+            "either `role` or `actions`",
+        ),
+        (
+            rule(&[ANYONE, "allow: [{ projects: [ml], domains: [staging], actions: [] }]"]),
+            5,
+            60,
+            "`actions: []`",
+        ),
+        (
+            rule(&[
+                ANYONE,
+                "allow: [{ projects: [ml], domains: [staging], actions: [create_execution] }]",
+            ]),
+            5,
+            61,
+            "unknown action `create_execution`; did you mean `create_executions`?",
+        ),
+        (
+            rule(&[ANYONE, "allow: [{ projects: [ml], domains: [staging], role: vewer }]"]),
+            5,
+            57,
+            "unknown role `vewer`; did you mean `viewer`?",
+        ),
+        (
+            rule(&[ANYONE, "allow: [{ projects: [ml], domains: [staging], role: banana }]"]),
+            5,
+            57,
+            "write one of `contributor`",
+        ),
+        (
+            rule(&[
+                ANYONE,
+                "allow: [{ projects: [\"${team}\"], domains: [staging], role: viewer }]",
+            ]),
+            5,
+            26,
+            "`${team}` is not a named group",
+        ),
+        (
+            rule(&[
+                ANYONE,
+                "allow: [{ projects: [\"${\"], domains: [staging], role: viewer }]",
+            ]),
+            5,
+            26,
+            "without `}`",
+        ),
+        (
+            rule(&[
+                ANYONE,
+                "allow: [{ projects: [\"A-${claims.x}\"], domains: [staging], role: viewer }]",
+            ]),
+            5,
+            26,
+            "`A-${claims.x}`",
+        ),
+        (
+            rule(&[
+                ANYONE,
+                "allow: [{ projects: [ml], domains: [staging], role: \"${r}\" }]",
+            ]),
+            5,
+            57,
+            "`${r}` is not a named group",
+        ),
+        (
+            rule(&[
+                ANYONE,
+                "allow: [{ projects: [ml], domains: [staging], role: viewer, tasks: [\"*\"] }]",
+            ]),
+            5,
+            73,
+            "holds exact names",
+        ),
+        (
+            rule(&[
+                ANYONE,
+                "allow: [{ projects: [ml], domains: [staging], role: viewer, tasks: [a/] }]",
+            ]),
+            5,
+            73,
+            "is no name",
+        ),
+        (
+            rule(&[
+                ANYONE,
+                "allow: [{ projects: [ml], domains: [staging], role: viewer, apps: [\"\"] }]",
+            ]),
+            5,
+            72,
+            "is no name",
+        ),
+        (
+            rule(&[
+                ANYONE,
+                "allow: [{ projects: [ml], domains: [staging], role: viewer, impersonate: true }]",
+            ]),
+            5,
+            65,
+            "unknown field `impersonate`",
+        ),
+        (
+            rule(&[ANYONE, "deny: [{ domains: [production] }]"]),
+            5,
+            12,
+            "an entry needs a `role` or `actions`",
+        ),
+        (
+            rule(&[ANYONE, "deny: [{ projects: [], actions: [view_data] }]"]),
+            5,
+            24,
+            "`projects: []`",
+        ),
+        (
+            rule(&[ANYONE, "deny: [{ tasks: [], actions: [view_data] }]"]),
+            5,
+            21,
+            "`tasks: []` denies nothing",
+        ),
+        (
+            rule(&[
+                "subjects: [{ claim: a, pattern: \"(?<p>x)\" }]",
+                "deny: [{ projects: [\"${p}\"], actions: [view_data] }]",
+            ]),
+            5,
+            25,
+            "a deny cannot use",
+        ),
+        (
+            rule(&[ANYONE, "deny: [{ role: \"${claims.r}\" }]"]),
+            5,
+            20,
+            "a deny cannot use",
+        ),
+        (
+            rule(&[ANYONE, ALLOW]).replace("name: r", "name: \"a b\""),
+            3,
+            11,
+            "`a b` is no name for a rule",
+        ),
+    ];
+    let mut wrong = Vec::new();
+    for (text, line, column, message) in table {
+        let found = problems(text);
+        let hit = found.iter().any(|problem| {
+            problem.severity == Severity::Error
+                && problem.message.contains(message)
+                && (problem.line, problem.column) == (*line, *column)
+                && problem.snippet.contains('^')
+        });
+        if !hit {
+            let shown: Vec<String> = found.iter().map(ToString::to_string).collect();
+            wrong.push(format!("wanted {line}:{column} {message}\nfound {}", shown.join("\n")));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+#[test]
+fn all_mistakes_of_all_files_are_reported_at_once_in_order() {
+    let first = "version: 1\nroles:\n  a: [nope]\nrules:\n  - name: r\n    subjects: []\n    allow: []\n";
+    let second = "version: 1\nroles:\n  a: [view_data]\nrules:\n  - name: r\n    subjects: [{ anyone: true }]\n    deny: [{ role: nope }]\n";
+    let files = [
+        (PathBuf::from("a.yaml"), first.to_owned()),
+        (PathBuf::from("b.yaml"), second.to_owned()),
+    ];
+    let problems = compile(&files, &domains()).unwrap_err();
+    let places: Vec<String> = problems
+        .iter()
+        .map(|problem| format!("{}:{}:{}", problem.file.display(), problem.line, problem.column))
+        .collect();
+    assert_eq!(
+        places,
+        [
+            "a.yaml:3:7",
+            "a.yaml:6:15",
+            "a.yaml:7:12",
+            "b.yaml:3:6",
+            "b.yaml:5:11",
+            "b.yaml:7:20"
+        ],
+        "{problems:#?}"
+    );
+    assert!(
+        problems[3]
+            .message
+            .contains("the role `a` is already defined at a.yaml:3")
+    );
+    assert!(
+        problems[4]
+            .message
+            .contains("the rule `r` is already defined at a.yaml:5")
+    );
+}
+
+#[test]
+fn what_is_probably_not_meant_is_warned_about() {
+    let unknown_domain = rule(&[
+        ANYONE,
+        "allow: [{ projects: [ml], domains: [prod, \"dev*\"], role: viewer }]",
+    ]);
+    let found = problems(&unknown_domain);
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert_eq!(
+        (found[0].severity, found[0].line, found[0].column),
+        (Severity::Warning, 5, 41)
+    );
+    assert!(
+        found[0]
+            .message
+            .contains("`prod` is none of the configured domains: `development`")
+    );
+
+    let platform = rule(&[
+        ANYONE,
+        "allow: [{ projects: [ml], domains: [\"*\"], actions: [administer_platform] }]",
+    ]);
+    assert!(
+        problems(&platform)[0]
+            .message
+            .contains("`administer_platform` counts only with")
+    );
+    assert_eq!(problems(&platform.replace("[ml]", "[\"*\"]")), []);
+
+    let open = rule(&[
+        ANYONE,
+        "allow: [{ projects: [ml], domains: [staging], role: operator, tasks: [a] }]",
+    ]);
+    assert!(
+        problems(&open)[0]
+            .message
+            .contains("a launch plan can still run any task")
+    );
+    let closed = open.replace("tasks: [a]", "tasks: [a], launch_plans: []");
+    assert_eq!(problems(&closed), []);
+    assert_eq!(problems(&open.replace("operator", "viewer")), []);
+}
+
+#[test]
+fn many_mistakes_do_not_hide_that_there_is_an_error() {
+    use std::fmt::Write;
+    let mut text = String::from("version: 1\nrules:\n");
+    for number in 0..300 {
+        writeln!(
+            text,
+            "  - {{ name: r{number}, {ANYONE}, allow: [{{ projects: [a], domains: [nowhere], role: viewer }}] }}"
+        )
+        .unwrap();
+    }
+    assert_eq!(problems(&text).len(), MAX_PROBLEMS);
+    writeln!(text, "  - {{ name: last, {ANYONE}, allow: [] }}").unwrap();
+    let found = problems(&text);
+    assert_eq!(
+        found
+            .iter()
+            .filter(|problem| problem.severity == Severity::Error)
+            .count(),
+        1
+    );
+}
+
+#[test]
+fn the_version_is_the_content_and_not_the_order_of_the_files() {
+    let a = (PathBuf::from("a.yaml"), "version: 1\n".to_owned());
+    let b = (
+        PathBuf::from("b.yaml"),
+        "version: 1\nroles: { x: [view_data] }\n".to_owned(),
+    );
+    let version = |files: &[(PathBuf, String)]| compile(files, &domains()).unwrap().0.version().to_owned();
+    assert_eq!(version(&[a.clone(), b.clone()]), version(&[b.clone(), a.clone()]));
+    assert_ne!(version(&[a.clone(), b]), version(std::slice::from_ref(&a)));
+    assert_eq!(version(&[a]).len(), 64);
+}
+
+#[test]
+fn the_contract_example_compiles_with_every_rule_in_its_place() {
+    let text = include_str!("../../../policies/teams.yaml");
+    let (policy, _) = compile(&[(PathBuf::from("teams.yaml"), text.to_owned())], &domains()).unwrap();
+    for rule in policy.rules() {
+        let line = text.lines().nth(usize::try_from(rule.line()).unwrap() - 1).unwrap();
+        assert!(line.contains(&format!("name: {}", rule.name())), "{rule}: {line}");
+    }
+    assert!(policy.rules().len() > 1);
+}

@@ -1,1 +1,421 @@
+//! Who may do what: tables of single decisions.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
+use super::*;
+use crate::model::principal::Principal;
+use crate::model::scope::ResourceKind;
+use crate::policy::tests::{caller, policy};
+use crate::policy::trace::{Steps, render_steps};
+
+const POLICY: &str = r#"
+version: 1
+rules:
+  - name: team
+    subjects: [{ groups: [team] }]
+    allow:
+      - { projects: [ml, "x-*"], domains: [development], role: contributor }
+      - { projects: [ml], domains: [staging, production], actions: [view_inventory] }
+  - name: listed
+    subjects: [{ groups: [listed] }]
+    allow:
+      - projects: [ml, other]
+        domains: ["*"]
+        actions: [create_executions, view_inventory]
+        tasks: [production/ml/core, ml/shared, anywhere, a/b/c]
+        launch_plans: []
+  - name: half-1
+    subjects: [{ groups: [halves] }]
+    allow: [{ projects: ["*"], domains: [development], actions: [view_data] }]
+  - name: half-2
+    subjects: [{ groups: [halves] }]
+    allow: [{ projects: [ml], domains: [staging, production], actions: [view_data] }]
+  - name: admin
+    subjects: [{ groups: [admin, frozen] }]
+    allow: [{ projects: ["*"], domains: ["*"], role: platform_admin }]
+  - name: freeze
+    subjects: [{ groups: [frozen] }]
+    deny:
+      - { domains: [production], actions: [register_inventory, view_data] }
+      - { projects: [locked], actions: ["*"] }
+      - { actions: [administer_platform] }
+      - { projects: [ml], actions: [terminate_executions], tasks: [ml/core], workflows: [wf] }
+    unless: [{ groups: [exempt] }]
+"#;
+
+fn scope(text: &str) -> Scope {
+    match text.split_once('/') {
+        _ if text == "platform" => Scope::Global,
+        None => Scope::Project(text.into()),
+        Some((project, "some")) => Scope::ProjectInSomeDomain(project.into()),
+        Some((project, domain)) => Scope::ProjectDomain {
+            project: project.into(),
+            domain: domain.into(),
+        },
+    }
+}
+
+fn target(place: &str, needs: &[Action], resource: Option<Resource>) -> Target {
+    Target {
+        scope: scope(place),
+        needs: ActionSet::of(needs),
+        resource,
+        field: "spec.launch_plan".into(),
+        role: TargetRole::Acts,
+    }
+}
+
+fn decide(principal: &Principal, targets: &[Target]) -> Result<Vec<String>, Refusal> {
+    let rights = policy(POLICY).resolve(principal, &mut ());
+    let call = Call {
+        access: Access::Scoped,
+        action: Action::ViewData,
+        targets,
+    };
+    let permit = rights.decide(&call, &mut ()).into_permit()?;
+    Ok(permit.rules().iter().map(|rule| rule.name().to_owned()).collect())
+}
+
+fn outcome(groups: &[&str], targets: &[Target]) -> String {
+    match decide(&caller(groups), targets) {
+        Ok(rules) => rules.join("+"),
+        Err(refusal) => refusal.denial.reason.label().to_owned(),
+    }
+}
+
+fn named(kind: ResourceKind, name: &str) -> Resource {
+    Resource::Named {
+        kind,
+        name: name.into(),
+    }
+}
+
+#[test]
+fn scopes_are_covered_or_refused() {
+    use Action::{AdministerPlatform, AdministerProject, CreateExecutions, RegisterInventory, ViewData, ViewInventory};
+    let (none, denied) = ("no_matching_rule", "denied_by_rule");
+    let table: &[(&[&str], &str, &[Action], &str)] = &[
+        (&["team"], "ml/development", &[CreateExecutions], "team"),
+        (&["team"], "ml/production", &[CreateExecutions], none),
+        (&["team"], "ml/production", &[ViewInventory], "team"),
+        (&["team"], "x-1/development", &[CreateExecutions], "team"),
+        (&["team"], "x/development", &[CreateExecutions], none),
+        (&["team"], "other/development", &[ViewInventory], none),
+        (&["team"], "ML/development", &[ViewInventory], none),
+        (&["TEAM"], "ml/development", &[ViewInventory], none),
+        (&[], "ml/development", &[ViewInventory], none),
+        // A set of needs: any one does.
+        (&["team"], "ml/production", &[CreateExecutions, ViewInventory], "team"),
+        (&["team"], "ml/production", &[], none),
+        // Every domain of a project.
+        (&["team"], "ml", &[ViewInventory], "team"),
+        (&["team"], "ml", &[CreateExecutions], none),
+        (&["halves"], "ml", &[ViewData], "half-1+half-2"),
+        (&["halves"], "other", &[ViewData], none),
+        // Some domain of a project.
+        (&["halves"], "other/some", &[ViewData], "half-1"),
+        (&["team"], "ml/some", &[CreateExecutions], "team"),
+        (&["team"], "other/some", &[ViewData], none),
+        // The platform.
+        (&["team"], "platform", &[ViewInventory], none),
+        (&["halves"], "platform", &[ViewData], none),
+        (&["admin"], "platform", &[AdministerPlatform], "admin"),
+        (&["admin"], "ml", &[AdministerProject], "admin"),
+        // A domain that is not configured is none of `*`.
+        (&["admin"], "ml/prod", &[ViewData], none),
+        (&["admin"], "ml/", &[ViewData], none),
+        (&["admin"], "/production", &[ViewData], none),
+        (&["admin"], "", &[ViewData], none),
+        // Denies.
+        (&["frozen"], "ml/production", &[RegisterInventory], denied),
+        (&["frozen"], "ml/staging", &[RegisterInventory], "admin"),
+        (&["frozen"], "ml/production", &[CreateExecutions], "admin"),
+        (
+            &["frozen"],
+            "ml/production",
+            &[RegisterInventory, CreateExecutions],
+            "admin",
+        ),
+        (&["frozen"], "ml/production", &[RegisterInventory, ViewData], denied),
+        (&["frozen"], "ml", &[RegisterInventory], denied),
+        (&["frozen"], "ml/some", &[ViewData], "admin"),
+        (&["frozen"], "locked/some", &[ViewData], denied),
+        (&["frozen"], "locked", &[ViewData], denied),
+        (&["frozen"], "platform", &[AdministerPlatform], denied),
+        (&["frozen"], "platform", &[RegisterInventory], "admin"),
+        (&["frozen", "exempt"], "ml/production", &[RegisterInventory], "admin"),
+        (&["frozen", "exempt"], "platform", &[AdministerPlatform], "admin"),
+        (&["exempt"], "ml/production", &[RegisterInventory], none),
+    ];
+    for (groups, place, needs, expected) in table {
+        assert_eq!(
+            outcome(groups, &[target(place, needs, None)]),
+            *expected,
+            "{groups:?} {place} {needs:?}"
+        );
+    }
+}
+
+#[test]
+fn allow_lists_cover_the_listed_names_and_nothing_that_is_not_named() {
+    let unlisted = "resource_not_listed";
+    let table: &[(&str, Option<Resource>, &str)] = &[
+        ("ml/production", Some(named(ResourceKind::Task, "core")), "listed"),
+        ("ml/staging", Some(named(ResourceKind::Task, "core")), unlisted),
+        ("other/production", Some(named(ResourceKind::Task, "core")), unlisted),
+        ("ml/staging", Some(named(ResourceKind::Task, "shared")), "listed"),
+        ("other/staging", Some(named(ResourceKind::Task, "shared")), unlisted),
+        ("other/staging", Some(named(ResourceKind::Task, "anywhere")), "listed"),
+        ("ml/staging", Some(named(ResourceKind::Task, "Anywhere")), unlisted),
+        ("ml/staging", Some(named(ResourceKind::Task, "anywher")), unlisted),
+        ("ml/staging", Some(named(ResourceKind::Task, "xanywhere")), unlisted),
+        ("ml/staging", Some(named(ResourceKind::Task, "where")), unlisted),
+        ("ml/staging", Some(named(ResourceKind::Task, "")), unlisted),
+        // A name with slashes is one entry; its end is not another name of it.
+        ("ml/staging", Some(named(ResourceKind::Task, "a/b/c")), "listed"),
+        ("ml/staging", Some(named(ResourceKind::Task, "b/c")), unlisted),
+        ("ml/staging", Some(named(ResourceKind::Task, "c")), unlisted),
+        ("ml/staging", Some(named(ResourceKind::Task, "ml/shared")), "listed"),
+        // Lists are by kind: none of the launch plans, all of the workflows.
+        (
+            "ml/staging",
+            Some(named(ResourceKind::LaunchPlan, "anywhere")),
+            unlisted,
+        ),
+        ("ml/staging", Some(named(ResourceKind::Workflow, "w")), "listed"),
+        ("ml/staging", Some(Resource::Every(ResourceKind::Task)), unlisted),
+        ("ml/staging", Some(Resource::Every(ResourceKind::Workflow)), "listed"),
+        ("ml/staging", Some(Resource::Unnamed), unlisted),
+        ("ml/staging", None, "listed"),
+        ("ml", Some(named(ResourceKind::Task, "anywhere")), "listed"),
+        ("ml", Some(named(ResourceKind::Task, "core")), unlisted),
+        ("ml/some", Some(named(ResourceKind::Task, "core")), "listed"),
+    ];
+    for (place, resource, expected) in table {
+        let target = target(place, &[Action::CreateExecutions], resource.clone());
+        assert_eq!(outcome(&["listed"], &[target]), *expected, "{place} {resource:?}");
+    }
+}
+
+#[test]
+fn a_deny_with_a_list_covers_the_listed_names_and_what_is_not_named() {
+    let table: &[(Option<Resource>, &str)] = &[
+        (Some(named(ResourceKind::Task, "core")), "denied_by_rule"),
+        (Some(named(ResourceKind::Task, "other")), "admin"),
+        (Some(named(ResourceKind::Workflow, "wf")), "denied_by_rule"),
+        (Some(named(ResourceKind::Workflow, "core")), "admin"),
+        (Some(named(ResourceKind::LaunchPlan, "core")), "admin"),
+        (Some(Resource::Every(ResourceKind::Task)), "denied_by_rule"),
+        (Some(Resource::Every(ResourceKind::LaunchPlan)), "admin"),
+        (Some(Resource::Unnamed), "denied_by_rule"),
+        (None, "admin"),
+    ];
+    for (resource, expected) in table {
+        let target = target("ml/staging", &[Action::TerminateExecutions], resource.clone());
+        assert_eq!(outcome(&["frozen"], &[target]), *expected, "{resource:?}");
+    }
+}
+
+#[test]
+fn every_target_must_be_covered_and_a_deny_on_any_wins() {
+    let acts = target("ml/development", &[Action::CreateExecutions], None);
+    let refers = |place: &str| Target {
+        role: TargetRole::Refers,
+        ..target(place, &[Action::UseInventory], None)
+    };
+    assert_eq!(outcome(&["team"], &[acts.clone(), refers("x-1/development")]), "team");
+    assert_eq!(
+        outcome(&["team"], &[acts.clone(), refers("other/development")]),
+        "reference_refused"
+    );
+    assert_eq!(
+        outcome(&["frozen"], &[acts, refers("locked/staging")]),
+        "denied_by_rule"
+    );
+    let listed = Target {
+        role: TargetRole::Refers,
+        ..target(
+            "ml/staging",
+            &[Action::CreateExecutions],
+            Some(named(ResourceKind::Task, "x")),
+        )
+    };
+    let acts = target("ml/staging", &[Action::CreateExecutions], None);
+    assert_eq!(outcome(&["listed"], &[acts, listed]), "resource_not_listed");
+    // A call that refers to things and acts nowhere, or touches nothing at all, is not allowed for want of a refusal.
+    assert_eq!(outcome(&["admin"], &[refers("ml/staging")]), "no_matching_rule");
+    assert_eq!(outcome(&["admin"], &[]), "no_matching_rule");
+}
+
+#[test]
+fn access_decides_before_rules_do() {
+    let policy = policy(POLICY);
+    let decide = |principal: &Principal, access| {
+        let call = Call {
+            access,
+            action: Action::ViewData,
+            targets: &[target("ml/staging", &[Action::ViewData], None)],
+        };
+        policy
+            .resolve(principal, &mut ())
+            .decide(&call, &mut ())
+            .into_permit()
+            .map_err(|refusal| refusal.denial.reason)
+    };
+    let anonymous = Principal::anonymous();
+    assert!(decide(&anonymous, Access::Public).is_ok());
+    assert_eq!(
+        decide(&anonymous, Access::Authenticated).unwrap_err(),
+        Reason::CredentialMissing
+    );
+    assert_eq!(
+        decide(&anonymous, Access::Scoped).unwrap_err(),
+        Reason::CredentialMissing
+    );
+    assert!(decide(&caller(&[]), Access::Authenticated).is_ok_and(|permit| permit.rules().is_empty()));
+    assert_eq!(
+        decide(&caller(&[]), Access::Scoped).unwrap_err(),
+        Reason::NoMatchingRule
+    );
+}
+
+#[test]
+fn nobody_is_let_in_when_no_domain_is_configured() {
+    let text = "version: 1\nrules: [{ name: r, subjects: [{ anyone: true }], allow: [{ projects: [\"*\"], domains: [\"*\"], role: platform_admin }] }]\n";
+    let (policy, _) = crate::policy::compile::compile(&[("p".into(), text.to_owned())], &[]).unwrap();
+    let rights = policy.resolve(&caller(&[]), &mut ());
+    for place in ["ml", "ml/some", "ml/staging"] {
+        let targets = [target(place, &[Action::ViewData], None)];
+        let call = Call {
+            access: Access::Scoped,
+            action: Action::ViewData,
+            targets: &targets,
+        };
+        assert!(rights.decide(&call, &mut ()).into_permit().is_err(), "{place}");
+    }
+}
+
+#[test]
+fn refusals_say_what_is_missing_where_and_nothing_more() {
+    let message = |groups: &[&str], targets: &[Target]| decide(&caller(groups), targets).unwrap_err();
+    let create = |place: &str| target(place, &[Action::CreateExecutions], None);
+    let refusal = message(&["team"], &[create("ml/production")]);
+    assert_eq!(
+        refusal.denial.message,
+        "no rule allows create_executions in project ml, domain production"
+    );
+    assert_eq!(refusal.rule, None);
+    assert_eq!(
+        message(&["team"], &[create("ml")]).denial.message,
+        "no rule allows create_executions in project ml (every domain)"
+    );
+    assert_eq!(
+        message(&["team"], &[create("platform")]).denial.message,
+        "no rule allows create_executions on the platform"
+    );
+    let reference = Target {
+        role: TargetRole::Refers,
+        ..target("q/staging", &[Action::UseInventory], None)
+    };
+    assert_eq!(
+        message(&["team"], &[create("ml/development"), reference])
+            .denial
+            .message,
+        "no rule allows use_inventory in project q, domain staging, to which the field `spec.launch_plan` refers"
+    );
+    assert_eq!(
+        message(
+            &["listed"],
+            &[target(
+                "ml/staging",
+                &[Action::CreateExecutions],
+                Some(named(ResourceKind::Task, "secret"))
+            )]
+        )
+        .denial
+        .message,
+        "no rule allows create_executions for task `secret` in project ml, domain staging: only the names that rules list"
+    );
+    let refusal = message(
+        &["frozen"],
+        &[target("ml/production", &[Action::RegisterInventory], None)],
+    );
+    assert_eq!(
+        refusal.denial.message,
+        "a rule denies register_inventory in project ml, domain production"
+    );
+    assert_eq!(refusal.rule.as_ref().map(RuleName::name), Some("freeze"));
+    assert_eq!(refusal.rule.map(|rule| rule.line()), Some(26));
+}
+
+#[test]
+fn explaining_looks_at_every_rule_and_says_what_would_help() {
+    let policy = policy(POLICY);
+    let mut steps = Steps::default();
+    let rights = policy.resolve(&caller(&["team"]), &mut steps);
+    let targets = [target("ml/production", &[Action::CreateExecutions], None)];
+    let call = Call {
+        access: Access::Scoped,
+        action: Action::CreateExecutions,
+        targets: &targets,
+    };
+    assert!(rights.decide(&call, &mut steps).into_permit().is_err());
+    let text = render_steps(&steps);
+    for rule in policy.rules() {
+        assert!(text.contains(&rule.to_string()), "{rule} is missing in {text}");
+    }
+    for line in [
+        "* rule team (policy.yaml:4) is for this caller\n",
+        "  rule freeze (policy.yaml:26) is not for this caller: no value of `groups` is among those listed\n",
+        "  rule team (policy.yaml:4) does not allow create_executions in project ml, domain production: it is about other projects or domains\n",
+        "  rule team (policy.yaml:4) does not allow create_executions in project ml, domain production: it is about other actions\n",
+        "REFUSED: no_matching_rule: no rule allows create_executions in project ml, domain production\n",
+        "To allow it: a rule for this caller with projects: [ml], domains: [production], actions: [create_executions]\n",
+    ] {
+        assert!(text.contains(line), "{line} is missing in\n{text}");
+    }
+    let json = serde_json::to_value(&steps).unwrap();
+    assert_eq!(json[0]["step"], "rule_applies");
+    assert_eq!(
+        json[0]["rule"],
+        serde_json::json!({ "name": "team", "file": "policy.yaml", "line": 4 })
+    );
+}
+
+#[test]
+fn explaining_and_serving_decide_alike_and_show_the_rule_that_counts() {
+    let policy = policy(POLICY);
+    for (groups, place, action, line) in [
+        (
+            ["frozen"],
+            "ml/production",
+            Action::RegisterInventory,
+            "- rule freeze (policy.yaml:26) denies register_inventory",
+        ),
+        (
+            ["admin"],
+            "ml/production",
+            Action::RegisterInventory,
+            "+ rule admin (policy.yaml:23) allows register_inventory",
+        ),
+    ] {
+        let mut steps = Steps::default();
+        let targets = [target(place, &[action], None)];
+        let call = Call {
+            access: Access::Scoped,
+            action,
+            targets: &targets,
+        };
+        let explained = policy
+            .resolve(&caller(&groups), &mut steps)
+            .decide(&call, &mut steps)
+            .into_permit()
+            .is_ok();
+        let served = policy
+            .resolve(&caller(&groups), &mut ())
+            .decide(&call, &mut ())
+            .into_permit()
+            .is_ok();
+        assert_eq!(explained, served);
+        assert!(render_steps(&steps).contains(line), "{}", render_steps(&steps));
+    }
+}

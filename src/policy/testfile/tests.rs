@@ -1,1 +1,227 @@
+//! A decision test that is wrong says where and how; one that is right counts.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
+use super::*;
+use crate::catalog::{Plan, Slot};
+use crate::policy::tests::policy;
+
+const POLICY: &str = r#"
+version: 1
+rules:
+  - name: team
+    subjects: [{ groups: [team] }]
+    allow: [{ projects: [ml], domains: ["*"], role: viewer }]
+  - name: freeze
+    subjects: [{ anyone: true }]
+    deny: [{ domains: [production], actions: [view_data] }]
+"#;
+
+fn report(cases: &str) -> TestReport {
+    run(
+        &policy(POLICY),
+        Path::new("p.test.yaml"),
+        &format!("cases:\n{cases}"),
+        None,
+    )
+}
+
+/// The only failure of a case with these lines: `line:column: message`.
+fn failure(lines: &[&str]) -> String {
+    let report = report(&format!(
+        "  - name: c\n    principal: {{ groups: [team] }}\n    {}\n",
+        lines.join("\n    ")
+    ));
+    assert_eq!(report.failures.len(), 1, "{report:#?}");
+    let problem = &report.failures[0];
+    assert!(problem.snippet.contains('^'), "{problem}");
+    format!("{}:{}: {}", problem.line, problem.column, problem.message)
+}
+
+#[test]
+fn decisions_that_come_out_as_expected_are_counted() {
+    let report = report(
+        r#"
+  - { name: a, principal: { groups: [team] }, action: view_data, project: ml, domain: staging, expect: allow, rule: team }
+  - { name: b, principal: { groups: [team] }, action: view_data, project: ml, domain: production, expect: deny, reason: denied_by_rule, rule: freeze }
+  - { name: c, principal: {}, action: view_data, project: ml, domain: staging, expect: deny, reason: no_matching_rule }
+  - { name: d, principal: { groups: [team] }, project: ml, domain: staging, allow: [view_data, view_inventory, view_executions], deny: ["*"] }
+  - { name: e, principal: { groups: [team] }, action: view_inventory, project: ml, domain: staging, resource: { every: task }, expect: allow }
+  - { name: f, principal: { groups: [team] }, action: view_inventory, project: ml, domain: staging, resource: unnamed, expect: allow }
+"#,
+    );
+    assert_eq!(
+        report,
+        TestReport {
+            passed: 5 + Action::ALL.len(),
+            failures: Vec::new()
+        }
+    );
+}
+
+#[test]
+fn decisions_that_come_out_differently_say_how() {
+    let staging = "project: ml\n    domain: staging";
+    for (lines, expected) in [
+        (
+            vec!["action: upload_data", staging, "expect: allow"],
+            "2:11: case `c`, upload_data: expected allow, but it is refused: no_matching_rule: no rule allows upload_data in project ml, domain staging",
+        ),
+        (
+            vec![
+                "action: view_data",
+                "project: ml",
+                "domain: production",
+                "expect: allow",
+            ],
+            "2:11: case `c`, view_data: expected allow, but it is refused by rule freeze (policy.yaml:7): denied_by_rule: a rule denies view_data in project ml, domain production",
+        ),
+        (
+            vec!["action: view_data", staging, "expect: deny"],
+            "2:11: case `c`, view_data: expected deny, but it is allowed by rule team (policy.yaml:4)",
+        ),
+        (
+            vec!["action: upload_data", staging, "expect: deny", "reason: denied_by_rule"],
+            "2:11: case `c`, upload_data: expected reason `denied_by_rule`, but it is `no_matching_rule`",
+        ),
+        (
+            vec!["action: view_data", staging, "expect: allow", "rule: freeze"],
+            "2:11: case `c`, view_data: expected rule `freeze`, but it is team (policy.yaml:4)",
+        ),
+        (
+            vec!["action: upload_data", staging, "expect: deny", "rule: freeze"],
+            "2:11: case `c`, upload_data: expected rule `freeze`, but it is none",
+        ),
+        (
+            vec![staging, "allow: [upload_data]"],
+            "2:11: case `c`, upload_data: expected allow, but it is refused: no_matching_rule: no rule allows upload_data in project ml, domain staging",
+        ),
+    ] {
+        assert_eq!(failure(&lines), expected);
+    }
+}
+
+#[test]
+fn mistakes_in_a_case_are_reported_at_their_place() {
+    for (lines, expected) in [
+        (
+            vec!["action: view_dato", "expect: deny"],
+            "4:13: case `c`: unknown action `view_dato`",
+        ),
+        (
+            vec!["action: view_data", "expect: deny", "reason: nope"],
+            "6:13: case `c`: unknown reason `nope`",
+        ),
+        (
+            vec!["action: view_data", "domain: staging", "expect: deny"],
+            "2:11: case `c`: `domain` needs a `project`",
+        ),
+        (
+            vec!["rpc: /a/b", "expect: deny"],
+            "4:10: case `c`: `rpc` needs a catalogue; write `action`",
+        ),
+        (
+            vec!["allow: []"],
+            "2:11: case `c`: `allow` and `deny` are empty and test nothing; name an action",
+        ),
+    ] {
+        assert_eq!(failure(&lines), expected);
+    }
+    for lines in [
+        vec!["action: view_data"],
+        vec!["expect: deny"],
+        vec!["action: view_data", "rpc: /a/b", "expect: deny"],
+        vec!["action: view_data", "expect: deny", "allow: [view_data]"],
+        vec!["allow: [view_data]", "rule: team"],
+    ] {
+        assert!(
+            failure(&lines).starts_with("2:11: case `c`: write either one of"),
+            "{lines:?}"
+        );
+    }
+    for lines in [
+        vec!["action: view_data", "expect: maybe"],
+        vec!["acton: view_data"],
+        vec!["resource: { app: x }"],
+    ] {
+        assert_eq!(
+            report(&format!(
+                "  - name: c\n    principal: {{}}\n    {}\n",
+                lines.join("\n    ")
+            ))
+            .failures
+            .len(),
+            1
+        );
+    }
+    assert!(report("  []\n").failures[0].message.contains("tests nothing"));
+}
+
+#[test]
+fn the_scope_of_an_rpc_is_what_its_route_says() {
+    let case =
+        |text: &str| -> CaseDocument { parse(Path::new("x"), &format!("name: c\nprincipal: {{}}\n{text}\n")).unwrap() };
+    let route = |extent, resource| Route {
+        rpc: "/s/M".into(),
+        request: "R".into(),
+        access: Access::Scoped,
+        action: Action::ViewInventory,
+        choices: Vec::new(),
+        plan: Plan {
+            states: Vec::new(),
+            slots: vec![Slot {
+                at: "".into(),
+                parts: Vec::new(),
+                required: true,
+                filled: Vec::new(),
+                role: SlotRole::Scope { extent, resource },
+            }],
+        },
+        bindings: Vec::new(),
+    };
+    let target = |text: &str, extent, resource| {
+        route_question(&case(text), &route(extent, resource), Expected::Allow)
+            .map(|question| (question.target.scope, question.target.resource))
+            .ok()
+    };
+    let both = Scope::ProjectDomain {
+        project: "p".into(),
+        domain: "d".into(),
+    };
+    let tasks = ResourceSource::Always(ResourceKind::Task);
+    let named = Resource::Named {
+        kind: ResourceKind::Task,
+        name: "t".into(),
+    };
+    let (domain, project) = ("project: p\ndomain: d", "project: p");
+    assert_eq!(
+        target(domain, Extent::Domain, ResourceSource::None),
+        Some((both.clone(), None))
+    );
+    assert_eq!(
+        target(domain, Extent::Domain, tasks),
+        Some((both.clone(), Some(Resource::Every(ResourceKind::Task))))
+    );
+    assert_eq!(
+        target(domain, Extent::Domain, ResourceSource::Stored),
+        Some((both.clone(), Some(Resource::Unnamed)))
+    );
+    assert_eq!(
+        target("project: p\ndomain: d\nresource: { task: t }", Extent::Domain, tasks),
+        Some((both, Some(named)))
+    );
+    assert_eq!(
+        target(project, Extent::Project, ResourceSource::None),
+        Some((Scope::Project("p".into()), None))
+    );
+    assert_eq!(
+        target(project, Extent::SomeDomain, ResourceSource::None),
+        Some((Scope::ProjectInSomeDomain("p".into()), None))
+    );
+    assert_eq!(
+        target("", Extent::Platform, ResourceSource::None),
+        Some((Scope::Global, None))
+    );
+    assert_eq!(target(project, Extent::Domain, ResourceSource::None), None);
+    assert_eq!(target(domain, Extent::Project, ResourceSource::None), None);
+    assert_eq!(target("", Extent::SomeDomain, ResourceSource::None), None);
+}
