@@ -539,3 +539,6 @@ async fn nothing_that_is_kept_prints_a_token() {
     let shown = format!("{:?} {verified:?} {:?}", world.issuers, world.issuers.status());
     assert!(token.split('.').all(|segment| !shown.contains(segment)));
 }
+
+#[cfg(feature = "demo")]
+mod tls;

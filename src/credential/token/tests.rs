@@ -664,3 +664,27 @@ fn debug_does_not_print_the_token() {
     assert!(token.split('.').all(|segment| !shown.contains(segment)), "{shown}");
     assert!(!shown.contains("alice"), "{shown}");
 }
+
+#[test]
+fn no_single_change_of_a_character_is_accepted() {
+    for algorithm in [Algorithm::Es256, Algorithm::EdDsa] {
+        let token = key(algorithm).token(&claims(), &Value::Null);
+        for position in 0..token.len() {
+            for replacement in [b'A', b'B', b'.', b'='] {
+                let mut changed = token.clone().into_bytes();
+                changed[position] = replacement;
+                let changed = String::from_utf8(changed).unwrap();
+                assert!(changed == token || verify(&changed).is_err(), "{position}: {changed}");
+            }
+        }
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn any_text_is_read_or_refused_without_a_panic(text in "\\PC{0,200}", header in "[{}\":,a-z0-9 ]{0,60}", claims in "[{}\":,a-z0-9 ]{0,60}") {
+        proptest::prop_assert!(verify(&text).is_err());
+        let encoded = format!("{}.{}.AAAA", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
+        proptest::prop_assert!(verify(&encoded).is_err());
+    }
+}
