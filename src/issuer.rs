@@ -64,8 +64,8 @@ impl IssuerSettings {
         Self {
             rules,
             keys: KeySource::Discovery { url: None },
-            refresh_interval: Duration::from_secs(300),
-            max_stale: Duration::from_secs(24 * 3600),
+            refresh_interval: Duration::from_mins(5),
+            max_stale: Duration::from_hours(24),
             ca_file: None,
             allow_http: false,
         }
@@ -145,7 +145,7 @@ pub struct IssuerStatus {
 /// Every configured issuer.
 #[derive(Debug)]
 pub struct Issuers {
-    issuers: Vec<Arc<Issuer>>,
+    configured: Vec<Arc<Issuer>>,
     limits: TokenLimits,
     cache: TokenCache,
     clock: Arc<dyn Clock>,
@@ -175,7 +175,7 @@ impl Issuers {
             return Err(problems);
         }
         Ok(Self {
-            issuers,
+            configured: issuers,
             limits,
             cache: TokenCache::new(limits.cached),
             clock,
@@ -201,7 +201,7 @@ impl Issuers {
         }
         let parsed = UnverifiedToken::parse(token, self.limits.max_bytes)?;
         let found = self
-            .issuers
+            .configured
             .iter()
             .enumerate()
             .find(|(_, issuer)| *issuer.rules().issuer == *parsed.issuer());
@@ -238,7 +238,7 @@ impl Issuers {
     /// A verified token holds until it expires or its issuer's keys change or become too old.
     fn still_holds(&self, entry: &Entry, now: u64) -> bool {
         let generation = self
-            .issuers
+            .configured
             .get(entry.issuer)
             .and_then(|issuer| issuer.usable(now))
             .map(|keys| keys.generation);
@@ -248,7 +248,7 @@ impl Issuers {
     /// Fetches keys at once and then keeps them fresh, until told to stop.
     pub async fn run(self: Arc<Self>, shutdown: watch::Receiver<bool>) {
         let mut tasks = JoinSet::new();
-        for issuer in &self.issuers {
+        for issuer in &self.configured {
             let (issuer, mut shutdown) = (Arc::clone(issuer), shutdown.clone());
             tasks.spawn(async move {
                 tokio::select! {
@@ -266,14 +266,14 @@ impl Issuers {
 
     /// Fetches the keys of every issuer once, one after the other: for commands that end.
     pub async fn refresh_all(&self) {
-        for issuer in &self.issuers {
+        for issuer in &self.configured {
             issuer.refresh().await;
         }
     }
 
     /// Reads the key files again. The last good keys stay in force where that fails.
     pub fn reload_files(&self) -> Vec<Problem> {
-        self.issuers
+        self.configured
             .iter()
             .filter_map(|issuer| issuer.reload_file().err())
             .collect()
@@ -281,20 +281,20 @@ impl Issuers {
 
     /// The key files, for watching.
     pub fn files(&self) -> impl Iterator<Item = &std::path::Path> {
-        self.issuers.iter().filter_map(|issuer| issuer.file())
+        self.configured.iter().filter_map(|issuer| issuer.file())
     }
 
     /// The state of every issuer, in the order of the configuration.
     pub fn status(&self) -> Vec<IssuerStatus> {
         let now = self.clock.unix_seconds();
-        self.issuers.iter().map(|issuer| issuer.status(now)).collect()
+        self.configured.iter().map(|issuer| issuer.status(now)).collect()
     }
 
     /// Whether any issuer's tokens can be verified, or none is configured. One issuer that is down does not take the
     /// others' callers with it: its own tokens get `keys_unavailable`.
     pub fn ready(&self) -> bool {
         let now = self.clock.unix_seconds();
-        self.issuers.is_empty() || self.issuers.iter().any(|issuer| issuer.usable(now).is_some())
+        self.configured.is_empty() || self.configured.iter().any(|issuer| issuer.usable(now).is_some())
     }
 }
 

@@ -372,3 +372,6 @@ fn set(headers: &mut HeaderMap, name: http::HeaderName, value: &str) {
         headers.insert(name, value);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -106,6 +106,8 @@ impl TokenCache {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
     use super::*;
     use crate::model::principal::Principal;
 

@@ -95,27 +95,30 @@ impl Fetcher {
     }
 
     async fn get(&self, url: Uri) -> Result<Bytes, String> {
+        let host = url.authority().map(http::uri::Authority::as_str).unwrap_or_default();
+        // Without the query, which may hold an access key.
+        let place = format!("{host}{}", url.path());
         let request = Request::get(&url)
             .header(ACCEPT, "application/json, application/jwk-set+json")
             .header(USER_AGENT, concat!("flyte-authz-proxy/", env!("CARGO_PKG_VERSION")))
             .body(Empty::new())
-            .map_err(|error| format!("{url}: {error}"))?;
+            .map_err(|error| format!("{place}: {error}"))?;
         let response = self
             .client
             .request(request)
             .await
-            .map_err(|error| format!("{url}: {}", chain(&error)))?;
+            .map_err(|error| format!("{place}: {}", chain(&error)))?;
         if response.status() != StatusCode::OK {
             return Err(format!(
-                "{url}: answered {}; redirects are not followed",
+                "{place}: answered {}; redirects are not followed",
                 response.status()
             ));
         }
         if !is_json(&response) {
-            return Err(format!("{url}: the content type of the answer is not JSON"));
+            return Err(format!("{place}: the content type of the answer is not JSON"));
         }
         let body = Limited::new(response.into_body(), KeySet::MAX_BYTES).collect().await;
-        let body = body.map_err(|error| format!("{url}: the answer is cut off or larger than 1 MiB: {error}"))?;
+        let body = body.map_err(|error| format!("{place}: the answer is cut off or larger than 1 MiB: {error}"))?;
         Ok(body.to_bytes())
     }
 }

@@ -22,7 +22,7 @@ const BETWEEN_WANTED: Duration = Duration::from_secs(10);
 /// How long a request waits for such a fetch.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// The longest pause after a failure.
-const LONGEST_BACK_OFF: Duration = Duration::from_secs(60);
+const LONGEST_BACK_OFF: Duration = Duration::from_mins(1);
 
 /// Keys in force, with the document they come from.
 #[derive(Debug)]

@@ -47,33 +47,31 @@ pub(super) fn check(settings: &[IssuerSettings]) -> Vec<Problem> {
         if one.refresh_interval < Duration::from_secs(1) || one.max_stale < one.refresh_interval {
             report("the refresh interval must be at least 1 s and at most the time stale keys are kept".to_owned());
         }
-        match &one.keys {
-            KeySource::Discovery { url } => {
-                let url = url.as_deref().unwrap_or(&rules.issuer);
-                checked_url(url, one.allow_http).map_or_else(|fault| report(fault), drop);
-            }
-            KeySource::Url(url) => checked_url(url, one.allow_http).map_or_else(|fault| report(fault), drop),
-            KeySource::File(_) => {}
+        let url = match &one.keys {
+            KeySource::Discovery { url } => Some(url.as_deref().unwrap_or(&rules.issuer)),
+            KeySource::Url(url) => Some(url.as_str()),
+            KeySource::File(_) => None,
+        };
+        if let Some(Err(fault)) = url.map(|url| checked_url(url, one.allow_http)) {
+            report(fault);
         }
     }
     problems
 }
 
-/// A URL that keys may be fetched from.
+/// A URL that keys may be fetched from. It may come from a discovery document, so it is shown escaped and cut.
 pub(super) fn checked_url(text: &str, allow_http: bool) -> Result<Uri, String> {
-    let uri: Uri = text.parse().map_err(|_| format!("`{text}` is not a URL"))?;
-    let scheme = uri.scheme_str();
-    let Some(authority) = uri.authority() else {
-        return Err(format!("`{text}` is not an absolute URL"));
-    };
-    if authority.as_str().contains('@') {
-        return Err("a URL for keys must have no user name or password".to_owned());
+    if text.contains('@') {
+        return Err("a URL for keys must have no user name, no password and no `@`".to_owned());
     }
-    match scheme {
+    let shown: String = text.chars().take(200).flat_map(char::escape_debug).collect();
+    let uri: Uri = text.parse().map_err(|_| format!("`{shown}` is not an absolute URL"))?;
+    match uri.scheme_str() {
         Some("https") => Ok(uri),
         Some("http") if allow_http => Ok(uri),
-        _ => Err(format!(
-            "`{text}` is not an https URL; keys fetched without TLS can be anyone's"
+        Some(_) => Err(format!(
+            "`{shown}` is not an https URL; keys fetched without TLS can be anyone's"
         )),
+        None => Err(format!("`{shown}` is not an absolute URL")),
     }
 }

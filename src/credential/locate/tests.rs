@@ -1,0 +1,147 @@
+//! Credentials in headers; ids such as T-HDR-01 are those of the threat catalogue.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use super::*;
+use http::HeaderValue;
+
+const FLYTE: HeaderName = HeaderName::from_static("flyte-authorization");
+
+fn headers(fields: &[(&'static str, &[u8])]) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in fields {
+        headers.append(HeaderName::from_static(name), HeaderValue::from_bytes(value).unwrap());
+    }
+    headers
+}
+
+fn refusal(fields: &[(&'static str, &[u8])]) -> Reason {
+    locate(&headers(fields), &FLYTE).unwrap_err().reason
+}
+
+#[test]
+fn t_hdr_11_12_both_schemes_are_accepted_in_any_case() {
+    for (value, scheme) in [
+        ("Bearer a.b.c", Scheme::Bearer),
+        ("bearer a.b.c", Scheme::Bearer),
+        ("BEARER a.b.c", Scheme::Bearer),
+        ("IDToken a.b.c", Scheme::IdToken),
+        ("idtoken a.b.c", Scheme::IdToken),
+    ] {
+        let headers = headers(&[("authorization", value.as_bytes())]);
+        let expected = Credential {
+            source: CredentialSource::AuthorizationHeader,
+            scheme,
+            token: "a.b.c",
+        };
+        assert_eq!(locate(&headers, &FLYTE).unwrap(), [expected]);
+    }
+}
+
+#[test]
+fn t_hdr_07_11_everything_but_one_scheme_and_one_token_is_malformed() {
+    for value in [
+        &b""[..],
+        b"Bearer",
+        b"Bearer ",
+        b"Bearer  a",
+        b"Bearer a b",
+        b"Bearer a ",
+        b" Bearer a",
+        b"Bearer\ta",
+        b"Bearer a,b",
+        b"Bearer a, Bearer b",
+        b"Bearer =",
+        b"Bearer a=b",
+        b"Basic dTpw",
+        b"Token a",
+        b"a.b.c",
+        b"Bearer a\xff",
+        b"Bearer \xc3\xa9",
+        b"\xffBearer a",
+        b"IDToken",
+        b"IDTokenX a",
+        b"Bearer\xa0a",
+    ] {
+        for name in ["authorization", "flyte-authorization"] {
+            assert_eq!(
+                refusal(&[(name, value)]),
+                Reason::CredentialMalformed,
+                "{name}: {value:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn t_hdr_01_two_values_of_one_header_conflict_even_when_equal() {
+    for second in [&b"Bearer a"[..], b"Bearer b", b"", b"Basic x"] {
+        let twice = [("authorization", &b"Bearer a"[..]), ("authorization", second)];
+        assert_eq!(refusal(&twice), Reason::CredentialConflict);
+        let twice = [
+            ("flyte-authorization", &b"Bearer a"[..]),
+            ("flyte-authorization", second),
+        ];
+        assert_eq!(refusal(&twice), Reason::CredentialConflict);
+    }
+}
+
+#[test]
+fn t_hdr_02_both_headers_are_found_in_the_order_of_precedence_and_others_are_not_looked_at() {
+    let headers = headers(&[
+        ("proxy-authorization", b"Bearer d"),
+        ("flyte-authorization", b"IDToken b"),
+        ("cookie", b"flyte_idt=c"),
+        ("authorization", b"Bearer a"),
+    ]);
+    let found: Vec<_> = locate(&headers, &FLYTE)
+        .unwrap()
+        .iter()
+        .map(|one| (one.source, one.token))
+        .collect();
+    let expected = [
+        (CredentialSource::AuthorizationHeader, "a"),
+        (CredentialSource::FlyteAuthorizationHeader, "b"),
+    ];
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn one_malformed_credential_refuses_the_request_whatever_the_other_is() {
+    let fields = [
+        ("authorization", &b"Basic dTpw"[..]),
+        ("flyte-authorization", b"Bearer a"),
+    ];
+    assert_eq!(refusal(&fields), Reason::CredentialMalformed);
+    let fields = [("authorization", &b"Bearer a"[..]), ("flyte-authorization", b"")];
+    assert_eq!(refusal(&fields), Reason::CredentialMalformed);
+}
+
+#[test]
+fn a_request_with_cookies_only_has_no_credential() {
+    assert_eq!(refusal(&[]), Reason::CredentialMissing);
+    assert_eq!(
+        refusal(&[("cookie", b"flyte_idt=a; flyte_at=b")]),
+        Reason::CredentialMissing
+    );
+    assert_eq!(
+        refusal(&[("proxy-authorization", b"Bearer d")]),
+        Reason::CredentialMissing
+    );
+}
+
+#[test]
+fn the_extra_header_can_be_renamed_even_to_authorization() {
+    let other = HeaderName::from_static("x-flyte-auth");
+    let carried = headers(&[("x-flyte-auth", b"Bearer a")]);
+    assert_eq!(locate(&carried, &other).unwrap().len(), 1);
+    let carried = headers(&[("authorization", b"Bearer a")]);
+    assert_eq!(locate(&carried, &AUTHORIZATION).unwrap().len(), 1);
+}
+
+#[test]
+fn debug_does_not_print_the_token() {
+    let headers = headers(&[("authorization", b"Bearer very-secret")]);
+    let shown = format!("{:?}", locate(&headers, &FLYTE).unwrap());
+    assert!(shown.contains("Bearer") && !shown.contains("very-secret"), "{shown}");
+}
