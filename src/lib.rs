@@ -38,5 +38,5 @@ pub mod app;
 pub mod cli;
 
 // A local issuer and a stand-in control plane.
-#[cfg(feature = "demo")]
+#[cfg(any(test, feature = "demo"))]
 pub mod demo;
