@@ -276,6 +276,8 @@ fn extent_word(extent: Extent) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
     use super::*;
 
     #[test]

@@ -124,19 +124,16 @@ fn oneof_of(field: &FieldDescriptor) -> Option<String> {
 
 /// A field as the catalogue spells it.
 fn field_text(field: &FieldDescriptor) -> String {
-    let mut text = format!("{} ", field.number());
-    match field.kind() {
+    let type_text = match field.kind() {
         Kind::Message(entry) if field.is_map() => {
-            text += &format!("map {} ", type_text(&entry.map_entry_key_field().kind()));
-            text += &type_text(&entry.map_entry_value_field().kind());
+            let key = type_text(&entry.map_entry_key_field().kind());
+            format!("map {key} {}", type_text(&entry.map_entry_value_field().kind()))
         }
-        kind if field.is_list() => text += &format!("repeated {}", type_text(&kind)),
-        kind => text += &type_text(&kind),
-    }
-    if let Some(oneof) = oneof_of(field) {
-        text += &format!(" in {oneof}");
-    }
-    text
+        kind if field.is_list() => format!("repeated {}", type_text(&kind)),
+        kind => type_text(&kind),
+    };
+    let oneof = oneof_of(field).map_or_else(String::new, |oneof| format!(" in {oneof}"));
+    format!("{} {type_text}{oneof}", field.number())
 }
 
 #[test]
