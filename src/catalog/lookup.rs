@@ -117,6 +117,7 @@ impl Catalog {
     /// The route and binding of a REST request. Segments are compared as they are: exact case, no empty ones, no
     /// slash at the end.
     ///
+    // INVARIANT: `protocol::canonical` has refused encoded slashes, at which FlyteAdmin would split once more.
     /// # Errors
     /// Whether the path is unknown or only the method is another.
     pub fn lookup_rest<'a>(&'a self, method: &Method, path: &'a str) -> Result<Matched<'a>, Unmatched> {
