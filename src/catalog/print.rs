@@ -71,7 +71,7 @@ fn rows_of(route: &Route) -> Vec<[String; 5]> {
         .bindings
         .iter()
         .map(|binding| format!("{} {}", binding.method, binding.template));
-    let mut columns = [vec![route.rpc.to_string()], needs, places, names, rest.collect()];
+    let mut columns = [vec![short(&route.rpc).to_owned()], needs, places, names, rest.collect()];
     let height = columns.iter().map(Vec::len).max().unwrap_or(0);
     (0..height)
         .map(|row| {
@@ -131,12 +131,24 @@ fn scope_text(slot: &Slot, extent: Extent) -> String {
     }
 }
 
+/// The fields that tell the scope, the message they lie in once: `id.{project, domain}`.
 fn parts_text(slot: &Slot) -> String {
-    let told = slot
-        .parts
-        .iter()
-        .filter(|(_, part)| matches!(part, Part::Project | Part::Domain | Part::Value));
-    told.map(|(path, _)| &**path).collect::<Vec<_>>().join(", ")
+    let told = slot.parts.iter();
+    let told = told.filter(|(_, part)| matches!(part, Part::Project | Part::Domain | Part::Value));
+    let paths: Vec<&str> = told.map(|(path, _)| &**path).collect();
+    let split: Vec<(&str, &str)> = paths.iter().filter_map(|path| path.rsplit_once('.')).collect();
+    match split.as_slice() {
+        [(parent, _), _, ..] if split.len() == paths.len() && split.iter().all(|(other, _)| other == parent) => {
+            let names: Vec<&str> = split.iter().map(|(_, name)| *name).collect();
+            format!("{parent}.{{{}}}", names.join(", "))
+        }
+        _ => paths.join(", "),
+    }
+}
+
+/// The service and method without the package.
+fn short(rpc: &str) -> &str {
+    rpc.rsplit_once('.').map_or(rpc, |(_, short)| short)
 }
 
 fn resource_text(slot: &Slot, resource: ResourceSource) -> String {
@@ -276,6 +288,8 @@ fn extent_word(extent: Extent) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
     use super::*;
 
     #[test]
@@ -290,8 +304,8 @@ mod tests {
                 .unwrap_or_default()
         };
         assert_eq!(
-            line("/flyteidl.service.AdminService/GetTask "),
-            "/flyteidl.service.AdminService/GetTask view_inventory id.project, id.domain task id.name \
+            line("AdminService/GetTask "),
+            "AdminService/GetTask view_inventory id.{project, domain} task id.name \
              GET /api/v1/tasks/{id.project}/{id.domain}/{id.name}/{id.version}"
         );
         assert_eq!(
@@ -300,8 +314,8 @@ mod tests {
              spec.launch_plan by kind spec.launch_plan.name"
         );
         assert_eq!(
-            line("/flyteidl.service.AdminService/GetVersion"),
-            "/flyteidl.service.AdminService/GetVersion authenticated GET /api/v1/version"
+            line("AdminService/GetVersion"),
+            "AdminService/GetVersion authenticated GET /api/v1/version"
         );
     }
 

@@ -1,5 +1,7 @@
 //! The built-in catalogue compiles to the plans it describes; what is wrong with a document is told at its line.
 
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+
 use crate::catalog::document::FLYTE1;
 use crate::catalog::{Catalog, Part, Plan, SlotRole, Step};
 
