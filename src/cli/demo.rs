@@ -60,7 +60,7 @@ async fn demonstrate(arguments: &Arguments) -> Result<bool, Failure> {
     if arguments.json {
         print(&format!("{}\n", places(&stack)?));
     } else {
-        let mut table = Table::begin(&stack)?;
+        let mut table = Table::begin(&stack);
         calls::make_all(&mut table, &stack).await?;
         good = table.finish();
         print(&by_hand(&stack, &audit)?);

@@ -230,6 +230,10 @@ impl Shared {
                 self.with_fault(document).await
             }
             (&Method::POST, "/token") => self.log_in(request).await,
+            (&Method::GET, "/__counters") => {
+                let Fetches { discovery, key_set, token } = self.state().fetches;
+                json_response(StatusCode::OK, &json!({"discovery": discovery, "jwks": key_set, "token": token}))
+            }
             _ => json_response(StatusCode::NOT_FOUND, &json!({"error": "not_found"})),
         }
     }

@@ -68,6 +68,8 @@ pub struct Stack {
     pub app: App,
     /// A client of the TLS listener.
     pub client: Client,
+    /// A client of the plain text listener.
+    pub plain: Client,
     /// The file of the policy.
     pub policy: PathBuf,
     /// The file of the certificate authority.
@@ -124,11 +126,14 @@ impl Stack {
         ready(app.admin).await?;
         let tls = *app.addresses.first().ok_or("no listener")?;
         let client = Client::new(tls, Some(&certificates.authority), &setup.descriptors)?;
+        let plain = *app.addresses.get(1).ok_or("no plain listener")?;
+        let plain = Client::new(plain, None, &setup.descriptors)?;
         Ok(Self {
             issuer,
             control_plane,
             app,
             client,
+            plain,
             policy: directory.join("policy.yaml"),
             authority: directory.join("ca.pem"),
             configuration: directory.join("config.yaml"),

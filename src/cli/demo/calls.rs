@@ -1,8 +1,8 @@
 //! The calls of the demonstration, what each should come to, and the table that shows what it came to.
 
 use crate::cli::print;
-use crate::demo::client::{Client, Failure, Reply};
-use crate::demo::stack::{Entry, POLICY, Stack};
+use crate::demo::client::{Failure, Reply};
+use crate::demo::stack::{POLICY, Stack};
 use http::Method;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -23,22 +23,19 @@ pub(super) struct Table {
     forwarded: usize,
     ml: String,
     fraud: String,
-    plain: Client,
 }
 
 impl Table {
-    pub(super) fn begin(stack: &Stack) -> Result<Self, Failure> {
+    pub(super) fn begin(stack: &Stack) -> Self {
         print("\nThe ml team has project ml and may refer to shared-lib; the fraud team has project fraud.\n\n");
         print(&format!("{:>2}  {:<5} {:<5} {:<62} {}\n", "", "who", "by", "call", "answer"));
-        let descriptors = std::fs::read("target/descriptors/flyteidl-1.16.8.binpb").unwrap_or_default();
-        Ok(Self {
+        Self {
             good: true,
             rows: 0,
             forwarded: stack.control_plane.count(),
             ml: stack.token("alice", "ml-team"),
             fraud: stack.token("bob", "fraud-team"),
-            plain: Client::new(stack.address(Entry::Plain)?, None, &descriptors)?,
-        })
+        }
     }
 
     pub(super) fn finish(&self) -> bool {
@@ -166,7 +163,7 @@ async fn reload(table: &mut Table, stack: &Stack) -> Result<(), Failure> {
     let last = loop {
         let reply = stack.client.call(Some(&ml), "AdminService/CreateExecution", production()).await?;
         // Requests of others go on meanwhile, and none of them may fail.
-        let other = table.plain.get(Some(&ml), "/api/v1/domains").await?;
+        let other = stack.plain.get(Some(&ml), "/api/v1/domains").await?;
         background += 1;
         if other.status != 200 {
             return Err(format!("a request failed during the reload: {}", other.message()).into());
