@@ -73,7 +73,7 @@ mod tests {
             Arc::new(()),
         );
         let files = KeySetFiles(Arc::new(issuers.unwrap()));
-        assert_eq!(files.paths(), [file.clone()]);
+        assert_eq!(files.paths(), std::slice::from_ref(&file));
         assert_eq!(files.apply(files.read().unwrap()), Ok(Vec::new()));
         publish("second");
         assert_eq!(files.apply(files.read().unwrap()), Ok(Vec::new()));
