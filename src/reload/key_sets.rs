@@ -43,7 +43,7 @@ impl Reloadable for KeySetFiles {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "demo"))]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
 
