@@ -12,6 +12,7 @@ pub mod document;
 pub mod quantity;
 mod check;
 mod issuers;
+mod listeners;
 
 pub use document::{Generation, LogFormat, LogLevel, TlsVersion};
 

@@ -47,9 +47,17 @@ pub fn warning_at(file: &Path, text: &str, place: serde_saphyr::Location, messag
 }
 
 fn syntax_problem(file: &Path, text: &str, error: &serde_saphyr::Error) -> Problem {
+    // The library's advice is for programmers, and the place is told apart from the message.
     let message = error.without_snippet().to_string();
+    let message = message.replace(
+        ", set DuplicateKeyPolicy in Options if acceptable",
+        "; keep one of them",
+    );
     match error.location() {
-        Some(place) => problem_at(file, text, place, message),
+        Some(place) => {
+            let suffix = format!(" at line {}, column {}", place.line(), place.column());
+            problem_at(file, text, place, message.strip_suffix(&suffix).unwrap_or(&message))
+        }
         None => Problem::error(file, 0, 0, message),
     }
 }

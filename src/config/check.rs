@@ -1,12 +1,11 @@
 //! Turns the document into the configuration, collecting every problem.
 
 use super::document::{
-    AuditDocument, CredentialsDocument, Document, FlyteDocument, IdentityDocument, LimitsDocument, ListenerDocument,
-    Placed, UpstreamDocument,
+    AuditDocument, CredentialsDocument, Document, FlyteDocument, LimitsDocument, Placed, UpstreamDocument,
 };
 use super::{
-    Audit, AuditOutput, Config, Credentials, Endpoint, FixedPrincipal, Flyte, Identity, Limits, Listener, ListenerTls,
-    PolicySource, Upstream, issuers, quantity,
+    Audit, AuditOutput, Config, Credentials, Endpoint, Flyte, Limits, PolicySource, Upstream, issuers, listeners,
+    quantity,
 };
 use crate::document;
 use crate::issuer::TokenLimits;
@@ -69,9 +68,9 @@ impl<'a> Check<'a> {
             let message = format!("version {} is not known; write `version: 1`", document.version.value());
             self.error(document.version.place(), message);
         }
-        let listeners = self.listeners(document);
+        let listeners = listeners::check(self, document);
         Config {
-            admin: self.admin(&document.admin.address, &listeners),
+            admin: listeners::admin(self, &document.admin.address, &listeners),
             listeners,
             upstream: self.upstream(&document.upstream),
             flyte: self.flyte(&document.flyte),
@@ -94,100 +93,6 @@ impl<'a> Check<'a> {
             workers: self.workers(&document.workers),
             drain: self.duration(&document.shutdown.drain, Duration::ZERO..=HOUR),
         }
-    }
-
-    fn listeners(&mut self, document: &Document) -> Vec<Listener> {
-        if document.listeners.value().is_empty() {
-            self.error(document.listeners.place(), "there is no listener; write at least one");
-        }
-        let mut listeners: Vec<Listener> = Vec::new();
-        for written in document.listeners.value() {
-            let listener = self.listener(written);
-            if listeners.iter().any(|other| other.name == listener.name) {
-                self.error(
-                    written.name.place(),
-                    format!("another listener is named `{}`", listener.name),
-                );
-            }
-            if listeners
-                .iter()
-                .any(|other| same_address(other.address, listener.address))
-            {
-                let message = format!("another listener has the address `{}`", listener.address);
-                self.error(written.address.place(), message);
-            }
-            if listener.identity == Identity::Tokens && document.issuers.is_empty() {
-                let message = format!(
-                    "listener `{}` identifies callers by tokens, but there are no issuers; add one under `issuers`",
-                    listener.name
-                );
-                self.error(written.name.place(), message);
-            }
-            listeners.push(listener);
-        }
-        listeners
-    }
-
-    fn listener(&mut self, written: &ListenerDocument) -> Listener {
-        let name = self.word(&written.name, "a listener's name");
-        let address = self.address(&written.address);
-        let tls = written.tls.as_ref().map(|tls| ListenerTls {
-            certificate: self.path(&tls.certificate),
-            key: self.path(&tls.key),
-            minimum_version: tls.minimum_version,
-        });
-        let identity = match &written.identity {
-            IdentityDocument::Tokens => Identity::Tokens,
-            IdentityDocument::Principal(principal) => Identity::Principal(FixedPrincipal {
-                subject: self.word(&principal.subject, "a subject"),
-                groups: principal
-                    .groups
-                    .iter()
-                    .map(|group| self.word(group, "a group"))
-                    .collect(),
-                pass_credential: principal.pass_credential,
-            }),
-        };
-        if !address.ip().is_loopback() {
-            match &identity {
-                Identity::Tokens if tls.is_none() => self.warning(
-                    written.address.place(),
-                    "tokens cross the network in plain text here; add `tls`, or listen on 127.0.0.1",
-                ),
-                Identity::Principal(principal) => self.warning(
-                    written.address.place(),
-                    format!(
-                        "whoever reaches this address is `{}`; listen on 127.0.0.1, or let a NetworkPolicy close it to others",
-                        principal.subject
-                    ),
-                ),
-                Identity::Tokens => {}
-            }
-        }
-        Listener {
-            name,
-            address,
-            tls,
-            identity,
-        }
-    }
-
-    fn admin(&mut self, written: &Placed<String>, listeners: &[Listener]) -> SocketAddr {
-        let address = self.address(written);
-        if let Some(listener) = listeners
-            .iter()
-            .find(|listener| same_address(listener.address, address))
-        {
-            let message = format!("listener `{}` has the address `{address}` too", listener.name);
-            self.error(written.place(), message);
-        }
-        if address.ip().is_unspecified() {
-            self.warning(
-                written.place(),
-                "metrics and status are open to whoever reaches this address; let a NetworkPolicy close it to others",
-            );
-        }
-        address
     }
 
     fn upstream(&mut self, written: &UpstreamDocument) -> Upstream {
@@ -338,7 +243,7 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn address(&mut self, written: &Placed<String>) -> SocketAddr {
+    pub(super) fn address(&mut self, written: &Placed<String>) -> SocketAddr {
         written.value().parse().unwrap_or_else(|_| {
             let message = format!(
                 "`{}` is no IP address with a port; write `0.0.0.0:8443`, `127.0.0.1:8443` or `[::1]:8443`",
@@ -433,12 +338,6 @@ impl<'a> Check<'a> {
         );
         T::default()
     }
-}
-
-/// Whether two addresses cannot be bound together. Port 0 is a new port each time.
-fn same_address(one: SocketAddr, other: SocketAddr) -> bool {
-    let same_ip = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
-    one.port() != 0 && one.port() == other.port() && same_ip
 }
 
 /// The later of two places: a default, which has none, comes first.

@@ -6,12 +6,14 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tempfile::TempDir;
 
 /// Keeps what was applied; refuses what contains `broken`, and fails on what contains `panic`.
 struct Kept {
     path: PathBuf,
     applied: Mutex<Vec<String>>,
+    reads: AtomicUsize,
 }
 
 impl Reloadable for Kept {
@@ -24,6 +26,7 @@ impl Reloadable for Kept {
     }
 
     fn read(&self) -> Result<Vec<(PathBuf, String)>, Vec<Problem>> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
         policy_files::read(&self.path)
     }
 
@@ -71,6 +74,7 @@ impl Watched {
         let kept = Arc::new(Kept {
             path,
             applied: Mutex::default(),
+            reads: AtomicUsize::new(0),
         });
         let loaded = Fingerprint::of(&kept.read().unwrap());
         let outcomes = Arc::new(Outcomes::default());
@@ -279,6 +283,17 @@ async fn a_touch_without_a_change_reloads_nothing() {
 }
 
 #[tokio::test]
+async fn reading_the_files_causes_no_further_reading() {
+    let watched = Watched::file();
+    fs::write(watched.path(), "second").unwrap();
+    watched.until_applied(&["second"]).await;
+    tokio::time::sleep(QUIET * 3).await;
+    let reads = watched.kept.reads.load(Ordering::Relaxed);
+    tokio::time::sleep(QUIET * 5).await;
+    assert_eq!(watched.kept.reads.load(Ordering::Relaxed), reads);
+}
+
+#[tokio::test]
 async fn changes_without_events_are_found_by_polling_and_on_request() {
     for poll in [Duration::from_millis(50), LONG] {
         let directory = tempfile::tempdir().unwrap();
@@ -315,6 +330,7 @@ fn two_files() -> (TempDir, Arc<Kept>, Source) {
     let kept = Arc::new(Kept {
         path,
         applied: Mutex::default(),
+        reads: AtomicUsize::new(0),
     });
     let loaded = Fingerprint::of(&kept.read().unwrap());
     let source = Source::new(Arc::<Kept>::clone(&kept), loaded);
