@@ -1,0 +1,7 @@
+//! Integration tests, in one binary so that it is linked once.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod descriptors;
+mod extract;
+mod gateway_vectors;
+mod reference;
