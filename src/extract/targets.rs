@@ -93,12 +93,7 @@ pub fn read<'a>(route: &Route, input: &Input<'a>, limits: &WalkLimits) -> Result
 /// - `scope_ambiguous`: the scope is given twice;
 /// - `scope_invalid`, `domain_unknown`, `organization_refused`: the project, domain or organization is not acceptable;
 /// - `field_invalid`: a name, kind, URL or upload path is not.
-pub fn targets(
-    route: &Route,
-    input: &Input<'_>,
-    rules: &ScopeRules,
-    limits: &WalkLimits,
-) -> Result<Extracted, Denial> {
+pub fn targets(route: &Route, input: &Input<'_>, rules: &ScopeRules, limits: &WalkLimits) -> Result<Extracted, Denial> {
     let values = read(route, input, limits)?;
     let judge = Judge { route, rules };
     judge.check(&values)?;

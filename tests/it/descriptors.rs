@@ -18,5 +18,7 @@ fn pool() -> &'static DescriptorPool {
 
 /// The descriptor of a message type.
 pub(crate) fn message(name: &str) -> MessageDescriptor {
-    pool().get_message_by_name(name).unwrap_or_else(|| panic!("no message {name}"))
+    pool()
+        .get_message_by_name(name)
+        .unwrap_or_else(|| panic!("no message {name}"))
 }

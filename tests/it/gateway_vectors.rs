@@ -35,7 +35,10 @@ enum Outcome {
 
 impl Vector {
     fn header(&self, name: &str) -> Option<&str> {
-        let mut values = self.headers.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name));
+        let mut values = self
+            .headers
+            .iter()
+            .filter(|(known, _)| known.eq_ignore_ascii_case(name));
         values.next().map(|(_, value)| value.as_str())
     }
 
@@ -113,5 +116,8 @@ fn recorded_requests_are_refused_or_read_as_the_gateway_did() {
     for (group, (refused, same)) in &counts {
         println!("{group}: {refused} refused, {same} read the same");
     }
-    assert_eq!(counts.values().map(|(refused, same)| refused + same).sum::<usize>(), vectors.len());
+    assert_eq!(
+        counts.values().map(|(refused, same)| refused + same).sum::<usize>(),
+        vectors.len()
+    );
 }

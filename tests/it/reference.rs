@@ -31,7 +31,10 @@ pub(crate) fn decoded(plan: &Plan, message: &DynamicMessage) -> Vec<Found> {
     let mut found = Vec::new();
     for (index, slot) in plan.slots.iter().enumerate() {
         for place in places(vec![message.clone()], &slot.at) {
-            let parts = slot.parts.iter().map(|(path, part)| (*part, part_of(slot, path, &place)));
+            let parts = slot
+                .parts
+                .iter()
+                .map(|(path, part)| (*part, part_of(slot, path, &place)));
             found.push((index, parts.filter(is_set).collect()));
         }
     }
@@ -52,13 +55,15 @@ fn sorted(mut found: Vec<Found>) -> Vec<Found> {
 
 /// The messages at a path, from each of the given ones.
 fn places(from: Vec<DynamicMessage>, path: &str) -> Vec<DynamicMessage> {
-    path.split('.').filter(|segment| !segment.is_empty()).fold(from, |from, segment| {
-        let step = |message: &DynamicMessage| match segment {
-            "**" => nested(message, &message.descriptor()),
-            name => inside(message, name.trim_end_matches(['[', ']', '{', '}'])),
-        };
-        from.iter().flat_map(step).collect()
-    })
+    path.split('.')
+        .filter(|segment| !segment.is_empty())
+        .fold(from, |from, segment| {
+            let step = |message: &DynamicMessage| match segment {
+                "**" => nested(message, &message.descriptor()),
+                name => inside(message, name.trim_end_matches(['[', ']', '{', '}'])),
+            };
+            from.iter().flat_map(step).collect()
+        })
 }
 
 /// The message itself and every message of its type below it, however it is reached.
@@ -76,7 +81,10 @@ fn nested(message: &DynamicMessage, wanted: &MessageDescriptor) -> Vec<DynamicMe
 }
 
 fn inside(message: &DynamicMessage, field: &str) -> Vec<DynamicMessage> {
-    assert!(message.descriptor().get_field_by_name(field).is_some(), "no field {field}");
+    assert!(
+        message.descriptor().get_field_by_name(field).is_some(),
+        "no field {field}"
+    );
     if message.has_field_by_name(field) {
         messages(&message.get_field_by_name(field).unwrap())
     } else {
