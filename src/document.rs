@@ -105,6 +105,8 @@ fn snippet(text: &str, line: u64, column: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
     use super::*;
     use serde::Deserialize;
 

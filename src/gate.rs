@@ -80,6 +80,7 @@ struct Surroundings<'a> {
 }
 
 /// What a request is for.
+#[expect(clippy::large_enum_variant, reason = "it lives on the stack, for one look-up")]
 enum Destination<'c> {
     Rpc {
         route: &'c Route,
@@ -93,7 +94,7 @@ enum Destination<'c> {
 /// A request that ended well.
 enum Answer {
     Forwarded(Response<Incoming>),
-    Local(Response<Body>),
+    Local(Box<Response<Body>>),
 }
 
 impl Gate {
@@ -119,7 +120,7 @@ impl Gate {
             Ok(Answer::Forwarded(response)) => answer::follow(response, &request_id, audit),
             Ok(Answer::Local(response)) => {
                 audit.finish(Outcome::Answered);
-                answer::identified(response, &request_id)
+                answer::identified(*response, &request_id)
             }
             Err(denial) => {
                 audit.refuse(&denial);
@@ -166,7 +167,7 @@ impl Gate {
         })?;
         audit.rules(permit.rules().iter().map(|rule| rule.name().into()));
         audit.judged();
-        let origin = self.origin(&head, around);
+        let origin = page::origin(&head, around);
         forward::call(&self.upstream, permit, &head, origin, authenticated.credential, body)
             .await
             .map(Answer::Forwarded)
@@ -190,8 +191,8 @@ impl Gate {
         };
         targets::targets(
             route,
-            Input {
-                body: body.message(),
+            &Input {
+                payload: body.payload(),
                 rest,
             },
             &self.scope_rules,

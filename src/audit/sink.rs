@@ -6,7 +6,7 @@ use super::Record;
 use crate::metrics::Metrics;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -104,11 +104,8 @@ fn write_lines(lines: &Receiver<Vec<u8>>, mut output: BufWriter<Box<dyn Write + 
             Err(RecvTimeoutError::Timeout) => continue,
             Err(RecvTimeoutError::Disconnected) => break,
         }
-        loop {
-            match lines.try_recv() {
-                Ok(line) => write(output.write_all(&line)),
-                Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
-            }
+        while let Ok(line) = lines.try_recv() {
+            write(output.write_all(&line));
         }
         write(output.flush());
     }

@@ -2,7 +2,7 @@
 
 use crate::catalog::{Access, Catalog, Part, Route, Slot, SlotRole};
 use crate::extract::WalkLimits;
-use crate::extract::targets::{self, Body, Extracted, Input, ScopeRules};
+use crate::extract::targets::{self, Extracted, Input, Payload, ScopeRules};
 use crate::model::denial::Denial;
 use clap::Args;
 use serde_json::{Map, Value};
@@ -112,10 +112,10 @@ impl CallArguments {
 /// The refusal a request with this message gets.
 pub fn touched(route: &Route, message: &[u8], rules: &ScopeRules) -> Result<Extracted, Denial> {
     let input = Input {
-        body: Body::Json(message),
+        payload: Payload::Json(message),
         rest: None,
     };
-    targets::targets(route, input, rules, &WalkLimits::default())
+    targets::targets(route, &input, rules, &WalkLimits::default())
 }
 
 fn set(message: &mut Map<String, Value>, field: &str, value: &str, replace: bool) -> Option<()> {

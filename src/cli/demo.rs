@@ -4,7 +4,6 @@
 use super::{FAILED, OK, print};
 use crate::demo::client::Failure;
 use crate::demo::stack::{Entry, Setup, Stack};
-use calls::Table;
 use serde_json::json;
 use std::path::PathBuf;
 use tokio::io::AsyncReadExt;
@@ -16,7 +15,11 @@ mod calls;
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// The descriptors of Flyte's API; `make descriptors` makes them.
-    #[arg(long, value_name = "FILE", default_value = "target/descriptors/flyteidl-1.16.8.binpb")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "target/descriptors/flyteidl-1.16.8.binpb"
+    )]
     descriptors: PathBuf,
     /// Where certificates, policy and configuration are written.
     #[arg(long, value_name = "DIRECTORY", default_value = "target/demo")]
@@ -31,7 +34,11 @@ pub struct Arguments {
 
 /// Starts everything, makes the calls, prints what came.
 pub(super) fn run(arguments: &Arguments) -> u8 {
-    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error),
     };
@@ -60,9 +67,7 @@ async fn demonstrate(arguments: &Arguments) -> Result<bool, Failure> {
     if arguments.json {
         print(&format!("{}\n", places(&stack)?));
     } else {
-        let mut table = Table::begin(&stack);
-        calls::make_all(&mut table, &stack).await?;
-        good = table.finish();
+        good = calls::make_all(&stack).await?;
         print(&by_hand(&stack, &audit)?);
     }
     if arguments.stay {
@@ -97,7 +102,10 @@ fn by_hand(stack: &Stack, audit: &std::path::Path) -> Result<String, Failure> {
     let url = format!("https://localhost:{}", stack.address(Entry::Tls)?.port());
     let authority = stack.authority.display();
     let curl = format!("curl -s --cacert {authority}");
-    let token = format!("$(curl -s -u ml:ml-secret -d grant_type=client_credentials {}/token | sed 's/.*\"access_token\":\"\\([^\"]*\\)\".*/\\1/')", stack.issuer.url());
+    let token = format!(
+        "$(curl -s -u ml:ml-secret -d grant_type=client_credentials {}/token | sed 's/.*\"access_token\":\"\\([^\"]*\\)\".*/\\1/')",
+        stack.issuer.url()
+    );
     Ok(format!(
         "
 To try by hand, keep it running with `make demo-stay` (ports and tokens change with every start) and in another shell:

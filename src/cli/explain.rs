@@ -179,10 +179,10 @@ fn verify(config: &Config, token: &str) -> Result<Result<Principal, Denial>, Str
         Arc::new(()),
     )
     .map_err(|problems| {
-        problems
-            .iter()
-            .map(|problem| format!("{problem}\n"))
-            .collect::<String>()
+        problems.iter().map(ToString::to_string).collect::<Vec<_>>().join(
+            "
+",
+        )
     })?;
     Ok(runtime.block_on(async {
         issuers.refresh_all().await;

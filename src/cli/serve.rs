@@ -45,8 +45,10 @@ fn serve(config: Config) -> Result<(), u8> {
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(failed)?;
-    let mut signals = runtime.block_on(async { Signals::catch() }).map_err(failed)?;
+        .map_err(|error| failed(&error))?;
+    let mut signals = runtime
+        .block_on(async { Signals::catch() })
+        .map_err(|error| failed(&error))?;
     let app = App::start(config, Arc::new(SystemClock), output).map_err(|problems| {
         report(&problems);
         INVALID
@@ -62,7 +64,7 @@ fn serve(config: Config) -> Result<(), u8> {
     Ok(())
 }
 
-fn failed(error: std::io::Error) -> u8 {
+fn failed(error: &std::io::Error) -> u8 {
     tracing::error!(%error, "the process cannot be set up");
     FAILED
 }

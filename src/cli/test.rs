@@ -105,7 +105,11 @@ fn policies(path: &Path, together: bool) -> Vec<PathBuf> {
     if together || !path.is_dir() {
         return vec![path.to_owned()];
     }
-    listed(path, |name| name.ends_with(".yaml") && !name.ends_with(".test.yaml"))
+    listed(path, |name| is_policy(name))
+}
+
+fn is_policy(name: &str) -> bool {
+    name.strip_suffix(".yaml").is_some_and(|stem| !stem.ends_with(".test"))
 }
 
 fn listed(directory: &Path, wanted: impl Fn(&str) -> bool) -> Vec<PathBuf> {

@@ -231,8 +231,15 @@ impl Shared {
             }
             (&Method::POST, "/token") => self.log_in(request).await,
             (&Method::GET, "/__counters") => {
-                let Fetches { discovery, key_set, token } = self.state().fetches;
-                json_response(StatusCode::OK, &json!({"discovery": discovery, "jwks": key_set, "token": token}))
+                let Fetches {
+                    discovery,
+                    key_set,
+                    token,
+                } = self.state().fetches;
+                json_response(
+                    StatusCode::OK,
+                    &json!({"discovery": discovery, "jwks": key_set, "token": token}),
+                )
             }
             _ => json_response(StatusCode::NOT_FOUND, &json!({"error": "not_found"})),
         }

@@ -53,7 +53,9 @@ impl Setup {
 
 impl std::fmt::Debug for Setup {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Setup").field("directory", &self.directory).finish_non_exhaustive()
+        f.debug_struct("Setup")
+            .field("directory", &self.directory)
+            .finish_non_exhaustive()
     }
 }
 
@@ -70,6 +72,8 @@ pub struct Stack {
     pub client: Client,
     /// A client of the plain text listener.
     pub plain: Client,
+    /// A client of the control plane itself, past the proxy.
+    pub direct: Client,
     /// The file of the policy.
     pub policy: PathBuf,
     /// The file of the certificate authority.
@@ -128,12 +132,14 @@ impl Stack {
         let client = Client::new(tls, Some(&certificates.authority), &setup.descriptors)?;
         let plain = *app.addresses.get(1).ok_or("no plain listener")?;
         let plain = Client::new(plain, None, &setup.descriptors)?;
+        let direct = Client::new(control_plane.grpc, None, &setup.descriptors)?;
         Ok(Self {
             issuer,
             control_plane,
             app,
             client,
             plain,
+            direct,
             policy: directory.join("policy.yaml"),
             authority: directory.join("ca.pem"),
             configuration: directory.join("config.yaml"),
@@ -151,7 +157,8 @@ impl Stack {
     /// A token of somebody in a group.
     #[must_use]
     pub fn token(&self, subject: &str, group: &str) -> String {
-        self.issuer.mint(&serde_json::json!({"sub": subject, "groups": [group]}))
+        self.issuer
+            .mint(&serde_json::json!({"sub": subject, "groups": [group]}))
     }
 
     /// Replaces the policy file by renaming another over it, as editors do.
@@ -202,7 +209,7 @@ policy: {{ path: policy.yaml, poll: 1s }}
 }
 
 fn listed(problems: &[Problem]) -> String {
-    problems.iter().map(|problem| format!("{problem}\n")).collect()
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
 /// Asks the admin listener until the proxy is ready.
@@ -210,7 +217,9 @@ async fn ready(admin: SocketAddr) -> Result<(), Failure> {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     for _ in 0..200 {
         let mut stream = tokio::net::TcpStream::connect(admin).await?;
-        stream.write_all(b"GET /readyz HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n").await?;
+        stream
+            .write_all(b"GET /readyz HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n")
+            .await?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await?;
         if answer.starts_with(b"HTTP/1.1 200") {

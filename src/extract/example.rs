@@ -66,6 +66,7 @@ fn slot(at: &str) -> Slot {
         parts: Vec::new(),
         required: false,
         filled: Vec::new(),
+        accept: Vec::new(),
         role: SlotRole::Choice,
     }
 }

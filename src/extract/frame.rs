@@ -5,6 +5,7 @@ use crate::catalog::{Cardinality, Field, Part, Plan, ScalarKind, State, Step};
 use crate::model::denial::Denial;
 use crate::model::reason::Reason;
 use std::borrow::Cow;
+use std::iter::repeat_n;
 
 /// The deepest nesting of messages that is read: what the strictest common decoder accepts.
 pub const MAX_DEPTH: usize = 100;
@@ -107,14 +108,14 @@ impl<'p, 'f> Frame<'p, 'f> {
         &self,
         field: &Field,
         parts: &[(usize, Part)],
-        value: &Cow<'a, str>,
+        value: Cow<'a, str>,
         values: &mut Values<'a>,
     ) -> Result<(), Denial> {
-        for (slot, part) in parts {
+        for ((slot, part), value) in parts.iter().zip(repeat_n(value, parts.len())) {
             let occurrence = self
                 .occurrence(*slot)
                 .and_then(|index| values.occurrences.get_mut(index));
-            let before = occurrence.ok_or(Reason::Internal)?.set(*part, value.clone());
+            let before = occurrence.ok_or(Reason::Internal)?.set(*part, value);
             if before.is_some() {
                 return Err(self.ambiguous(field));
             }

@@ -145,7 +145,7 @@ struct Content<'r, 'w, 'p, 'f, 'de> {
     element: bool,
 }
 
-impl<'p, 'de> Content<'_, '_, 'p, '_, 'de> {
+impl<'de> Content<'_, '_, '_, '_, 'de> {
     fn keep<E: Error>(self, value: Option<Cow<'de, str>>) -> Result<Presence, E> {
         let (Step::Keep(parts), Some(value)) = (&self.field.step, value) else {
             return self.mistyped();
@@ -153,7 +153,7 @@ impl<'p, 'de> Content<'_, '_, 'p, '_, 'de> {
         if (self.field.cardinality == Cardinality::Repeated) != self.element {
             return self.mistyped();
         }
-        match self.frame.keep(self.field, parts, &value, self.walk.values) {
+        match self.frame.keep(self.field, parts, value, self.walk.values) {
             Ok(()) => Ok(Presence::Set),
             Err(denial) => self.walk.refuse(denial),
         }
@@ -190,7 +190,7 @@ impl<'p, 'de> Content<'_, '_, 'p, '_, 'de> {
     fn entries<A: MapAccess<'de>>(self, state: usize, mut map: A) -> Result<Presence, A::Error> {
         let mut keys = Keys::default();
         while let Some(key) = map.next_key_seed(Text)? {
-            if let Err(denial) = keys.add(&key) {
+            if let Err(denial) = keys.add(key) {
                 return self.walk.refuse(denial);
             }
             self.walk.count()?;
@@ -349,7 +349,7 @@ impl<'de> Visitor<'de> for Skipped<'_> {
 fn skip_entries<'de, A: MapAccess<'de>>(denial: &mut Option<Denial>, map: &mut A) -> Result<(), A::Error> {
     let mut keys = Keys::default();
     while let Some(key) = map.next_key_seed(Text)? {
-        if let Err(again) = keys.add(&key) {
+        if let Err(again) = keys.add(key) {
             *denial = Some(again);
             return Err(A::Error::custom("refused"));
         }
@@ -363,11 +363,12 @@ fn skip_entries<'de, A: MapAccess<'de>>(denial: &mut Option<Denial>, map: &mut A
 struct Keys<'de>(HashSet<Cow<'de, str>, ahash::RandomState>);
 
 impl<'de> Keys<'de> {
-    fn add(&mut self, key: &Cow<'de, str>) -> Result<(), Denial> {
-        if self.0.insert(key.clone()) {
+    fn add(&mut self, key: Cow<'de, str>) -> Result<(), Denial> {
+        if !self.0.contains(&key) {
+            self.0.insert(key);
             return Ok(());
         }
-        let text = format!("key {} occurs twice in an object; send it once", quote(key));
+        let text = format!("key {} occurs twice in an object; send it once", quote(&key));
         Err(Denial::new(Reason::BodyMalformed, text))
     }
 }

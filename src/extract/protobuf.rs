@@ -100,7 +100,7 @@ impl<'p, 'a> Walk<'_, 'p, 'a> {
             // The catalogue compiler keeps no fields of other types.
             _ => return Err(Reason::Internal.into()),
         };
-        frame.keep(field, parts, &text, self.values)
+        frame.keep(field, parts, text, self.values)
     }
 }
 

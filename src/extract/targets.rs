@@ -32,16 +32,16 @@ pub struct ScopeRules {
 #[derive(Clone, Copy, Debug)]
 pub struct Input<'a> {
     /// The message.
-    pub body: Body<'a>,
+    pub payload: Payload<'a>,
     /// The REST binding it came by; none for gRPC.
     pub rest: Option<RestInput<'a>>,
 }
 
 /// The request message.
 #[derive(Clone, Copy, Debug)]
-pub enum Body<'a> {
+pub enum Payload<'a> {
     /// None was sent: every field is empty.
-    Empty,
+    None,
     /// One encoded message, without any framing.
     Protobuf(&'a [u8]),
     /// One message in protojson.
@@ -68,24 +68,33 @@ pub struct Extracted {
     pub targets: Vec<Target>,
 }
 
-/// Reads a request by its route and lists everything it touches.
+/// Collects from body, path and query what the route's plan names.
 ///
 /// # Errors
-/// The refusals of [`protobuf::walk`], [`json::walk`] and [`url::apply`], and:
-/// - `scope_missing`: a field that selects a scope or a thing is empty;
-/// - `scope_ambiguous`: the scope is given twice;
-/// - `scope_invalid`, `domain_unknown`, `organization_refused`: the project, domain or organization is not acceptable;
-/// - `field_invalid`: a name, kind, URL or upload path is not.
-pub fn targets(route: &Route, input: Input<'_>, rules: &ScopeRules, limits: &WalkLimits) -> Result<Extracted, Denial> {
+/// The refusals of [`protobuf::walk`], [`json::walk`] and [`url::apply`].
+pub fn read<'a>(route: &Route, input: &Input<'a>, limits: &WalkLimits) -> Result<Values<'a>, Denial> {
     let mut values = Values::default();
-    match input.body {
-        Body::Empty => protobuf::walk(&route.plan, &[], limits, &mut values)?,
-        Body::Protobuf(message) => protobuf::walk(&route.plan, message, limits, &mut values)?,
-        Body::Json(body) => json::walk(&route.plan, body, limits, &mut values)?,
+    match input.payload {
+        Payload::None => protobuf::walk(&route.plan, &[], limits, &mut values)?,
+        Payload::Protobuf(message) => protobuf::walk(&route.plan, message, limits, &mut values)?,
+        Payload::Json(body) => json::walk(&route.plan, body, limits, &mut values)?,
     }
     if let Some(rest) = input.rest {
         url::apply(rest.binding, rest.segments, rest.query, &mut values)?;
     }
+    Ok(values)
+}
+
+/// Reads a request by its route and lists everything it touches.
+///
+/// # Errors
+/// The refusals of [`read`], and:
+/// - `scope_missing`: a field that selects a scope or a thing is empty;
+/// - `scope_ambiguous`: the scope is given twice;
+/// - `scope_invalid`, `domain_unknown`, `organization_refused`: the project, domain or organization is not acceptable;
+/// - `field_invalid`: a name, kind, URL or upload path is not.
+pub fn targets(route: &Route, input: &Input<'_>, rules: &ScopeRules, limits: &WalkLimits) -> Result<Extracted, Denial> {
+    let values = read(route, input, limits)?;
     let judge = Judge { route, rules };
     judge.check(&values)?;
     let actions = judge.actions(&values);
@@ -134,6 +143,9 @@ impl<'r> Judge<'r> {
                 return Err(missing(field(slot, *part)));
             }
             check_name(field(slot, Part::Name), occurrence.part(Part::Name))?;
+            if !slot.accept.is_empty() && !is_among(occurrence, &slot.accept) && !names_nothing(slot, occurrence) {
+                return Err(kind_refused(slot));
+            }
             let value = occurrence.part(Part::Value);
             match slot.role {
                 SlotRole::UploadPath => check_upload_path(field(slot, Part::Value), value)?,
@@ -164,7 +176,8 @@ impl<'r> Judge<'r> {
             let chosen = values
                 .occurrences
                 .iter()
-                .any(|occurrence| occurrence.slot == choice.slot && is_chosen(occurrence, &choice.values));
+                .filter(|occurrence| occurrence.slot == choice.slot)
+                .any(|occurrence| choice.values.is_empty() || is_among(occurrence, &choice.values));
             if chosen && !actions.contains(&choice.action) {
                 actions.push(choice.action);
             }
@@ -377,16 +390,13 @@ fn kind_refused(slot: &Slot) -> Denial {
     Denial::new(Reason::FieldInvalid, text)
 }
 
-fn is_chosen(occurrence: &Occurrence<'_>, numbers: &[i32]) -> bool {
-    numbers.is_empty() || numbers.iter().any(|number| number.to_string() == kind_of(occurrence))
-}
-
-/// An absent enum is its default, 0.
-fn kind_of<'o>(occurrence: &'o Occurrence<'_>) -> &'o str {
-    match occurrence.part(Part::Kind) {
-        "" => "0",
-        kind => kind,
-    }
+/// Whether the kind is one of the numbers. An absent enum is its default, 0.
+fn is_among(occurrence: &Occurrence<'_>, numbers: &[i32]) -> bool {
+    let kind = match occurrence.part(Part::Kind) {
+        "" => Some(0),
+        kind => kind.parse().ok(),
+    };
+    kind.is_some_and(|kind| numbers.contains(&kind))
 }
 
 /// The path of the field that holds a part, for messages.

@@ -8,6 +8,7 @@ use crate::model::denial::Denial;
 use crate::model::reason::Reason;
 use percent_encoding::percent_decode;
 use std::borrow::Cow;
+use std::iter::repeat_n;
 
 #[cfg(test)]
 mod tests;
@@ -53,7 +54,7 @@ fn path_variable<'a>(variable: &Variable, segment: &'a str, values: &mut Values<
         let text = format!("the path segment for `{field}` is {}; write {wanted}", quote(segment));
         Denial::new(Reason::FieldInvalid, text)
     })?;
-    set(&variable.sets, field, &value, values)
+    set(&variable.sets, field, value, values)
 }
 
 /// Whether a decoded segment is still one: nothing in it separates, climbs, hides or has to be decoded again.
@@ -100,7 +101,7 @@ fn query_value<'a>(key: &QueryKey, raw: &'a str, values: &mut Values<'a>) -> Res
         .ok_or_else(|| refused(format!("query key `{field}` has a value that is no text in UTF-8")))?;
     let value = typed(&key.kind, text)
         .map_err(|wanted| refused(format!("query key `{field}` is {}; write {wanted}", quote(raw))))?;
-    set(&key.sets, field, &value, values)
+    set(&key.sets, field, value, values)
 }
 
 fn unknown_key(binding: &Binding, key: &str) -> Denial {
@@ -118,8 +119,8 @@ fn refused(text: impl Into<Cow<'static, str>>) -> Denial {
 }
 
 /// Sets the parts a path segment or query key stands for, beginning the occurrence where the body has none.
-fn set<'a>(sets: &[(usize, Part)], field: &str, value: &Cow<'a, str>, values: &mut Values<'a>) -> Result<(), Denial> {
-    for (slot, part) in sets {
+fn set<'a>(sets: &[(usize, Part)], field: &str, value: Cow<'a, str>, values: &mut Values<'a>) -> Result<(), Denial> {
+    for ((slot, part), value) in sets.iter().zip(repeat_n(value, sets.len())) {
         let mut places = values.occurrences.iter_mut().filter(|place| place.slot == *slot);
         let before = match (places.next(), places.next()) {
             (Some(place), None) => place.set(*part, value.clone()),
@@ -133,7 +134,7 @@ fn set<'a>(sets: &[(usize, Part)], field: &str, value: &Cow<'a, str>, values: &m
         };
         // An absent enum is its default, 0.
         let absent = |text: &str| text.is_empty() || *part == Part::Kind && text == "0";
-        if before.is_some_and(|before| !absent(&before) && before != *value) {
+        if before.is_some_and(|before| !absent(&before) && before != value) {
             return Err(disagreement(field));
         }
     }

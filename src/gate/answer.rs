@@ -20,7 +20,7 @@ pub enum Body {
     /// The proxy's own, with trailers.
     Frames(std::vec::IntoIter<Frame<Bytes>>),
     /// The upstream's, passed on as it comes.
-    Followed(Followed),
+    Followed(Box<Followed>),
 }
 
 /// An upstream answer that takes its audit record along.
@@ -35,10 +35,10 @@ pub(super) fn follow(response: Response<Incoming>, request_id: &str, mut audit: 
     audit.response_head(response.status().as_u16());
     audit.grpc_status(grpc_status(response.headers()));
     let mut response = response.map(|inner| {
-        Body::Followed(Followed {
+        Body::Followed(Box::new(Followed {
             inner,
             audit: Some(audit),
-        })
+        }))
     });
     headers::clean_response(response.headers_mut());
     identified(response, request_id)

@@ -2,12 +2,13 @@
 
 use crate::catalog::Binding;
 use crate::config::Limits;
-use crate::extract::targets;
+use crate::extract::targets::Payload;
 use crate::model::denial::Denial;
 use crate::model::reason::Reason;
 use crate::protocol::envelope::{self, Encoding};
 use crate::protocol::{Protocol, RequestHead};
 use bytes::{Bytes, BytesMut};
+use http::HeaderValue;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
@@ -51,11 +52,11 @@ impl JudgedBody {
 
     /// The message as the walkers read it.
     #[must_use]
-    pub fn message(&self) -> targets::Body<'_> {
+    pub fn payload(&self) -> Payload<'_> {
         match self.codec {
-            Codec::Empty => targets::Body::Empty,
-            Codec::Protobuf => targets::Body::Protobuf(&self.message),
-            Codec::Json => targets::Body::Json(&self.message),
+            Codec::Empty => Payload::None,
+            Codec::Protobuf => Payload::Protobuf(&self.message),
+            Codec::Json => Payload::Json(&self.message),
         }
     }
 
@@ -84,7 +85,7 @@ pub async fn judged(
     limits: &Limits,
 ) -> Result<JudgedBody, Denial> {
     if head.protocol() == Protocol::Grpc {
-        let encoding = Encoding::parse(head.headers().get("grpc-encoding").map(|value| value.as_bytes()))?;
+        let encoding = Encoding::parse(head.headers().get("grpc-encoding").map(HeaderValue::as_bytes))?;
         let limit = limits.body_bytes.saturating_add(envelope::PREFIX);
         let unary = envelope::open(
             read(body, limit, limits.body_timeout).await?,

@@ -14,6 +14,7 @@ use http::{HeaderMap, HeaderValue, Response};
 use http_body_util::{Either, Full, Limited};
 use hyper::body::{Frame, Incoming};
 use percent_encoding::percent_decode_str;
+use std::borrow::Cow;
 
 /// `grpc.health.v1.HealthCheckResponse` with status SERVING.
 const SERVING: &[u8] = &[0x08, 0x01];
@@ -32,7 +33,7 @@ impl Gate {
         if page.redirects {
             accept_redirect(head)?;
         }
-        let headers = headers::for_page(head.headers(), &self.credential_header, self.origin(head, around));
+        let headers = headers::for_page(head.headers(), &self.credential_header, origin(head, around));
         let body = match body.take() {
             Some(body) => Either::Right(Limited::new(body, self.limits.body_bytes)),
             None => Either::Left(Full::default()),
@@ -54,7 +55,7 @@ impl Gate {
     ) -> Result<Answer, Denial> {
         audit.route("OPTIONS", None);
         audit.judged();
-        let headers = headers::for_api(head.headers(), self.origin(head, around));
+        let headers = headers::for_api(head.headers(), origin(head, around));
         let request = forward::request(head, headers, Either::Left(Full::default()))?;
         self.upstream
             .send(Port::Http, request, None)
@@ -81,16 +82,17 @@ impl Gate {
         response
             .headers_mut()
             .insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-        Ok(Answer::Local(response))
+        Ok(Answer::Local(Box::new(response)))
     }
+}
 
-    pub(super) fn origin<'a>(&self, head: &'a RequestHead, around: Surroundings<'a>) -> Origin<'a> {
-        Origin {
-            peer: around.info.peer.ip(),
-            encrypted: around.info.encrypted,
-            host: head.host(),
-            request_id: around.request_id,
-        }
+/// Where a request came from, for the headers that say so.
+pub(super) fn origin<'a>(head: &'a RequestHead, around: Surroundings<'a>) -> Origin<'a> {
+    Origin {
+        peer: around.info.peer.ip(),
+        encrypted: around.info.encrypted,
+        host: head.host(),
+        request_id: around.request_id,
     }
 }
 
@@ -101,7 +103,7 @@ fn accept_redirect(head: &RequestHead) -> Result<(), Denial> {
         let decode = |text: &str| {
             percent_decode_str(&text.replace('+', " "))
                 .decode_utf8()
-                .map(|text| text.into_owned())
+                .map(Cow::into_owned)
         };
         let (Ok(key), Ok(value)) = (decode(key), decode(value)) else {
             return Err(Reason::RedirectRefused.into());

@@ -114,6 +114,7 @@ mod tests {
     fn entry(scheme: Scheme, token: &str) -> Entry {
         let verified = VerifiedToken {
             principal: Arc::new(Principal::anonymous()),
+            rights: crate::live::RightsCell::default(),
         };
         Entry::new(scheme, token, 0, 1, 100, Arc::new(verified))
     }

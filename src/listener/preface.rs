@@ -123,6 +123,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Rewound<S> {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
     use super::*;
     use tokio::io::AsyncWriteExt;
 

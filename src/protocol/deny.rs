@@ -91,6 +91,8 @@ fn proto_status(reason: Reason, text: &str) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+
     use super::*;
     use http_body_util::BodyExt;
 

@@ -122,6 +122,8 @@ fn gunzip(compressed: &[u8], limit: usize) -> Result<Bytes, Denial> {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
     use super::*;
     use std::io::Write;
 

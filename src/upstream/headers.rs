@@ -134,6 +134,8 @@ pub fn clean_response(headers: &mut HeaderMap) {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
     use super::*;
     use std::net::Ipv4Addr;
 

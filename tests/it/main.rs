@@ -1,5 +1,8 @@
-//! One integration binary: it links once.
-
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+//! Integration tests, in one binary so that it is linked once.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod catalog;
+mod descriptors;
+mod extract;
+mod gateway_vectors;
+mod reference;

@@ -1,1 +1,566 @@
+//! From requests to targets, on routes of the built-in catalogue.
+#![expect(clippy::unwrap_used, reason = "tests")]
 
+use super::{Extracted, Input, Payload, RestInput, ScopeRules, targets};
+use crate::catalog::Catalog;
+use crate::extract::WalkLimits;
+use crate::model::action::{Action, ActionSet};
+use crate::model::denial::Denial;
+use crate::model::reason::Reason;
+use crate::model::scope::{Resource, ResourceKind, Scope, Target, TargetRole};
+use std::sync::OnceLock;
+
+fn catalog() -> &'static Catalog {
+    static CATALOG: OnceLock<Catalog> = OnceLock::new();
+    CATALOG.get_or_init(|| Catalog::builtin().unwrap())
+}
+
+fn rules() -> ScopeRules {
+    ScopeRules {
+        domains: ["development", "production"].map(Into::into).into(),
+        organizations: vec!["acme".into()],
+    }
+}
+
+fn call(method: &str, body: &str) -> Result<Extracted, Denial> {
+    let paths = ["AdminService", "SignalService", "DataProxyService", "IdentityService"];
+    let route = paths
+        .iter()
+        .find_map(|service| catalog().lookup_rpc(&format!("/flyteidl.service.{service}/{method}")))
+        .unwrap();
+    let input = Input {
+        payload: Payload::Json(body.as_bytes()),
+        rest: None,
+    };
+    targets(route, &input, &rules(), &WalkLimits::default())
+}
+
+fn refusal(method: &str, body: &str) -> Denial {
+    match call(method, body) {
+        Ok(extracted) => panic!("{body} gave {extracted:?}"),
+        Err(denial) => denial,
+    }
+}
+
+fn reason(method: &str, body: &str) -> Reason {
+    refusal(method, body).reason
+}
+
+fn place(project: &str, domain: &str) -> Scope {
+    Scope::ProjectDomain {
+        project: project.into(),
+        domain: domain.into(),
+    }
+}
+
+fn named(kind: ResourceKind, name: &str) -> Option<Resource> {
+    Some(Resource::Named {
+        kind,
+        name: name.into(),
+    })
+}
+
+fn acts(scope: Scope, action: Action, resource: Option<Resource>, field: &str) -> Target {
+    Target {
+        scope,
+        needs: ActionSet::from(action),
+        resource,
+        field: field.into(),
+        role: TargetRole::Acts,
+    }
+}
+
+fn refers(scope: Scope, action: Action, resource: Option<Resource>, field: &str) -> Target {
+    Target {
+        role: TargetRole::Refers,
+        ..acts(scope, action, resource, field)
+    }
+}
+
+fn execution(launch_plan: &str, metadata: &str) -> String {
+    format!(
+        r#"{{"project": "ml", "domain": "development", "name": "e", "spec": {{"launchPlan": {{{launch_plan}}}, "metadata": {{{metadata}}}}}}}"#
+    )
+}
+
+const OWN_PLAN: &str =
+    r#""resourceType": "LAUNCH_PLAN", "project": "ml", "domain": "development", "name": "p", "version": "1""#;
+
+#[test]
+fn a_get_acts_on_the_named_thing_in_its_scope() {
+    let extracted = call(
+        "GetTask",
+        r#"{"id": {"project": "ml", "domain": "development", "name": "t", "version": "1"}}"#,
+    );
+    let expected = Extracted {
+        action: Action::ViewInventory,
+        targets: vec![acts(
+            place("ml", "development"),
+            Action::ViewInventory,
+            named(ResourceKind::Task, "t"),
+            "id",
+        )],
+    };
+    assert_eq!(extracted, Ok(expected));
+}
+
+#[test]
+fn a_list_without_a_name_acts_on_every_one_of_the_kind() {
+    let extracted = call("ListTasks", r#"{"id": {"project": "ml", "domain": "development"}}"#).unwrap();
+    assert_eq!(extracted.targets[0].resource, Some(Resource::Every(ResourceKind::Task)));
+}
+
+#[test]
+fn t_pb_03_an_empty_part_of_the_scope_is_refused_by_name() {
+    for (body, field) in [
+        ("{}", "id.project"),
+        (r#"{"id": {}}"#, "id.project"),
+        (
+            r#"{"id": {"project": "", "domain": "development", "name": "t", "version": "1"}}"#,
+            "id.project",
+        ),
+        (r#"{"id": {"project": "ml", "name": "t", "version": "1"}}"#, "id.domain"),
+        (
+            r#"{"id": {"project": "ml", "domain": "development", "version": "1"}}"#,
+            "id.name",
+        ),
+        (
+            r#"{"id": {"project": "ml", "domain": "development", "name": "t"}}"#,
+            "id.version",
+        ),
+    ] {
+        let denial = refusal("GetTask", body);
+        assert_eq!(denial.reason, Reason::ScopeMissing, "{body}");
+        assert!(denial.message.contains(&format!("`{field}`")), "{}", denial.message);
+    }
+}
+
+#[test]
+fn t_pb_17_projects_are_dns_labels_and_domains_are_those_configured() {
+    let list = |project: &str, domain: &str| {
+        call(
+            "ListTaskIds",
+            &format!(r#"{{"project": "{project}", "domain": "{domain}"}}"#),
+        )
+    };
+    let long = "a".repeat(64);
+    for project in [
+        "ML",
+        "a/b",
+        "a b",
+        "-a",
+        "a-",
+        "a\\u0000",
+        "a.b",
+        "a_b",
+        "..",
+        "ä",
+        long.as_str(),
+        "*",
+        "a\\n",
+    ] {
+        assert_eq!(
+            list(project, "development").unwrap_err().reason,
+            Reason::ScopeInvalid,
+            "{project}"
+        );
+    }
+    for project in ["a", "0", "a-b", &long[1..]] {
+        assert!(list(project, "production").is_ok(), "{project}");
+    }
+    for domain in ["Development", "staging", "development ", "development/../production"] {
+        assert_eq!(
+            list("ml", domain).unwrap_err().reason,
+            Reason::DomainUnknown,
+            "{domain}"
+        );
+    }
+}
+
+#[test]
+fn an_unchecked_value_is_shown_escaped_and_shortened() {
+    let body = format!(
+        r#"{{"project": "{}\u0007", "domain": "development"}}"#,
+        "<A>".repeat(1_000)
+    );
+    let denial = refusal("ListTaskIds", &body);
+    assert!(
+        denial.message.len() < 300 && !denial.message.contains('\u{7}'),
+        "{}",
+        denial.message
+    );
+}
+
+#[test]
+fn t_pb_16_an_organization_must_be_configured() {
+    let list = |org: &str| {
+        call(
+            "ListTaskIds",
+            &format!(r#"{{"project": "ml", "domain": "development", "org": "{org}"}}"#),
+        )
+    };
+    assert!(list("").is_ok() && list("acme").is_ok());
+    assert_eq!(list("other").unwrap_err().reason, Reason::OrganizationRefused);
+    let body = execution(&format!(r#"{OWN_PLAN}, "org": "other""#), "");
+    assert_eq!(reason("CreateExecution", &body), Reason::OrganizationRefused);
+}
+
+#[test]
+fn names_that_leave_their_place_are_refused() {
+    for name in [
+        "..",
+        ".",
+        "a/../b",
+        "a\\\\b",
+        "a%2e",
+        "a?b",
+        "a#b",
+        "a\\u0000b",
+        "a\\nb",
+        &"a".repeat(256),
+    ] {
+        let body =
+            format!(r#"{{"id": {{"project": "ml", "domain": "development", "name": "{name}", "version": "1"}}}}"#);
+        assert_eq!(reason("CreateTask", &body), Reason::FieldInvalid, "{name}");
+        let body =
+            format!(r#"{{"id": {{"project": "ml", "domain": "development", "name": "t", "version": "{name}"}}}}"#);
+        assert_eq!(reason("CreateTask", &body), Reason::FieldInvalid, "{name}");
+    }
+}
+
+#[test]
+fn t_pb_14_a_launch_plan_at_home_needs_the_same_action_and_is_named() {
+    let home = place("ml", "development");
+    let plan = named(ResourceKind::LaunchPlan, "p");
+    let expected = vec![
+        acts(home.clone(), Action::CreateExecutions, None, ""),
+        refers(home, Action::CreateExecutions, plan, "spec.launch_plan"),
+    ];
+    assert_eq!(
+        call("CreateExecution", &execution(OWN_PLAN, "")).unwrap().targets,
+        expected
+    );
+}
+
+#[test]
+fn t_pb_14_a_launch_plan_of_another_project_or_domain_is_judged_there() {
+    let abroad = |project: &str, domain: &str, kind: &str| {
+        let plan = format!(
+            r#""resourceType": "{kind}", "project": "{project}", "domain": "{domain}", "name": "p", "version": "1""#
+        );
+        call("CreateExecution", &execution(&plan, "")).unwrap().targets
+    };
+    for (project, domain) in [("shared", "development"), ("ml", "production")] {
+        let plan = named(ResourceKind::LaunchPlan, "p");
+        let expected = refers(place(project, domain), Action::UseInventory, plan, "spec.launch_plan");
+        assert_eq!(abroad(project, domain, "LAUNCH_PLAN")[1..], [expected]);
+    }
+    let needs: Vec<ActionSet> = abroad("shared", "development", "TASK")
+        .iter()
+        .map(|target| target.needs)
+        .collect();
+    let expected = [
+        Action::CreateExecutions,
+        Action::UseInventory,
+        Action::RegisterInventory,
+    ]
+    .map(ActionSet::from);
+    assert_eq!(needs, expected);
+}
+
+#[test]
+fn t_pb_18_kinds_that_cannot_be_launched_are_refused() {
+    for kind in ["0", "2", "4", "99", "-1", "\"WORKFLOW\""] {
+        let plan =
+            format!(r#""resourceType": {kind}, "project": "ml", "domain": "development", "name": "p", "version": "1""#);
+        assert_eq!(
+            reason("CreateExecution", &execution(&plan, "")),
+            Reason::FieldInvalid,
+            "{kind}"
+        );
+    }
+}
+
+#[test]
+fn an_execution_without_a_complete_launch_plan_is_refused() {
+    let spec = r#"{"project": "ml", "domain": "development", "spec": {}}"#;
+    assert_eq!(reason("CreateExecution", spec), Reason::ScopeMissing);
+    for part in ["project", "domain", "name", "version"] {
+        let others = OWN_PLAN
+            .split(", ")
+            .filter(|other| !other.contains(&format!("\"{part}\"")));
+        let denial = refusal(
+            "CreateExecution",
+            &execution(&others.collect::<Vec<_>>().join(", "), ""),
+        );
+        assert_eq!(denial.reason, Reason::ScopeMissing, "{part}");
+        assert!(
+            denial.message.contains(&format!("`spec.launch_plan.{part}`")),
+            "{}",
+            denial.message
+        );
+    }
+}
+
+#[test]
+fn what_an_execution_recovers_from_or_belongs_to_is_judged() {
+    let reference = r#""referenceExecution": {"project": "other", "domain": "development", "name": "e"}"#;
+    let judged = call("CreateExecution", &execution(OWN_PLAN, reference))
+        .unwrap()
+        .targets;
+    let field = "spec.metadata.reference_execution";
+    assert_eq!(
+        judged[2..],
+        [refers(place("other", "development"), Action::ViewData, None, field)]
+    );
+    let parent = r#""parentNodeExecution": {"executionId": {"project": "ml", "domain": "development", "name": "e"}}"#;
+    let judged = call("CreateExecution", &execution(OWN_PLAN, parent)).unwrap().targets;
+    let field = "spec.metadata.parent_node_execution";
+    assert_eq!(
+        judged[2..],
+        [refers(place("ml", "development"), Action::ReportEvents, None, field)]
+    );
+    let partial = r#""referenceExecution": {"project": "other", "name": "e"}"#;
+    assert_eq!(
+        reason("CreateExecution", &execution(OWN_PLAN, partial)),
+        Reason::ScopeMissing
+    );
+}
+
+fn workflow(template: &str, sub_workflows: &str) -> String {
+    format!(
+        r#"{{"id": {{"resourceType": "WORKFLOW", "project": "ml", "domain": "development", "name": "w", "version": "1"}},
+            "spec": {{"template": {{{template}}}, "subWorkflows": [{sub_workflows}]}}}}"#
+    )
+}
+
+fn task_node(project: &str) -> String {
+    format!(
+        r#""taskNode": {{"referenceId": {{"project": "{project}", "domain": "development", "name": "t", "version": "1"}}}}"#
+    )
+}
+
+#[test]
+fn t_pb_14_tasks_of_a_workflow_are_found_wherever_nodes_nest() {
+    let task = task_node("shared");
+    for (template, sub_workflows, field) in [
+        (
+            format!(r#""nodes": [{{{task}}}]"#),
+            String::new(),
+            "spec.template.nodes[].**.task_node",
+        ),
+        (
+            format!(r#""nodes": [{{"branchNode": {{"ifElse": {{"case": {{"thenNode": {{{task}}}}}}}}}}}]"#),
+            String::new(),
+            "spec.template.nodes[].**.task_node",
+        ),
+        (
+            format!(r#""nodes": [{{"branchNode": {{"ifElse": {{"other": [{{"thenNode": {{{task}}}}}]}}}}}}]"#),
+            String::new(),
+            "spec.template.nodes[].**.task_node",
+        ),
+        (
+            format!(r#""nodes": [{{"branchNode": {{"ifElse": {{"elseNode": {{{task}}}}}}}}}]"#),
+            String::new(),
+            "spec.template.nodes[].**.task_node",
+        ),
+        (
+            format!(r#""nodes": [{{"arrayNode": {{"node": {{"arrayNode": {{"node": {{{task}}}}}}}}}}}]"#),
+            String::new(),
+            "spec.template.nodes[].**.task_node",
+        ),
+        (
+            format!(r#""failureNode": {{{task}}}"#),
+            String::new(),
+            "spec.template.failure_node.**.task_node",
+        ),
+        (
+            String::new(),
+            format!(r#"{{"nodes": [{{{task}}}]}}"#),
+            "spec.sub_workflows[].nodes[].**.task_node",
+        ),
+        (
+            String::new(),
+            format!(r#"{{}}, {{"failureNode": {{{task}}}}}"#),
+            "spec.sub_workflows[].failure_node.**.task_node",
+        ),
+    ] {
+        let body = workflow(&template, &sub_workflows);
+        let judged = call("CreateWorkflow", &body).unwrap().targets;
+        let task = named(ResourceKind::Task, "t");
+        let expected = refers(place("shared", "development"), Action::UseInventory, task, field);
+        assert_eq!(judged[1..], [expected], "{body}");
+    }
+}
+
+#[test]
+fn the_same_reference_in_many_nodes_is_one_target() {
+    let nodes = vec![format!("{{{}}}", task_node("shared")); 50].join(",");
+    let body = workflow(&format!(r#""nodes": [{nodes}]"#), "");
+    assert_eq!(call("CreateWorkflow", &body).unwrap().targets.len(), 2);
+}
+
+#[test]
+fn a_task_node_without_a_task_is_refused() {
+    for node in [
+        r#"{"taskNode": {}}"#,
+        r#"{"taskNode": {"referenceId": {"project": "ml"}}}"#,
+    ] {
+        let body = workflow(&format!(r#""nodes": [{node}]"#), "");
+        assert_eq!(reason("CreateWorkflow", &body), Reason::ScopeMissing, "{node}");
+    }
+}
+
+#[test]
+fn content_chooses_the_action() {
+    let update = |attributes: &str| {
+        let body = format!(
+            r#"{{"attributes": {{"project": "ml", "domain": "development", "matchingAttributes": {{{attributes}}}}}}}"#
+        );
+        call("UpdateProjectDomainAttributes", &body).unwrap().action
+    };
+    assert_eq!(
+        update(r#""taskResourceAttributes": {}"#),
+        Action::EditExecutionAttributes
+    );
+    assert_eq!(
+        update(r#""clusterResourceAttributes": {}"#),
+        Action::EditClusterAttributes
+    );
+    let delete = |kind: &str| {
+        let body = format!(r#"{{"project": "ml", "domain": "development", "resourceType": {kind}}}"#);
+        let extracted = call("DeleteProjectDomainAttributes", &body).unwrap();
+        assert_eq!(extracted.targets[0].needs, ActionSet::from(extracted.action));
+        extracted.action
+    };
+    assert_eq!(delete("\"CLUSTER_RESOURCE\""), Action::EditClusterAttributes);
+    assert_eq!(delete("\"TASK_RESOURCE\""), Action::EditExecutionAttributes);
+}
+
+#[test]
+fn a_stored_thing_is_not_named() {
+    let body = r#"{"id": {"project": "ml", "domain": "development", "name": "e"}, "name": "f"}"#;
+    assert_eq!(
+        call("RelaunchExecution", body).unwrap().targets[0].resource,
+        Some(Resource::Unnamed)
+    );
+}
+
+#[test]
+fn calls_on_whole_projects_and_on_the_platform_have_such_scopes() {
+    let scope = |method: &str, body: &str| call(method, body).unwrap().targets[0].scope.clone();
+    assert_eq!(scope("UpdateProject", r#"{"id": "ml"}"#), Scope::Project("ml".into()));
+    assert_eq!(
+        scope("GetProject", r#"{"id": "ml"}"#),
+        Scope::ProjectInSomeDomain("ml".into())
+    );
+    assert_eq!(scope("RegisterProject", r#"{"project": {"id": "ml"}}"#), Scope::Global);
+    assert_eq!(scope("ListMatchableAttributes", "{}"), Scope::Global);
+    assert_eq!(reason("UpdateProject", "{}"), Reason::ScopeMissing);
+}
+
+#[test]
+fn a_call_that_needs_no_scope_has_no_targets() {
+    assert_eq!(call("UserInfo", "{}").unwrap().targets, []);
+}
+
+#[test]
+fn t_pb_15_flyte_urls_give_the_scope() {
+    for tail in ["i", "o", "d", "0/i", "12/d", "i/x", "0/o/x_1", "o/o"] {
+        let body = format!(r#"{{"flyteUrl": "flyte://v1/ml/development/e1/n0/{tail}"}}"#);
+        let expected = acts(place("ml", "development"), Action::ViewData, None, "");
+        assert_eq!(call("GetData", &body).unwrap().targets, [expected], "{tail}");
+    }
+}
+
+#[test]
+fn t_pb_15_flyte_urls_with_another_reading_are_refused() {
+    for url in [
+        "flyte://v1/ml/development/e/n/x/flyte://v1/other/development/e/n/i",
+        "flyte://v1/ml/development/e/n/i/flyte://v1/other/development/e/n/i",
+        "flyte://v1/org/ml/development/e/n/i",
+        "flyte://v1/org/development/e/n/1/i/o",
+        "flyte://v1/org/acme/ml/development/e/n/i",
+        "flyte://av1/ml/development/e",
+        "flyte://v2/ml/development/e/n/i",
+        "s3://bucket/ml",
+        "flyte://v1/ml/development/e/n",
+        "flyte://v1/ml/development/e/n/",
+        "flyte://v1/ml/development/e/n/x",
+        "flyte://v1/ml/development/e/n/i/",
+        "flyte://v1/ml/development/e/n/d/x",
+        "flyte://v1/ml/development/e/n/1/2/i",
+        "flyte://v1/ml/development/e/n/1234567890/i",
+        "flyte://v1//development/e/n/i",
+        "flyte://v1/ml/development/../n/i",
+        "flyte://v1/ml/development/e/n/i?x",
+        " flyte://v1/ml/development/e/n/i",
+        "flyte://v1/ml/development/e/n/i\\n",
+    ] {
+        let body = format!(r#"{{"flyteUrl": "{url}"}}"#);
+        assert_eq!(reason("GetData", &body), Reason::FieldInvalid, "{url}");
+    }
+    assert_eq!(reason("GetData", "{}"), Reason::ScopeMissing);
+    let unknown = r#"{"flyteUrl": "flyte://v1/ml/staging/e/n/i"}"#;
+    assert_eq!(reason("GetData", unknown), Reason::DomainUnknown);
+}
+
+#[test]
+fn uploads_stay_in_their_place() {
+    let upload = |field: &str, path: &str| {
+        call(
+            "CreateUploadLocation",
+            &format!(r#"{{"project": "ml", "domain": "development", "{field}": "{path}"}}"#),
+        )
+    };
+    for field in ["filename", "filenameRoot"] {
+        for path in ["", "a", "a/b.tar.gz", "..a", "a..b", "ä b"] {
+            assert!(upload(field, path).is_ok(), "{path}");
+        }
+        for path in [
+            "..",
+            ".",
+            "../a",
+            "a/../b",
+            "a/..",
+            "a/./b",
+            "/a",
+            "a//b",
+            "a/",
+            "a%2e",
+            "a\\\\..\\\\b",
+            "a?b",
+            "a#b",
+            "a\\u0000",
+            "a\\nb",
+        ] {
+            assert_eq!(upload(field, path).unwrap_err().reason, Reason::FieldInvalid, "{path}");
+        }
+    }
+}
+
+#[test]
+fn a_rest_path_gives_the_scope_where_the_body_has_none() {
+    let path = "/api/v1/executions/ml/production/e1";
+    let matched = catalog().lookup_rest(&http::Method::DELETE, path).unwrap();
+    let rest = Some(RestInput {
+        binding: matched.binding,
+        segments: matched.segments(),
+        query: None,
+    });
+    for body in ["", "{}", r#"{"cause": "late"}"#, r#"{"id": {"project": "ml"}}"#] {
+        let input = Input {
+            payload: Payload::Json(body.as_bytes()),
+            rest,
+        };
+        let extracted = targets(matched.route, &input, &rules(), &WalkLimits::default()).unwrap();
+        assert_eq!(extracted.action, Action::TerminateExecutions);
+        assert_eq!(extracted.targets[0].scope, place("ml", "production"));
+    }
+    let input = Input {
+        payload: Payload::Json(br#"{"id": {"org": "other"}}"#),
+        rest,
+    };
+    let outcome = targets(matched.route, &input, &rules(), &WalkLimits::default());
+    assert_eq!(outcome.unwrap_err().reason, Reason::OrganizationRefused);
+}

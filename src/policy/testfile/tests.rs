@@ -161,6 +161,7 @@ fn the_scope_of_an_rpc_is_what_its_route_says() {
     let case =
         |text: &str| -> CaseDocument { parse(Path::new("x"), &format!("name: c\nprincipal: {{}}\n{text}\n")).unwrap() };
     let route = |extent, resource| Route {
+        index: 0,
         rpc: "/s/M".into(),
         request: "R".into(),
         access: Access::Scoped,
@@ -173,10 +174,12 @@ fn the_scope_of_an_rpc_is_what_its_route_says() {
                 parts: Vec::new(),
                 required: true,
                 filled: Vec::new(),
+                accept: Vec::new(),
                 role: SlotRole::Scope { extent, resource },
             }],
         },
         bindings: Vec::new(),
+        ignored: Vec::new(),
     };
     let target = |text: &str, extent, resource| {
         route_question(&case(text), &route(extent, resource), Expected::Allow)

@@ -1,3 +1,5 @@
+#![expect(clippy::unwrap_used, reason = "tests")]
+
 use super::*;
 use std::time::Duration;
 
@@ -176,9 +178,6 @@ fn t_grpc_content_types_and_timeouts_are_exact() {
             "{timeout:?}"
         );
     }
-    assert_eq!(
-        parse_timeout(b"99999999H"),
-        Some(Duration::from_secs(99_999_999 * 3600))
-    );
+    assert_eq!(parse_timeout(b"99999999H"), Some(Duration::from_hours(99_999_999)));
     assert_eq!(parse_timeout(b"250m"), Some(Duration::from_millis(250)));
 }
