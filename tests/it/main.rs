@@ -1,7 +1,8 @@
 //! Integration tests, in one binary so that it is linked once.
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod descriptors;
 mod extract;
 mod gateway_vectors;
+mod judged_fields;
 mod reference;

@@ -1,5 +1,5 @@
 //! The JSON reader on a small plan, attack by attack.
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use crate::catalog::Part;
 use crate::extract::example::{OWN, occurrence, read_json, referred};

@@ -1,5 +1,12 @@
 //! From requests to targets, on routes of the built-in catalogue.
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::unnecessary_wraps,
+    reason = "tests"
+)]
 
 use super::{Extracted, Input, Payload, RestInput, ScopeRules, targets};
 use crate::catalog::Catalog;
