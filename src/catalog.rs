@@ -333,7 +333,7 @@ pub enum Extent {
     Domain,
     /// Every domain of a project.
     Project,
-    /// Any domain of a project.
+    /// Any domain of a project: whoever may look at something in one of them may look at the project.
     SomeDomain,
     /// The platform; a project may be named for the record.
     Platform,

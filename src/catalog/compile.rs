@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 mod binding;
+mod choice;
 mod fault;
 mod page;
 mod plan;

@@ -117,6 +117,7 @@ impl Catalog {
     /// The route and binding of a REST request. Segments are compared as they are: exact case, no empty ones, no
     /// slash at the end.
     ///
+    // INVARIANT: `protocol::canonical` has refused encoded slashes, at which FlyteAdmin would split once more.
     /// # Errors
     /// Whether the path is unknown or only the method is another.
     pub fn lookup_rest<'a>(&'a self, method: &Method, path: &'a str) -> Result<Matched<'a>, Unmatched> {
@@ -166,3 +167,6 @@ fn split<'a, 'b>(path: &'a str, buffer: &'b mut [&'a str; MAX_SEGMENTS]) -> Opti
     }
     buffer.get(..count)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,18 +1,22 @@
-//! The published descriptors of the Flyte API.
+//! The published descriptors of the Flyte API, as `make descriptors` fetches them.
 
 use prost_reflect::{DescriptorPool, MessageDescriptor};
-use std::path::Path;
-use std::process::Command;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-fn pool() -> &'static DescriptorPool {
+/// Every published message type and service.
+pub(crate) fn pool() -> &'static DescriptorPool {
     static POOL: OnceLock<DescriptorPool> = OnceLock::new();
     POOL.get_or_init(|| {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let status = Command::new(root.join("scripts/descriptors.sh")).status().unwrap();
-        assert!(status.success(), "scripts/descriptors.sh failed");
-        let bytes = std::fs::read(root.join("target/descriptors/flyteidl-1.16.8.binpb")).unwrap();
-        DescriptorPool::decode(&*bytes).unwrap()
+        let place = option_env!("CARGO_MANIFEST_DIR").unwrap_or(".");
+        let path = std::env::var_os("FLYTE_DESCRIPTORS").map_or_else(
+            || Path::new(place).join("target/descriptors/flyteidl-1.16.8.binpb"),
+            PathBuf::from,
+        );
+        let Ok(bytes) = std::fs::read(&path) else {
+            panic!("{} is missing: run `make descriptors`", path.display());
+        };
+        DescriptorPool::decode(bytes.as_slice()).unwrap()
     })
 }
 

@@ -165,7 +165,7 @@ fn t_pb_14_one_request_touches_the_same_in_protobuf_and_json() {
         ),
         (
             "TerminateExecution",
-            format!(r#"{{{}}}"#, id.replace(r#", "version": "1""#, "")),
+            format!("{{{}}}", id.replace(r#", "version": "1""#, "")),
             1,
         ),
         (

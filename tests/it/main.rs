@@ -1,6 +1,8 @@
-//! Integration tests, in one binary so that it is linked once.
+//! One integration binary: it links once.
+
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod catalog;
 mod descriptors;
 mod extract;
 mod gateway_vectors;

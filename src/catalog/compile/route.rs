@@ -4,8 +4,8 @@ use super::fault::{Faults, Place};
 use super::shape::Shapes;
 use super::slot::Slots;
 use super::{binding, plan};
-use crate::catalog::document::{ChoiceDocument, OpenAccess, RpcDocument};
-use crate::catalog::{Access, ActionChoice, EnumShape, Ignored, Plan, Route, ScalarKind};
+use crate::catalog::document::{OpenAccess, RpcDocument};
+use crate::catalog::{Access, Ignored, Plan, Route};
 use crate::model::action::Action;
 use serde_saphyr::Spanned;
 
@@ -126,61 +126,6 @@ impl<'a, 'f> Compiler<'a, 'f> {
     fn place<T>(&self, value: &Spanned<T>) -> Place {
         Place::of(self.document, value)
     }
-}
-
-impl Slots<'_, '_> {
-    fn choices(&mut self, documents: &[Spanned<ChoiceDocument>]) -> Vec<ActionChoice> {
-        let mut choices = Vec::new();
-        for choice in documents {
-            let Some(action) = self.check(&choice.value.action, action(&choice.value.action)) else {
-                continue;
-            };
-            match (
-                &choice.value.field,
-                choice.value.present.is_empty(),
-                choice.value.among.is_empty(),
-            ) {
-                (Some(field), true, false) => {
-                    let Some((slot, kind)) = self.choice_by_value(field) else {
-                        continue;
-                    };
-                    let values = self.numbers(kind.as_ref(), &choice.value.among);
-                    choices.push(ActionChoice { slot, values, action });
-                }
-                (None, false, true) => {
-                    for path in &choice.value.present {
-                        if let Some(slot) = self.choice_by_presence(path) {
-                            let values = Vec::new();
-                            choices.push(ActionChoice { slot, values, action });
-                        }
-                    }
-                }
-                _ => self.fault(choice, "write either `present`, or `field` with `among`"),
-            }
-        }
-        choices
-    }
-
-    /// The numbers of enum values given by name.
-    pub(super) fn numbers(&mut self, kind: Option<&ScalarKind>, names: &[Spanned<String>]) -> Vec<i32> {
-        let Some(ScalarKind::Enum(shape)) = kind else {
-            for name in names {
-                self.fault(name, format!("`{}` needs a field that is an enum", name.value));
-            }
-            return Vec::new();
-        };
-        names
-            .iter()
-            .filter_map(|name| self.check(name, number(shape, &name.value)))
-            .collect()
-    }
-}
-
-fn number(shape: &EnumShape, name: &str) -> Result<i32, String> {
-    let found = shape.values.iter().find(|(known, _)| &**known == name);
-    found
-        .map(|(_, number)| *number)
-        .ok_or_else(|| format!("unknown value `{name}` of enum `{}`", shape.name))
 }
 
 /// The action of that name.

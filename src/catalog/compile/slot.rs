@@ -12,10 +12,10 @@ use serde_saphyr::Spanned;
 /// The slots of one RPC as they come together.
 pub(super) struct Slots<'a, 'f> {
     document: usize,
-    request: &'a str,
-    shapes: &'a Shapes,
+    pub(super) request: &'a str,
+    pub(super) shapes: &'a Shapes,
     faults: &'a mut Faults<'f>,
-    slots: Vec<Slot>,
+    found: Vec<Slot>,
 }
 
 impl<'a, 'f> Slots<'a, 'f> {
@@ -25,12 +25,12 @@ impl<'a, 'f> Slots<'a, 'f> {
             request,
             shapes,
             faults,
-            slots: Vec::new(),
+            found: Vec::new(),
         }
     }
 
     pub(super) fn finish(self) -> Vec<Slot> {
-        self.slots
+        self.found
     }
 
     /// Everything but choices.
@@ -62,23 +62,9 @@ impl<'a, 'f> Slots<'a, 'f> {
         self.faults.check(Place::of(self.document, at), result)
     }
 
-    /// A slot for the enum field that chooses an action, and the field's kind.
-    pub(super) fn choice_by_value(&mut self, field: &Spanned<String>) -> Option<(usize, Option<ScalarKind>)> {
-        let shape = self.check(field, self.shapes.scalar_at(self.request, &field.value))?;
-        let part = (field.value.as_str().into(), Part::Kind);
-        let at = split_last(&field.value).0;
-        let slot = self.push(at, vec![part], SlotRole::Choice);
-        Some((slot, Some(shape.kind.clone())))
-    }
-
-    /// A slot for the message whose presence chooses an action.
-    pub(super) fn choice_by_presence(&mut self, path: &Spanned<String>) -> Option<usize> {
-        self.check(path, self.shapes.message_at(self.request, &path.value))?;
-        Some(self.push(&path.value, Vec::new(), SlotRole::Choice))
-    }
-
-    fn push(&mut self, at: &str, parts: Vec<(Box<str>, Part)>, role: SlotRole) -> usize {
-        self.slots.push(Slot {
+    /// Adds a slot from which nothing is demanded. Gives its index.
+    pub(super) fn push(&mut self, at: &str, parts: Vec<(Box<str>, Part)>, role: SlotRole) -> usize {
+        self.found.push(Slot {
             at: at.into(),
             parts,
             required: false,
@@ -86,7 +72,7 @@ impl<'a, 'f> Slots<'a, 'f> {
             accept: Vec::new(),
             role,
         });
-        self.slots.len() - 1
+        self.found.len() - 1
     }
 
     fn scope(&mut self, place: &Spanned<ScopeDocument>) {
@@ -133,7 +119,7 @@ impl<'a, 'f> Slots<'a, 'f> {
             .iter()
             .map(|(_, part)| *part)
             .filter(|part| matches!(part, Part::Project | Part::Domain));
-        self.slots.push(Slot {
+        self.found.push(Slot {
             at: at.into(),
             required: true,
             filled: filled.collect(),
@@ -148,7 +134,7 @@ impl<'a, 'f> Slots<'a, 'f> {
 
     /// A field that must not be empty: a part of the scope if it is one, else a slot of its own.
     fn required(&mut self, field: &Spanned<String>) {
-        for slot in &mut self.slots {
+        for slot in &mut self.found {
             let known = slot.parts.iter().find(|(path, _)| **path == *field.value);
             if let Some((_, part)) = known {
                 if !slot.filled.contains(part) {
@@ -168,7 +154,7 @@ impl<'a, 'f> Slots<'a, 'f> {
         }
         let at = split_last(&field.value).0;
         let slot = self.push(at, vec![(field.value.as_str().into(), Part::Value)], role);
-        if let Some(slot) = self.slots.get_mut(slot).filter(|_| filled) {
+        if let Some(slot) = self.found.get_mut(slot).filter(|_| filled) {
             slot.required = true;
             slot.filled.push(Part::Value);
         }
@@ -182,26 +168,8 @@ impl<'a, 'f> Slots<'a, 'f> {
         if (reference.resource == ResourceDocument::ByKind) != reference.kind.is_some() {
             self.fault(at, "`kind` and `resource: by_kind` belong together");
         }
+        let (names, filled) = self.names_and_filled(message, reference);
         let mut parts: Vec<(Box<str>, Part)> = Vec::new();
-        let mut filled = Vec::new();
-        let optional = |name: &str| self.shapes.field(message, name).is_ok();
-        let mut names = vec![("project", Part::Project), ("domain", Part::Domain)];
-        names.extend(
-            [("name", Part::Name), ("org", Part::Org)]
-                .into_iter()
-                .filter(|(name, _)| optional(name)),
-        );
-        names.extend(reference.kind.as_deref().map(|kind| (kind, Part::Kind)));
-        for name in &reference.filled {
-            let part = names
-                .iter()
-                .find(|(known, _)| *known == name.value)
-                .map_or(Part::Value, |(_, part)| *part);
-            if part == Part::Value {
-                names.push((&name.value, part));
-            }
-            filled.push(part);
-        }
         let mut kind = None;
         for (name, part) in names {
             let found = self.part_of(message, name, part);
@@ -227,7 +195,7 @@ impl<'a, 'f> Slots<'a, 'f> {
                 "a reference without `foreign` or `always` would not be judged: list it under `ignored`",
             );
         }
-        self.slots.push(Slot {
+        self.found.push(Slot {
             at: at.value.as_str().into(),
             parts,
             required: reference.required,
@@ -235,6 +203,32 @@ impl<'a, 'f> Slots<'a, 'f> {
             accept,
             role,
         });
+    }
+
+    /// The fields of the reference's message that are kept, and which of them must not be empty.
+    fn names_and_filled<'r>(
+        &self,
+        message: &str,
+        reference: &'r ReferenceDocument,
+    ) -> (Vec<(&'r str, Part)>, Vec<Part>) {
+        let mut names = vec![("project", Part::Project), ("domain", Part::Domain)];
+        let optional = [("name", Part::Name), ("org", Part::Org)];
+        names.extend(
+            optional
+                .into_iter()
+                .filter(|(name, _)| self.shapes.field(message, name).is_ok()),
+        );
+        names.extend(reference.kind.as_deref().map(|kind| (kind, Part::Kind)));
+        let mut filled = Vec::new();
+        for name in &reference.filled {
+            let known = names.iter().find(|(known, _)| *known == name.value);
+            let part = known.map_or(Part::Value, |(_, part)| *part);
+            if part == Part::Value {
+                names.push((&name.value, part));
+            }
+            filled.push(part);
+        }
+        (names, filled)
     }
 
     fn accepted(&mut self, kind: Option<&ScalarKind>, names: &[Spanned<String>]) -> Vec<i32> {
