@@ -185,3 +185,12 @@ fn fields_are_counted_over_all_messages() {
     assert!(read_json(nodes(999).as_bytes()).is_ok());
     assert_eq!(reason(&nodes(1000)), Reason::MessageTooLarge);
 }
+
+#[test]
+fn a_repeated_field_that_is_judged_has_one_value() {
+    let read = read_json(br#"{"aliases": ["a"]}"#).unwrap();
+    assert_eq!(read, [occurrence(OWN, &[(Part::Name, "a")])]);
+    assert_eq!(reason(r#"{"aliases": ["a", "b"]}"#), Reason::ScopeAmbiguous);
+    assert_eq!(reason(r#"{"aliases": "a"}"#), Reason::BodyMalformed);
+    assert_eq!(reason(r#"{"aliases": [["a"]]}"#), Reason::BodyMalformed);
+}
