@@ -34,6 +34,7 @@ pub(in crate::extract) fn plan() -> Plan {
         field(10, "refs", message.clone(), Map, Step::Descend(1)),
         field(12, "size", ScalarKind::Fixed64, Single, Step::Skip),
         field(13, "extra", message.clone(), Single, Step::Skip),
+        field(15, "aliases", text.clone(), Repeated, keep(OWN, Part::Name)),
     ];
     let kind = ScalarKind::Enum(Arc::new(EnumShape {
         name: "example.Kind".into(),

@@ -9,7 +9,9 @@ use crate::model::action::{Action, ActionSet};
 use crate::model::denial::Denial;
 use crate::model::reason::Reason;
 use crate::model::scope::{Resource, ResourceKind, Scope, Target, TargetRole};
-use std::collections::HashSet;
+use reference::names_nothing;
+
+mod reference;
 
 #[cfg(test)]
 mod tests;
@@ -285,78 +287,6 @@ impl<'r> Judge<'r> {
         );
         Err(Denial::new(Reason::DomainUnknown, text))
     }
-
-    /// Adds what the request refers to.
-    fn references(
-        &self,
-        values: &Values<'_>,
-        action: Action,
-        own: &Scope,
-        targets: &mut Vec<Target>,
-    ) -> Result<(), Denial> {
-        // A workflow names the same task in many nodes.
-        let mut seen: HashSet<&Occurrence<'_>, ahash::RandomState> = HashSet::default();
-        for occurrence in &values.occurrences {
-            let slot = self.slot(occurrence)?;
-            let SlotRole::Reference { resource, .. } = &slot.role else {
-                continue;
-            };
-            if names_nothing(slot, occurrence) || !seen.insert(occurrence) {
-                continue;
-            }
-            let resource = resource_of(slot, occurrence, *resource)?;
-            let by_domain = slot.parts.iter().any(|(_, part)| *part == Part::Domain);
-            let extent = if by_domain { Extent::Domain } else { Extent::Project };
-            let scope = self.scope(slot, occurrence, extent)?;
-            let needed = needed(slot, resource.as_ref(), action, scope == *own);
-            let target = self.target(scope, resource, &slot.at, TargetRole::Refers);
-            targets.extend(needed.iter().map(|action| Target {
-                needs: ActionSet::from(action),
-                ..target.clone()
-            }));
-        }
-        Ok(())
-    }
-}
-
-/// The actions needed on something referred to.
-fn needed(slot: &Slot, resource: Option<&Resource>, action: Action, at_home: bool) -> ActionSet {
-    let SlotRole::Reference {
-        foreign,
-        foreign_task,
-        always,
-        ..
-    } = &slot.role
-    else {
-        return action.into();
-    };
-    let always: ActionSet = always.iter().copied().collect();
-    if at_home {
-        // The call's own target covers the scope; the name is for allow-lists.
-        return if resource.is_some() {
-            always.union(action.into())
-        } else {
-            always
-        };
-    }
-    let task = matches!(
-        resource,
-        Some(
-            Resource::Named {
-                kind: ResourceKind::Task,
-                ..
-            } | Resource::Every(ResourceKind::Task)
-        )
-    );
-    let abroad = foreign.iter().chain(foreign_task.iter().filter(|_| task)).copied();
-    let needed = abroad.collect::<ActionSet>().union(always);
-    // What is foreign is never free.
-    if needed.is_empty() { action.into() } else { needed }
-}
-
-fn names_nothing(slot: &Slot, occurrence: &Occurrence<'_>) -> bool {
-    let empty = |part| occurrence.part(part).is_empty();
-    !slot.required && slot.filled.is_empty() && empty(Part::Project) && empty(Part::Domain)
 }
 
 fn resource_of(slot: &Slot, occurrence: &Occurrence<'_>, source: ResourceSource) -> Result<Option<Resource>, Denial> {

@@ -1,5 +1,6 @@
 //! The catalogue agrees with the descriptors Flyte publishes, field by field, and leaves no RPC and no identity out.
 
+use crate::descriptors::pool;
 use flyte_authz_proxy::catalog::document::{CatalogDocument, FLYTE1};
 use flyte_authz_proxy::catalog::{Cardinality, Catalog, Route, ScalarKind, State};
 use flyte_authz_proxy::document::parse;
@@ -7,7 +8,7 @@ use prost_reflect::{
     DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor, Value,
 };
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 mod identity;
 
@@ -19,19 +20,6 @@ const SERVED: [&str; 5] = [
     "flyteidl.service.IdentityService",
     "flyteidl.service.SignalService",
 ];
-
-/// The published descriptors, as `make descriptors` fetches them.
-fn descriptors() -> DescriptorPool {
-    let place = option_env!("CARGO_MANIFEST_DIR").unwrap_or(".");
-    let path = std::env::var_os("FLYTE_DESCRIPTORS").map_or_else(
-        || Path::new(place).join("target/descriptors/flyteidl-1.16.8.binpb"),
-        PathBuf::from,
-    );
-    let Ok(bytes) = std::fs::read(&path) else {
-        panic!("{} is missing: run `make descriptors`", path.display());
-    };
-    DescriptorPool::decode(bytes.as_slice()).unwrap()
-}
 
 fn document() -> CatalogDocument {
     parse(Path::new(FLYTE1.0), FLYTE1.1).unwrap()
@@ -61,11 +49,11 @@ fn differences(pool: &DescriptorPool, catalog: &Catalog) -> Vec<String> {
 
 #[test]
 fn every_served_rpc_is_classified_and_no_other() {
-    let pool = descriptors();
+    let pool = pool();
     let catalog = Catalog::builtin().unwrap();
-    assert_eq!(served(&pool).len(), 66);
-    assert_eq!(differences(&pool, &catalog), [""; 0]);
-    for method in served(&pool) {
+    assert_eq!(served(pool).len(), 66);
+    assert_eq!(differences(pool, &catalog), [""; 0]);
+    for method in served(pool) {
         assert_eq!(&*route(&catalog, &method).request, method.input().full_name());
         assert!(
             !method.is_client_streaming() && !method.is_server_streaming(),
@@ -82,7 +70,7 @@ fn an_rpc_that_is_not_classified_is_noticed() {
     let (_, after) = entry.split_once("\n  - rpc: ").unwrap();
     let without = format!("{before}  - rpc: {after}");
     let catalog = Catalog::load(&[("without.yaml".into(), without)]).unwrap();
-    assert_eq!(differences(&descriptors(), &catalog), [format!("/{name}")]);
+    assert_eq!(differences(pool(), &catalog), [format!("/{name}")]);
 }
 
 /// The type of a field as the catalogue spells it.
@@ -138,7 +126,7 @@ fn field_text(field: &FieldDescriptor) -> String {
 
 #[test]
 fn every_message_and_enum_is_complete_and_as_published() {
-    let pool = descriptors();
+    let pool = pool();
     let document = document();
     for (name, fields) in &document.messages {
         let published = pool.get_message_by_name(name).unwrap();
@@ -225,7 +213,7 @@ fn check_state(state: &State, published: &MessageDescriptor) {
 
 #[test]
 fn every_compiled_state_is_as_published() {
-    let pool = descriptors();
+    let pool = pool();
     for route in Catalog::builtin().unwrap().routes {
         for state in &route.plan.states {
             check_state(state, &pool.get_message_by_name(&state.message).unwrap());
@@ -253,11 +241,11 @@ fn rules(rule: &DynamicMessage) -> Vec<(String, String, bool)> {
 
 #[test]
 fn rest_bindings_are_those_published_and_no_others() {
-    let pool = descriptors();
+    let pool = pool();
     let catalog = Catalog::builtin().unwrap();
     let extension = pool.get_extension_by_name("google.api.http").unwrap();
     let mut count = 0;
-    for method in served(&pool) {
+    for method in served(pool) {
         let options = method.options();
         let published: BTreeSet<(String, String, bool)> = if options.has_extension(&extension) {
             let rule = options.get_extension(&extension);
@@ -297,7 +285,7 @@ fn json_at(message: &MessageDescriptor, path: &str) -> String {
 
 #[test]
 fn variables_and_query_keys_are_fields_of_the_request() {
-    let pool = descriptors();
+    let pool = pool();
     for route in Catalog::builtin().unwrap().routes {
         let request = pool.get_message_by_name(&route.request).unwrap();
         for binding in &route.bindings {

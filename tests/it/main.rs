@@ -5,4 +5,7 @@ mod catalog;
 mod descriptors;
 mod extract;
 mod gateway_vectors;
+mod judged_fields;
+mod proxy;
 mod reference;
+mod smoke;

@@ -1,5 +1,5 @@
 //! The JSON reader on a small plan, attack by attack.
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use crate::catalog::Part;
 use crate::extract::example::{OWN, occurrence, read_json, referred};
@@ -184,4 +184,13 @@ fn fields_are_counted_over_all_messages() {
     let nodes = |count: usize| format!("{{\"nodes\": [{}]}}", vec!["{}"; count].join(","));
     assert!(read_json(nodes(999).as_bytes()).is_ok());
     assert_eq!(reason(&nodes(1000)), Reason::MessageTooLarge);
+}
+
+#[test]
+fn a_repeated_field_that_is_judged_has_one_value() {
+    let read = read_json(br#"{"aliases": ["a"]}"#).unwrap();
+    assert_eq!(read, [occurrence(OWN, &[(Part::Name, "a")])]);
+    assert_eq!(reason(r#"{"aliases": ["a", "b"]}"#), Reason::ScopeAmbiguous);
+    assert_eq!(reason(r#"{"aliases": "a"}"#), Reason::BodyMalformed);
+    assert_eq!(reason(r#"{"aliases": [["a"]]}"#), Reason::BodyMalformed);
 }

@@ -186,3 +186,15 @@ fn fields_are_counted_over_all_messages() {
     assert!(read_wire(&many).is_ok());
     assert_eq!(reason(&[many, vec![0x20, 1]].concat()), Reason::MessageTooLarge);
 }
+
+#[test]
+fn a_repeated_field_that_is_judged_has_one_value() {
+    assert_eq!(
+        read_wire(&bytes(15, "a")).unwrap(),
+        [occurrence(OWN, &[(Part::Name, "a")])]
+    );
+    assert_eq!(
+        reason(&[bytes(15, "a"), bytes(15, "b")].concat()),
+        Reason::ScopeAmbiguous
+    );
+}

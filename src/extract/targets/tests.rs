@@ -1,9 +1,16 @@
 //! From requests to targets, on routes of the built-in catalogue.
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::unnecessary_wraps,
+    reason = "tests"
+)]
 
 use super::{Extracted, Input, Payload, RestInput, ScopeRules, targets};
-use crate::catalog::Catalog;
-use crate::extract::WalkLimits;
+use crate::catalog::{Access, Catalog, Extent, ResourceSource, Route, SlotRole};
+use crate::extract::{WalkLimits, example};
 use crate::model::action::{Action, ActionSet};
 use crate::model::denial::Denial;
 use crate::model::reason::Reason;
@@ -563,4 +570,42 @@ fn a_rest_path_gives_the_scope_where_the_body_has_none() {
     };
     let outcome = targets(matched.route, &input, &rules(), &WalkLimits::default());
     assert_eq!(outcome.unwrap_err().reason, Reason::OrganizationRefused);
+}
+
+#[test]
+fn a_scope_that_is_given_twice_is_refused() {
+    let mut plan = example::plan();
+    plan.slots[example::REFERENCE].role = SlotRole::Scope {
+        extent: Extent::Domain,
+        resource: ResourceSource::None,
+    };
+    let route = Route {
+        index: 0,
+        rpc: "/example.Service/Call".into(),
+        request: "example.Request".into(),
+        access: Access::Scoped,
+        action: Action::ViewData,
+        choices: Vec::new(),
+        plan,
+        bindings: Vec::new(),
+        ignored: Vec::new(),
+    };
+    let judge = |nodes: &[&str]| {
+        let message: Vec<u8> = nodes
+            .iter()
+            .flat_map(|project| example::bytes(6, example::bytes(2, example::reference(project, "n"))))
+            .collect();
+        let input = Input {
+            payload: Payload::Protobuf(&message),
+            rest: None,
+        };
+        let rules = ScopeRules {
+            domains: vec!["dev".into()],
+            organizations: Vec::new(),
+        };
+        targets(&route, &input, &rules, &WalkLimits::default())
+    };
+    assert_eq!(judge(&[]).unwrap_err().reason, Reason::ScopeMissing);
+    assert_eq!(judge(&["a"]).unwrap().targets[0].scope, place("a", "dev"));
+    assert_eq!(judge(&["a", "a"]).unwrap_err().reason, Reason::ScopeAmbiguous);
 }

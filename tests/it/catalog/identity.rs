@@ -1,6 +1,7 @@
 //! Every field that names a project, domain, organization or URL is judged, or listed as ignored with the reason.
 
-use super::{descriptors, message_in};
+use super::message_in;
+use crate::descriptors::pool;
 use flyte_authz_proxy::catalog::{Access, Catalog, Route, SlotRole, State, Step};
 use prost_reflect::{DescriptorPool, FieldDescriptor, Kind, MessageDescriptor};
 use std::collections::{BTreeMap, BTreeSet};
@@ -132,8 +133,8 @@ impl<'a> Search<'a> {
 
 #[test]
 fn every_field_that_says_where_something_is_is_judged_or_ignored_for_a_reason() {
-    let pool = descriptors();
-    let bearers = bearers(&pool);
+    let pool = pool();
+    let bearers = bearers(pool);
     let catalog = Catalog::builtin().unwrap();
     let mut open = Vec::new();
     let mut judged = 0;
