@@ -20,4 +20,6 @@ if ! cmp -s tests/e2e/requirements.txt target/venv/e2e-requirements.txt; then
 fi
 scripts/descriptors.sh
 cargo build --quiet --locked --features demo
+# Nothing is written beside the tests.
+export PYTHONDONTWRITEBYTECODE=1
 exec target/venv/bin/python -m pytest -p no:cacheprovider tests/e2e "$@"
