@@ -28,7 +28,16 @@ pub(super) enum Segment {
     Variable(String),
 }
 
-/// The services that the control plane serves.
+/// The services that are served; the published descriptors have more, with methods of the same names.
+const SERVED: [&str; 5] = [
+    "AdminService",
+    "SignalService",
+    "DataProxyService",
+    "AuthMetadataService",
+    "IdentityService",
+];
+
+/// The methods that the control plane serves.
 #[derive(Debug)]
 pub(super) struct Schema {
     methods: HashMap<String, MethodDescriptor>,
