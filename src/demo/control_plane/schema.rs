@@ -52,10 +52,8 @@ impl Schema {
             .ok_or_else(|| StartError::Descriptors("google/api/annotations.proto is missing".to_owned()))?;
         let mut methods = HashMap::new();
         let mut bindings = Vec::new();
-        for method in pool
-            .services()
-            .flat_map(|service| service.methods().collect::<Vec<_>>())
-        {
+        let served = pool.services().filter(|service| SERVED.contains(&service.name()));
+        for method in served.flat_map(|service| service.methods().collect::<Vec<_>>()) {
             let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
             let options = method.options();
             if options.has_extension(&http)
