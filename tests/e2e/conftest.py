@@ -9,12 +9,15 @@ stays until its stdin is closed or it gets SIGTERM:
       "ca_file": "/path/ca.pem",                    the private CA that signed the proxy's certificate
       "issuer": "http://127.0.0.1:PORT",            the demo issuer; GET {issuer}/__counters -> {"token": n, "jwks": n}
       "token_endpoint": "http://127.0.0.1:PORT/token",
-      "clients": {                                  client credentials; policy: each is contributor in its own project
-        "ml": {"id": "...", "secret": "...", "groups": ["..."]},         project ml, and nothing in fraud
-        "fraud": {"id": "...", "secret": "...", "groups": ["..."]}       project fraud, and nothing in ml
+      "clients": {                                  client credentials, by the project that the team has
+        "ml": {"id": "...", "secret": "...", "groups": ["..."]},
+        "fraud": {"id": "...", "secret": "...", "groups": ["..."]}
       },
       "control_plane_arrivals_url": "http://127.0.0.1:PORT/__arrivals"   on the stand-in itself, not through the proxy
     }
+
+The policy: each team is contributor in development of its own project, viewer in its production, may use what is in
+production of `shared-lib`, and nothing else. The issuer refuses a wrong secret with 400 or 401.
 
 The stand-in must leave executions RUNNING (`executions_keep_running`) and tell clients the issuer's `token_endpoint`.
 Both projects and the domains development, staging and production exist. The stand-in also serves `/__faults` and

@@ -11,8 +11,8 @@ from flytekit.remote import FlyteRemote
 
 from conftest import HERE
 
-# What a refusal must tell, in any order: what was refused and where, the reason's label, the request id.
-REFUSAL = ["no rule allows .*fraud", "no_matching_rule", "request[^\n]{0,12}?[0-9A-Za-z-]{8,}"]
+# What a refusal must tell, in any order, beside the place: what was refused, the reason's label, the request id.
+REFUSAL = ["no rule allows ", "no_matching_rule", "request[^\n]{0,12}?[0-9A-Za-z-]{8,}"]
 
 
 @pytest.fixture(scope="session")
@@ -40,9 +40,9 @@ def remote(demo, team, project):
     return FlyteRemote(config, default_project=project, default_domain="development")
 
 
-def the_one_refusal(demo, fetches, output):
+def the_one_refusal(demo, fetches, output, place="project fraud, domain development"):
     """What must hold after a refusal, whatever the client was doing."""
-    for part in REFUSAL:
+    for part in [*REFUSAL, place]:
         assert re.search(part, output), output
     assert "UNAUTHENTICATED" not in output, output
     assert demo.control_plane.calls() == []
@@ -138,6 +138,15 @@ def test_running_elsewhere_is_refused_with_the_reason_on_the_terminal(demo, sour
     code, output = demo.client("ml").pyflyte(*arguments, sources, "pipeline", "--number", "4")
     assert code != 0
     the_one_refusal(demo, fetches, output)
+
+
+def test_production_is_for_looking_at(demo, sources):
+    fetches = demo.token_fetches()
+    arguments = ["--project", "ml", "--domain", "production", "--version", "v1", "--image", "demo:1", sources.parent]
+    code, output = demo.client("ml").pyflyte("register", *arguments)
+    assert code != 0
+    the_one_refusal(demo, fetches, output, "project ml, domain production")
+    assert FlyteRemote(Config.auto(str(demo.client("ml").config)), "ml", "production").recent_executions() == []
 
 
 @pytest.mark.parametrize(

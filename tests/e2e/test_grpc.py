@@ -5,12 +5,21 @@ import time
 
 import grpc
 import pytest
-from flyteidl.admin import common_pb2, execution_pb2, project_pb2, task_pb2
+from flyteidl.admin import (
+    common_pb2,
+    event_pb2,
+    execution_pb2,
+    matchable_resource_pb2,
+    project_attributes_pb2,
+    project_pb2,
+    task_pb2,
+)
 from flyteidl.core import identifier_pb2
 from flyteidl.service import admin_pb2_grpc
 
 SECONDS = 10
 LIST = "ListExecutions"
+EXECUTION = {"project": "ml", "domain": "development", "name": "f1"}
 
 
 @pytest.fixture(scope="session")
@@ -95,6 +104,42 @@ def test_a_reference_into_another_project_is_refused(admin, bearer, control_plan
     error = refused(lambda: admin.CreateExecution(request, metadata=bearer, timeout=SECONDS))
     assert error.code() == grpc.StatusCode.PERMISSION_DENIED
     assert "fraud" in error.details()
+    assert control_plane.arrivals() == []
+
+
+def test_a_launch_plan_of_the_shared_library_may_be_run(admin, bearer, control_plane):
+    plan = task_id(project="shared-lib", domain="production")
+    plan.resource_type = identifier_pb2.LAUNCH_PLAN
+    request = execution_pb2.ExecutionCreateRequest(project="ml", domain="development", spec={"launch_plan": plan})
+    error = refused(lambda: admin.CreateExecution(request, metadata=bearer, timeout=SECONDS))
+    # The control plane's own answer: nothing is registered there.
+    assert (error.code(), error.details()) == (grpc.StatusCode.NOT_FOUND, "no such launch plan")
+    assert control_plane.calls() == ["CreateExecution"]
+
+
+def test_a_task_of_the_shared_library_may_not_be_run_alone_for_that_registers_there(admin, bearer, control_plane):
+    spec = {"launch_plan": task_id(project="shared-lib", domain="production")}
+    request = execution_pb2.ExecutionCreateRequest(project="ml", domain="development", spec=spec)
+    error = refused(lambda: admin.CreateExecution(request, metadata=bearer, timeout=SECONDS))
+    assert error.code() == grpc.StatusCode.PERMISSION_DENIED
+    assert "shared-lib" in error.details()
+    assert control_plane.arrivals() == []
+
+
+@pytest.mark.parametrize(
+    ("method", "request_message"),
+    [
+        ("RegisterProject", project_pb2.ProjectRegisterRequest(project={"id": "new"})),
+        ("UpdateProject", project_pb2.Project(id="ml", description="ours")),
+        ("UpdateProjectAttributes", project_attributes_pb2.ProjectAttributesUpdateRequest(attributes={"project": "ml"})),
+        ("ListMatchableAttributes", matchable_resource_pb2.ListMatchableAttributesRequest()),
+        ("CreateWorkflowEvent", event_pb2.WorkflowExecutionEventRequest(event={"execution_id": EXECUTION})),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_is_not_a_teams_work_is_refused(admin, bearer, control_plane, method, request_message):
+    error = refused(lambda: getattr(admin, method)(request_message, metadata=bearer, timeout=SECONDS))
+    assert error.code() == grpc.StatusCode.PERMISSION_DENIED
     assert control_plane.arrivals() == []
 
 
