@@ -4,12 +4,11 @@ import re
 import uuid
 
 import pytest
+from conftest import HERE
 from flytekit.configuration import Config
 from flytekit.exceptions.system import FlyteSystemException
 from flytekit.models.core.execution import WorkflowExecutionPhase
 from flytekit.remote import FlyteRemote
-
-from conftest import HERE
 
 # What a refusal must tell, in any order, beside the place: what was refused, the reason's label, the request id.
 REFUSAL = ["no rule allows ", "no_matching_rule", "request[^\n]{0,12}?[0-9A-Za-z-]{8,}"]
@@ -29,7 +28,17 @@ def sources(tmp_path_factory):
 def registered(running, sources):
     """A version of the workflows, registered by the team that may."""
     version = f"v{uuid.uuid4().hex[:8]}"
-    arguments = ["--project", "ml", "--domain", "development", "--version", version, "--image", "demo:1", sources.parent]
+    arguments = [
+        "--project",
+        "ml",
+        "--domain",
+        "development",
+        "--version",
+        version,
+        "--image",
+        "demo:1",
+        sources.parent,
+    ]
     code, output = running.client("ml").pyflyte("register", *arguments)
     assert code == 0, output
     return version
@@ -52,7 +61,17 @@ def the_one_refusal(demo, fetches, output, place="project fraud, domain developm
 def test_a_team_registers_its_workflows(demo, control_plane, sources):
     fetches = demo.token_fetches()
     version = f"v{uuid.uuid4().hex[:8]}"
-    arguments = ["--project", "ml", "--domain", "development", "--version", version, "--image", "demo:1", sources.parent]
+    arguments = [
+        "--project",
+        "ml",
+        "--domain",
+        "development",
+        "--version",
+        version,
+        "--image",
+        "demo:1",
+        sources.parent,
+    ]
     code, output = demo.client("ml").pyflyte("register", *arguments)
     assert code == 0, output
     assert "Successfully registered 5 entities" in output
@@ -102,9 +121,14 @@ def test_a_team_fetches_executes_lists_and_terminates(demo, control_plane, regis
     assert ml.sync(execution, sync_nodes=True).closure.phase == WorkflowExecutionPhase.RUNNING
     ml.terminate(execution, "enough")
     assert ml.sync(execution).closure.phase == WorkflowExecutionPhase.ABORTED
-    assert {"GetTask", "GetWorkflow", "GetLaunchPlan", "CreateExecution", "ListExecutions", "TerminateExecution"} <= set(
-        control_plane.calls()
-    )
+    assert {
+        "GetTask",
+        "GetWorkflow",
+        "GetLaunchPlan",
+        "CreateExecution",
+        "ListExecutions",
+        "TerminateExecution",
+    } <= set(control_plane.calls())
     assert demo.token_fetches() - fetches == 1
 
 
@@ -113,7 +137,9 @@ def test_each_team_acts_in_its_own_project(demo, control_plane, sources):
         arguments = ["run", "--remote", "--project", team, "--domain", "development", "--image", "demo:1"]
         code, output = demo.client(team).pyflyte(*arguments, sources, "double", "--number", "1")
         assert code == 0, output
-    created = [arrival["request"]["project"] for arrival in control_plane.arrivals() if arrival["rpc"] == "CreateExecution"]
+    created = [
+        arrival["request"]["project"] for arrival in control_plane.arrivals() if arrival["rpc"] == "CreateExecution"
+    ]
     assert created == ["fraud", "ml"]
 
 
@@ -125,7 +151,17 @@ def test_projects_of_others_are_not_listed(demo):
 
 def test_registering_elsewhere_is_refused_with_the_reason_on_the_terminal(demo, sources):
     fetches = demo.token_fetches()
-    arguments = ["--project", "fraud", "--domain", "development", "--version", "v1", "--image", "demo:1", sources.parent]
+    arguments = [
+        "--project",
+        "fraud",
+        "--domain",
+        "development",
+        "--version",
+        "v1",
+        "--image",
+        "demo:1",
+        sources.parent,
+    ]
     code, output = demo.client("ml").pyflyte("register", *arguments)
     assert code != 0
     the_one_refusal(demo, fetches, output)

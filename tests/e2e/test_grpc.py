@@ -81,7 +81,9 @@ def test_a_token_may_come_in_flytes_own_metadata_key(admin, bearer, control_plan
 
 def test_compressed_requests_are_judged_and_answered(admin, bearer, control_plane):
     options = {"metadata": bearer, "compression": grpc.Compression.Gzip, "timeout": SECONDS}
-    admin.CreateTask(task_pb2.TaskCreateRequest(id=task_id(version="gzip"), spec={"template": {"type": "x" * 500}}), **options)
+    admin.CreateTask(
+        task_pb2.TaskCreateRequest(id=task_id(version="gzip"), spec={"template": {"type": "x" * 500}}), **options
+    )
     assert control_plane.calls() == ["CreateTask"]
     padded = task_pb2.TaskCreateRequest(id=task_id(project="fraud"), spec={"template": {"type": "x" * 500}})
     error = refused(lambda: admin.CreateTask(padded, **options))
@@ -131,7 +133,10 @@ def test_a_task_of_the_shared_library_may_not_be_run_alone_for_that_registers_th
     [
         ("RegisterProject", project_pb2.ProjectRegisterRequest(project={"id": "new"})),
         ("UpdateProject", project_pb2.Project(id="ml", description="ours")),
-        ("UpdateProjectAttributes", project_attributes_pb2.ProjectAttributesUpdateRequest(attributes={"project": "ml"})),
+        (
+            "UpdateProjectAttributes",
+            project_attributes_pb2.ProjectAttributesUpdateRequest(attributes={"project": "ml"}),
+        ),
         ("ListMatchableAttributes", matchable_resource_pb2.ListMatchableAttributesRequest()),
         ("CreateWorkflowEvent", event_pb2.WorkflowExecutionEventRequest(event={"execution_id": EXECUTION})),
     ],

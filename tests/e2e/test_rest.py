@@ -79,7 +79,10 @@ def test_the_console_gets_its_refusal_as_protobuf_with_the_message_first(rest, c
     ("content_type", "encode"),
     [
         ("application/json", lambda task: json_format.MessageToJson(task)),
-        ("application/json; charset=utf-8", lambda task: json_format.MessageToJson(task, preserving_proto_field_name=True)),
+        (
+            "application/json; charset=utf-8",
+            lambda task: json_format.MessageToJson(task, preserving_proto_field_name=True),
+        ),
         (PROTOBUF, lambda task: task.SerializeToString()),
     ],
     ids=["camelCase", "snake_case", "protobuf"],
@@ -118,7 +121,7 @@ def test_a_target_with_two_readings_never_arrives(rest, control_plane, method, t
     [
         '{"project":"ml","project":"fraud","domain":"development"}',
         '{"project":"ml","domain":"development"}{"project":"fraud"}',
-        '{"project":"ml","domain":"development","spec":{"launchPlan":{"project":"ml"},"launch_plan":{"project":"fraud"}}}',
+        '{"project":"ml","domain":"development","spec":{"launchPlan":{"name":"a"},"launch_plan":{"name":"b"}}}',
         '{"project":"","domain":"development"}',
         "",
     ],
@@ -137,7 +140,11 @@ def test_a_form_cannot_change_the_method(rest, control_plane):
 
 
 def test_metadata_headers_of_the_client_do_not_arrive(rest, control_plane):
-    smuggled = {"grpc-metadata-authorization": "Bearer other", "grpc-metadata-userinfo-bin": "e30=", "x-user-subject": "root"}
+    smuggled = {
+        "grpc-metadata-authorization": "Bearer other",
+        "grpc-metadata-userinfo-bin": "e30=",
+        "x-user-subject": "root",
+    }
     assert rest.ask("GET", "/api/v1/executions/ml/development", headers=smuggled).status_code == 200
     (arrival,) = control_plane.arrivals()
     names = {name for name, _ in arrival["headers"]}
