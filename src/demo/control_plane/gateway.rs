@@ -1,6 +1,7 @@
 //! The REST gateway: requests bound to RPCs by their HTTP annotations, as `FlyteAdmin`'s grpc-gateway does it.
 //!
-//! The path is decoded before it is split, and a query parameter overrides a path parameter: `FlyteAdmin` does so too.
+//! The path is decoded before it is split, and a query parameter overrides a path parameter: `FlyteAdmin` does the
+//! same for most of its routes, here it is so for all. A `POST` of a form is never taken for a `GET`.
 
 use super::answer::Answer;
 use super::arrivals::Visit;

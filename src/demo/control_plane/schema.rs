@@ -28,7 +28,16 @@ pub(super) enum Segment {
     Variable(String),
 }
 
-/// The services that the control plane serves.
+/// The services that are served; the published descriptors have more, with methods of the same names.
+const SERVED: [&str; 5] = [
+    "AdminService",
+    "SignalService",
+    "DataProxyService",
+    "AuthMetadataService",
+    "IdentityService",
+];
+
+/// The methods that the control plane serves.
 #[derive(Debug)]
 pub(super) struct Schema {
     methods: HashMap<String, MethodDescriptor>,
@@ -43,10 +52,8 @@ impl Schema {
             .ok_or_else(|| StartError::Descriptors("google/api/annotations.proto is missing".to_owned()))?;
         let mut methods = HashMap::new();
         let mut bindings = Vec::new();
-        for method in pool
-            .services()
-            .flat_map(|service| service.methods().collect::<Vec<_>>())
-        {
+        let served = pool.services().filter(|service| SERVED.contains(&service.name()));
+        for method in served.flat_map(|service| service.methods().collect::<Vec<_>>()) {
             let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
             let options = method.options();
             if options.has_extension(&http)

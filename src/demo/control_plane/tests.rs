@@ -187,6 +187,14 @@ async fn an_empty_name_matches_any_and_a_query_overrides_the_path_as_in_flyteadm
 }
 
 #[tokio::test]
+async fn services_that_the_control_plane_does_not_have_are_unimplemented() {
+    let plane = start().await;
+    let path = "/flyteidl.service.AsyncAgentService/GetTask";
+    let reply = send_grpc(&plane, path, frame(0, b""), "identity").await.unwrap();
+    assert_eq!(reply.grpc_status(), "12");
+}
+
+#[tokio::test]
 async fn gzip_is_read_and_answered() {
     let plane = start().await;
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());

@@ -1,0 +1,180 @@
+"""Starts the proxy with its demo surroundings and gives the tests real clients.
+
+`flyte-authz-proxy demo --stay --json --descriptors FILE` prints one line of JSON on stdout once everything serves, and
+stays until its stdin is closed or it gets SIGTERM:
+
+    {
+      "proxy_https": "https://localhost:PORT",      REST through the proxy; the certificate must be valid for the name
+      "grpc": "localhost:PORT",                     gRPC through the proxy (may be the same port)
+      "ca_file": "/path/ca.pem",                    the private CA that signed the proxy's certificate
+      "issuer": "http://127.0.0.1:PORT",            the demo issuer; GET {issuer}/__counters -> {"token": n, "jwks": n}
+      "token_endpoint": "http://127.0.0.1:PORT/token",
+      "clients": {                                  client credentials, by the project that the team has
+        "ml": {"id": "...", "secret": "...", "groups": ["..."]},
+        "fraud": {"id": "...", "secret": "...", "groups": ["..."]}
+      },
+      "control_plane_arrivals_url": "http://127.0.0.1:PORT/__arrivals"   on the stand-in itself, not through the proxy
+    }
+
+The policy: each team is contributor in development of its own project, viewer in its production, may use what is in
+production of `shared-lib`, and nothing else. The issuer refuses a wrong secret with 400 or 401.
+
+The stand-in must leave executions RUNNING (`executions_keep_running`) and tell clients the issuer's `token_endpoint`.
+Both projects and the domains development, staging and production exist. The stand-in also serves `/__faults` and
+`/__uploads` beside `/__arrivals`.
+"""
+
+import dataclasses
+import json
+import os
+import pathlib
+import select
+import shlex
+import subprocess
+import sys
+
+import pytest
+import requests
+
+HERE = pathlib.Path(__file__).parent
+ROOT = HERE.parent.parent
+START_SECONDS = 60
+COMMAND_SECONDS = 90
+CALL_SECONDS = 10
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--demo",
+        default=f"{ROOT}/target/debug/flyte-authz-proxy demo --stay --json"
+        f" --descriptors {ROOT}/target/descriptors/flyteidl-1.16.8.binpb",
+        help="the command that starts everything and prints where",
+    )
+
+
+class ControlPlane:
+    """The stand-in, asked directly: what reached it, and how it is to fail."""
+
+    def __init__(self, arrivals_url):
+        self._base = arrivals_url.removesuffix("/__arrivals")
+
+    def _ask(self, method, name, **arguments):
+        answer = requests.request(method, f"{self._base}/__{name}", timeout=CALL_SECONDS, **arguments)
+        answer.raise_for_status()
+        return answer
+
+    def arrivals(self):
+        return self._ask("GET", "arrivals").json()
+
+    def calls(self):
+        """The RPCs that arrived, in order, without those of the log-in that anyone may make."""
+        arrived = [arrival["rpc"] for arrival in self.arrivals()]
+        return [rpc for rpc in arrived if rpc not in ("GetOAuth2Metadata", "GetPublicClientConfig")]
+
+    def uploads(self):
+        return self._ask("GET", "uploads").json()
+
+    def fail(self, *scripts):
+        self._ask("PUT", "faults", json=list(scripts))
+
+    def reset(self):
+        self.fail()
+        self._ask("DELETE", "arrivals")
+        self._ask("DELETE", "uploads")
+
+
+@dataclasses.dataclass(frozen=True)
+class Client:
+    """One team's credentials, and a flytekit configuration made from them."""
+
+    id: str
+    secret: str
+    config: pathlib.Path
+    home: pathlib.Path
+
+    def pyflyte(self, *arguments):
+        """Runs the command line tool as a user would; returns exit code and everything it wrote."""
+        # A home of its own: no configuration or cached token of the machine is used.
+        clean = {key: value for key, value in os.environ.items() if not key.startswith(("FLYTE", "GRPC_", "SSL_"))}
+        clean |= {"HOME": str(self.home), "PYTHON_KEYRING_BACKEND": "keyring.backends.null.Keyring", "COLUMNS": "400"}
+        pyflyte = pathlib.Path(sys.executable).with_name("pyflyte")
+        command = [str(pyflyte), "--config", str(self.config), *map(str, arguments)]
+        done = subprocess.run(
+            command, cwd=self.home, env=clean, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False
+        )
+        return done.returncode, done.stdout + done.stderr
+
+
+class Demo:
+    """Where everything is, as the proxy printed it."""
+
+    def __init__(self, shape, folder):
+        self.https = shape["proxy_https"]
+        self.grpc = shape["grpc"]
+        self.ca_file = shape["ca_file"]
+        self.issuer = shape["issuer"]
+        self.token_endpoint = shape["token_endpoint"]
+        self.control_plane = ControlPlane(shape["control_plane_arrivals_url"])
+        self._clients = {team: self._client(team, client, folder) for team, client in shape["clients"].items()}
+
+    def _client(self, team, client, folder):
+        home = folder / team
+        home.mkdir()
+        secret = home / "secret"
+        secret.write_text(client["secret"])
+        config = home / "config.yaml"
+        config.write_text(
+            "admin:\n"
+            f"  endpoint: dns:///{self.grpc}\n"
+            "  insecure: false\n"
+            f"  caCertFilePath: {self.ca_file}\n"
+            "  authType: ClientSecret\n"
+            f"  clientId: {client['id']}\n"
+            f"  clientSecretLocation: {secret}\n"
+        )
+        return Client(client["id"], client["secret"], config, home)
+
+    def client(self, team):
+        return self._clients[team]
+
+    def token_fetches(self):
+        return requests.get(f"{self.issuer}/__counters", timeout=CALL_SECONDS).json()["token"]
+
+    def token(self, team):
+        """A token fetched with nothing but HTTP."""
+        client = self.client(team)
+        form = {"grant_type": "client_credentials", "scope": "all"}
+        answer = requests.post(self.token_endpoint, form, auth=(client.id, client.secret), timeout=CALL_SECONDS)
+        answer.raise_for_status()
+        return answer.json()["access_token"]
+
+
+@pytest.fixture(scope="session")
+def running(request, tmp_path_factory):
+    command = shlex.split(request.config.getoption("--demo"))
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            ready, _, _ = select.select([process.stdout], [], [], START_SECONDS)
+            line = process.stdout.readline() if ready else ""
+            assert line, f"{command[0]} printed nothing within {START_SECONDS} s (exit code {process.poll()})"
+            yield Demo(json.loads(line), tmp_path_factory.mktemp("clients"))
+        finally:
+            process.stdin.close()
+            try:
+                process.wait(timeout=15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
+
+
+@pytest.fixture
+def demo(running):
+    """The demo with nothing recorded and nothing scripted to fail."""
+    running.control_plane.reset()
+    yield running
+    running.control_plane.reset()
+
+
+@pytest.fixture
+def control_plane(demo):
+    return demo.control_plane

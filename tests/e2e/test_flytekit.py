@@ -1,0 +1,217 @@
+"""flytekit, as a team uses it: the command line tool and `FlyteRemote`, through TLS with a private CA."""
+
+import re
+import uuid
+
+import pytest
+from conftest import HERE
+from flytekit.configuration import Config
+from flytekit.exceptions.system import FlyteSystemException
+from flytekit.models.core.execution import WorkflowExecutionPhase
+from flytekit.remote import FlyteRemote
+
+# What a refusal must tell, in any order, beside the place: what was refused, the reason's label, the request id.
+REFUSAL = ["no rule allows ", "no_matching_rule", "request[^\n]{0,12}?[0-9A-Za-z-]{8,}"]
+
+
+@pytest.fixture(scope="session")
+def sources(tmp_path_factory):
+    """A copy of the workflows as the package `team`: pyflyte uploads everything beside the package."""
+    package = tmp_path_factory.mktemp("sources") / "team"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "workflows.py").write_text((HERE / "workflows.py").read_text())
+    return package / "workflows.py"
+
+
+@pytest.fixture(scope="session")
+def registered(running, sources):
+    """A version of the workflows, registered by the team that may."""
+    version = f"v{uuid.uuid4().hex[:8]}"
+    arguments = [
+        "--project",
+        "ml",
+        "--domain",
+        "development",
+        "--version",
+        version,
+        "--image",
+        "demo:1",
+        sources.parent,
+    ]
+    code, output = running.client("ml").pyflyte("register", *arguments)
+    assert code == 0, output
+    return version
+
+
+def remote(demo, team, project):
+    config = Config.auto(str(demo.client(team).config))
+    return FlyteRemote(config, default_project=project, default_domain="development")
+
+
+def the_one_refusal(demo, fetches, output, place="project fraud, domain development"):
+    """What must hold after a refusal, whatever the client was doing."""
+    for part in [*REFUSAL, place]:
+        assert re.search(part, output), output
+    assert "UNAUTHENTICATED" not in output, output
+    assert demo.control_plane.calls() == []
+    assert demo.token_fetches() - fetches == 1, "the client logged in again"
+
+
+def test_a_team_registers_its_workflows(demo, control_plane, sources):
+    fetches = demo.token_fetches()
+    version = f"v{uuid.uuid4().hex[:8]}"
+    arguments = [
+        "--project",
+        "ml",
+        "--domain",
+        "development",
+        "--version",
+        version,
+        "--image",
+        "demo:1",
+        sources.parent,
+    ]
+    code, output = demo.client("ml").pyflyte("register", *arguments)
+    assert code == 0, output
+    assert "Successfully registered 5 entities" in output
+    calls = control_plane.calls()
+    assert sorted(calls) == ["CreateLaunchPlan"] * 2 + ["CreateTask"] * 2 + ["CreateUploadLocation", "CreateWorkflow"]
+    (upload,) = control_plane.uploads()
+    assert upload["bytes"] > 0 and upload["path"].startswith("/__uploads/ml/development/")
+    assert demo.token_fetches() - fetches == 1
+
+
+def test_registering_the_same_version_twice_is_no_failure(demo, registered, sources):
+    arguments = ["--project", "ml", "--domain", "development", "--version", registered, "--image", "demo:1"]
+    code, output = demo.client("ml").pyflyte("register", *arguments, sources.parent)
+    assert code == 0, output
+
+
+def test_the_control_plane_gets_the_callers_own_token_and_nothing_else(demo, control_plane, registered):
+    remote(demo, "ml", "ml").fetch_task(name="team.workflows.double", version=registered)
+    (arrival,) = [arrival for arrival in control_plane.arrivals() if arrival["rpc"] == "GetTask"]
+    headers = arrival["headers"]
+    credentials = [value for name, value in headers if name in ("authorization", "flyte-authorization")]
+    assert len(credentials) == 1 and credentials[0].startswith("Bearer ")
+    assert demo.client("ml").secret not in str(headers)
+
+
+def test_a_team_runs_its_workflow_from_the_command_line(demo, control_plane, sources):
+    arguments = ["run", "--remote", "--project", "ml", "--domain", "development", "--image", "demo:1"]
+    code, output = demo.client("ml").pyflyte(*arguments, sources, "pipeline", "--number", "4")
+    assert code == 0, output
+    (created,) = [arrival for arrival in control_plane.arrivals() if arrival["rpc"] == "CreateExecution"]
+    assert created["request"]["project"] == "ml"
+    assert created["request"]["inputs"]["literals"]["number"]["scalar"]["primitive"]["integer"] == "4"
+
+
+def test_a_team_fetches_executes_lists_and_terminates(demo, control_plane, registered):
+    fetches = demo.token_fetches()
+    ml = remote(demo, "ml", "ml")
+    assert ml.fetch_task(name="team.workflows.double", version=registered).id.version == registered
+    workflow = ml.fetch_workflow(name="team.workflows.pipeline", version=registered)
+    assert sorted(node.id for node in workflow.flyte_nodes) == ["n0", "n1"]
+    plan = ml.fetch_launch_plan(name="nightly", version=registered)
+    assert plan.workflow_id.name == "team.workflows.pipeline"
+
+    execution = ml.execute(plan, inputs={"number": 3})
+    listed = ml.recent_executions()
+    assert execution.id.name in [recent.id.name for recent in listed]
+    assert ml.sync(execution, sync_nodes=True).closure.phase == WorkflowExecutionPhase.RUNNING
+    ml.terminate(execution, "enough")
+    assert ml.sync(execution).closure.phase == WorkflowExecutionPhase.ABORTED
+    assert {
+        "GetTask",
+        "GetWorkflow",
+        "GetLaunchPlan",
+        "CreateExecution",
+        "ListExecutions",
+        "TerminateExecution",
+    } <= set(control_plane.calls())
+    assert demo.token_fetches() - fetches == 1
+
+
+def test_each_team_acts_in_its_own_project(demo, control_plane, sources):
+    for team in ("fraud", "ml"):
+        arguments = ["run", "--remote", "--project", team, "--domain", "development", "--image", "demo:1"]
+        code, output = demo.client(team).pyflyte(*arguments, sources, "double", "--number", "1")
+        assert code == 0, output
+    created = [
+        arrival["request"]["project"] for arrival in control_plane.arrivals() if arrival["rpc"] == "CreateExecution"
+    ]
+    assert created == ["fraud", "ml"]
+
+
+def test_projects_of_others_are_not_listed(demo):
+    for team, other in (("ml", "fraud"), ("fraud", "ml")):
+        names = [project.id for project in remote(demo, team, team).list_projects()]
+        assert team in names and other not in names
+
+
+def test_registering_elsewhere_is_refused_with_the_reason_on_the_terminal(demo, sources):
+    fetches = demo.token_fetches()
+    arguments = [
+        "--project",
+        "fraud",
+        "--domain",
+        "development",
+        "--version",
+        "v1",
+        "--image",
+        "demo:1",
+        sources.parent,
+    ]
+    code, output = demo.client("ml").pyflyte("register", *arguments)
+    assert code != 0
+    the_one_refusal(demo, fetches, output)
+    assert demo.control_plane.uploads() == []
+
+
+def test_running_elsewhere_is_refused_with_the_reason_on_the_terminal(demo, sources):
+    fetches = demo.token_fetches()
+    arguments = ["run", "--remote", "--project", "fraud", "--domain", "development", "--image", "demo:1"]
+    code, output = demo.client("ml").pyflyte(*arguments, sources, "pipeline", "--number", "4")
+    assert code != 0
+    the_one_refusal(demo, fetches, output)
+
+
+def test_production_is_for_looking_at(demo, sources):
+    fetches = demo.token_fetches()
+    arguments = ["--project", "ml", "--domain", "production", "--version", "v1", "--image", "demo:1", sources.parent]
+    code, output = demo.client("ml").pyflyte("register", *arguments)
+    assert code != 0
+    the_one_refusal(demo, fetches, output, "project ml, domain production")
+    assert FlyteRemote(Config.auto(str(demo.client("ml").config)), "ml", "production").recent_executions() == []
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda remote: remote.fetch_task(name="team.workflows.double", version="v1"),
+        lambda remote: remote.fetch_task(name="team.workflows.double"),
+        lambda remote: remote.fetch_workflow(name="team.workflows.pipeline", version="v1"),
+        lambda remote: remote.fetch_launch_plan(name="nightly", version="v1"),
+        lambda remote: remote.fetch_execution(name="f1"),
+        lambda remote: remote.recent_executions(),
+    ],
+    ids=["task", "latest task", "workflow", "launch plan", "execution", "executions"],
+)
+def test_reading_elsewhere_is_refused_with_the_reason_and_one_login(demo, act):
+    fetches = demo.token_fetches()
+    with pytest.raises(FlyteSystemException) as refused:
+        act(remote(demo, "ml", "fraud"))
+    the_one_refusal(demo, fetches, refused.value.__cause__.details())
+
+
+def test_a_wrong_secret_ends_at_the_issuer(demo, control_plane, tmp_path):
+    client = demo.client("ml")
+    secret = tmp_path / "secret"
+    secret.write_text("wrong")
+    config = tmp_path / "config.yaml"
+    location = f"clientSecretLocation: {client.home / 'secret'}"
+    assert location in client.config.read_text()
+    config.write_text(client.config.read_text().replace(location, f"clientSecretLocation: {secret}"))
+    with pytest.raises(Exception, match="40[01]"):
+        FlyteRemote(Config.auto(str(config)), "ml", "development").recent_executions()
+    assert control_plane.calls() == []
