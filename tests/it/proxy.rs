@@ -60,7 +60,11 @@ impl Proxy {
         let mut setup = Setup::new(directory.path().to_owned(), crate::descriptors::bytes());
         setup.audit = Box::new(audit.clone());
         change(&mut setup);
-        Self { stack: Some(Stack::start(setup).await.unwrap()), audit, directory }
+        Self {
+            stack: Some(Stack::start(setup).await.unwrap()),
+            audit,
+            directory,
+        }
     }
 
     /// The directory with configuration, policy and certificates.
@@ -94,14 +98,21 @@ impl Proxy {
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        panic!("only {} of {more} audit records were written within 5 s", self.records().len() - before);
+        panic!(
+            "only {} of {more} audit records were written within 5 s",
+            self.records().len() - before
+        );
     }
 
     /// The value of a metric series summed over what the text matches, such as `refusals_total{protocol="grpc"`.
     pub fn metric(&self, series: &str) -> f64 {
         let text = String::from_utf8(self.app.metrics.render().unwrap()).unwrap();
-        let lines = text.lines().filter(|line| line.starts_with(&format!("flyte_authz_{series}")));
-        lines.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum()
+        let lines = text
+            .lines()
+            .filter(|line| line.starts_with(&format!("flyte_authz_{series}")));
+        lines
+            .filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok())
+            .sum()
     }
 
     /// Notes what is known before a request.
@@ -117,16 +128,25 @@ impl Proxy {
     /// reached the control plane, one audit record and one count. Returns the record.
     pub async fn refused(&self, before: &Before, reply: &Reply, reason: Reason) -> Value {
         let message = reply.message();
-        assert!(message.contains(&format!("[{}; request ", reason.label())), "{reply:?}: {message}");
+        assert!(
+            message.contains(&format!("[{}; request ", reason.label())),
+            "{reply:?}: {message}"
+        );
         match reply.grpc_status() {
             Some(status) => {
                 assert_eq!(status, u16::from(reason.status().grpc), "{message}");
-                assert!(reply.body.is_empty() && reply.trailers.is_none(), "a gRPC refusal has headers only");
+                assert!(
+                    reply.body.is_empty() && reply.trailers.is_none(),
+                    "a gRPC refusal has headers only"
+                );
             }
             None => assert_eq!(reply.status.as_u16(), reason.status().http, "{message}"),
         }
         let record = self.recorded(before, reason).await;
-        assert_eq!(reply.headers.get("x-request-id").unwrap(), record["request_id"].as_str().unwrap());
+        assert_eq!(
+            reply.headers.get("x-request-id").unwrap(),
+            record["request_id"].as_str().unwrap()
+        );
         record
     }
 
@@ -136,7 +156,11 @@ impl Proxy {
         assert_eq!(records.len(), 1, "{records:#?}");
         let record = records.into_iter().next().unwrap();
         assert_eq!(record["reason"], reason.label(), "{record:#}");
-        assert_eq!(self.control_plane.count(), before.arrivals, "the request reached the control plane");
+        assert_eq!(
+            self.control_plane.count(),
+            before.arrivals,
+            "the request reached the control plane"
+        );
         let counted = self.metric("refusals_total") - before.refusals;
         assert!((counted - 1.0).abs() < f64::EPSILON, "{counted} refusals were counted");
         record
@@ -161,4 +185,3 @@ impl Drop for Proxy {
         }
     }
 }
-
