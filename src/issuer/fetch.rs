@@ -33,7 +33,8 @@ pub(super) struct Fetcher {
 
 impl Fetcher {
     pub(super) fn new(settings: &IssuerSettings) -> Result<Self, String> {
-        let tls = trust::client_config(settings.ca_file.as_deref()).map_err(|problem| problem.to_string())?;
+        let tls = trust::client_config(settings.ca_file.as_deref())
+            .map_err(|problem| format!("CA file `{}` {}", problem.file.display(), problem.message))?;
         let builder = HttpsConnectorBuilder::new().with_tls_config(tls);
         let builder = if settings.allow_http {
             builder.https_or_http()

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 /// Audit lines kept in memory.
 #[derive(Clone, Debug, Default)]
-pub struct AuditLines(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct AuditLines(Arc<Mutex<Vec<u8>>>);
 
 impl Write for AuditLines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -26,7 +26,7 @@ impl Write for AuditLines {
 }
 
 /// A running proxy with its surroundings.
-pub struct Proxy {
+pub(crate) struct Proxy {
     stack: Option<Stack>,
     audit: AuditLines,
     directory: TempDir,
@@ -41,7 +41,7 @@ impl Deref for Proxy {
 }
 
 /// What is known before a request, to be compared with afterwards.
-pub struct Before {
+pub(crate) struct Before {
     arrivals: usize,
     records: usize,
     refusals: f64,
@@ -49,12 +49,12 @@ pub struct Before {
 
 impl Proxy {
     /// The proxy of the demonstration.
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::start_with(|_| {}).await
     }
 
     /// The same with another policy or more configuration.
-    pub async fn start_with(change: impl FnOnce(&mut Setup)) -> Self {
+    pub(crate) async fn start_with(change: impl FnOnce(&mut Setup)) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let audit = AuditLines::default();
         let mut setup = Setup::new(directory.path().to_owned(), crate::descriptors::bytes());
@@ -68,29 +68,29 @@ impl Proxy {
     }
 
     /// The directory with configuration, policy and certificates.
-    pub fn directory(&self) -> &std::path::Path {
+    pub(crate) fn directory(&self) -> &std::path::Path {
         self.directory.path()
     }
 
     /// A token of the ml team.
-    pub fn ml(&self) -> String {
+    pub(crate) fn ml(&self) -> String {
         self.token("alice", "ml-team")
     }
 
     /// A token of the fraud team.
-    pub fn fraud(&self) -> String {
+    pub(crate) fn fraud(&self) -> String {
         self.token("bob", "fraud-team")
     }
 
     /// Every audit record so far.
-    pub fn records(&self) -> Vec<Value> {
+    pub(crate) fn records(&self) -> Vec<Value> {
         let bytes = self.audit.0.lock().unwrap().clone();
         let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
         lines.map(|line| serde_json::from_slice(line).unwrap()).collect()
     }
 
     /// Waits until there are this many audit records more than before; they are written behind the answers.
-    pub async fn records_after(&self, before: usize, more: usize) -> Vec<Value> {
+    pub(crate) async fn records_after(&self, before: usize, more: usize) -> Vec<Value> {
         for _ in 0..500 {
             let records = self.records();
             if records.len() >= before + more {
@@ -105,7 +105,7 @@ impl Proxy {
     }
 
     /// The value of a metric series summed over what the text matches, such as `refusals_total{protocol="grpc"`.
-    pub fn metric(&self, series: &str) -> f64 {
+    pub(crate) fn metric(&self, series: &str) -> f64 {
         let text = String::from_utf8(self.app.metrics.render().unwrap()).unwrap();
         let lines = text
             .lines()
@@ -116,7 +116,7 @@ impl Proxy {
     }
 
     /// Notes what is known before a request.
-    pub fn before(&self) -> Before {
+    pub(crate) fn before(&self) -> Before {
         Before {
             arrivals: self.control_plane.count(),
             records: self.records().len(),
@@ -126,7 +126,7 @@ impl Proxy {
 
     /// Checks that the one request since `before` was refused for this reason: the answer the client sees, nothing
     /// reached the control plane, one audit record and one count. Returns the record.
-    pub async fn refused(&self, before: &Before, reply: &Reply, reason: Reason) -> Value {
+    pub(crate) async fn refused(&self, before: &Before, reply: &Reply, reason: Reason) -> Value {
         let message = reply.message();
         assert!(
             message.contains(&format!("[{}; request ", reason.label())),
@@ -151,7 +151,7 @@ impl Proxy {
     }
 
     /// The same for a request whose answer is not looked at: nothing arrived, one record, one count.
-    pub async fn recorded(&self, before: &Before, reason: Reason) -> Value {
+    pub(crate) async fn recorded(&self, before: &Before, reason: Reason) -> Value {
         let records = self.records_after(before.records, 1).await;
         assert_eq!(records.len(), 1, "{records:#?}");
         let record = records.into_iter().next().unwrap();
@@ -167,7 +167,7 @@ impl Proxy {
     }
 
     /// Checks that the one request since `before` was forwarded, and returns its audit record.
-    pub async fn forwarded(&self, before: &Before, reply: &Reply) -> Value {
+    pub(crate) async fn forwarded(&self, before: &Before, reply: &Reply) -> Value {
         assert!(!reply.message().contains("; request "), "refused: {}", reply.message());
         let records = self.records_after(before.records, 1).await;
         assert_eq!(records.len(), 1, "{records:#?}");
