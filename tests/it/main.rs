@@ -6,6 +6,7 @@ mod descriptors;
 mod extract;
 mod gateway_vectors;
 mod judged_fields;
+mod projects;
 mod proxy;
 mod reference;
 mod smoke;
