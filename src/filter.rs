@@ -122,7 +122,7 @@ mod tests {
             &[0x08, 1],
             &[0x0a, 5, 1],
             &[0x0b],
-            &project("ml")[..5],
+            &[0x0a, 4, 0x0a, 9],
         ] {
             assert_eq!(projects_in_protobuf(message, |_| true), None, "{message:?}");
         }

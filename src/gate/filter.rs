@@ -19,7 +19,7 @@ use std::time::Duration;
 /// The largest answer that is filtered, in bytes: some hundred thousand projects.
 const MAX_BYTES: usize = 64 << 20;
 /// How long such an answer may take to arrive.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 /// The answer with only what the rights make visible. Errors of the control plane pass unchanged.
 pub(super) async fn apply(

@@ -75,7 +75,7 @@ async fn who_may_view_nothing_gets_an_empty_list_and_the_engine_gets_all() {
         .unwrap();
     assert_eq!(
         identifiers(&reply.body[5..]),
-        ["flytesnacks", "ml", "fraud", "shared-lib"]
+        ["flytesnacks", "fraud", "ml", "shared-lib"]
     );
 }
 
@@ -105,7 +105,7 @@ async fn an_answer_that_cannot_be_understood_is_not_passed_on() {
     let fault = Fault::Status {
         code: 5,
         message: "no such thing".into(),
-        details: Vec::new(),
+        details: None,
     };
     proxy.control_plane.script(Script::on("ListProjects", fault).times(1));
     let reply = proxy
