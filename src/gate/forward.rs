@@ -50,8 +50,15 @@ pub(super) async fn call(
         Codec::Protobuf if head.protocol() != Protocol::Grpc => Some("application/octet-stream"),
         Codec::Protobuf | Codec::Empty => None,
     };
-    if let Some(codec) = codec {
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(codec));
+    match codec {
+        Some(codec) => {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(codec));
+        }
+        // Without a body its type would only choose the form of the answer, or be taken for a form.
+        None if head.protocol() != Protocol::Grpc => {
+            headers.remove(CONTENT_TYPE);
+        }
+        None => {}
     }
     let port = match head.protocol() {
         Protocol::Grpc => Port::Grpc,

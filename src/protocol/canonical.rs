@@ -11,6 +11,8 @@ use http::{HeaderMap, Method, Version};
 
 /// The longest path accepted, in bytes; the longest in the API has nine names of at most 255.
 const MAX_PATH: usize = 8 << 10;
+/// The longest gRPC path accepted, in bytes: several times that of the longest method.
+const MAX_RPC_PATH: usize = 256;
 /// The longest query accepted, in bytes.
 const MAX_QUERY: usize = 16 << 10;
 
@@ -202,7 +204,7 @@ fn accept_host(
 
 fn accept_rpc_path(path: &str, has_query: bool) -> Result<(), Denial> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._/-".contains(&byte);
-    if path.len() > MAX_PATH || has_query || !path.starts_with('/') || !path.bytes().all(plain) {
+    if path.len() > MAX_RPC_PATH || has_query || !path.starts_with('/') || !path.bytes().all(plain) {
         return Err(Denial::new(
             Reason::PathNotCanonical,
             "a gRPC path is /package.Service/Method and nothing else",
