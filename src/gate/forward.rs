@@ -8,7 +8,7 @@ use crate::policy::decide::Permit;
 use crate::protocol::{Protocol, RequestHead, canonical};
 use crate::upstream::headers::{self, Origin};
 use crate::upstream::{Body, Port, Upstream};
-use http::header::{CONTENT_TYPE, HeaderName, TE};
+use http::header::{CONTENT_TYPE, HOST, HeaderName, TE};
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Response, Uri};
 use http_body_util::{Either, Full};
@@ -67,6 +67,8 @@ pub(super) async fn call(
     let mut deadline = None;
     if port == Port::Grpc {
         headers.insert(TE, HeaderValue::from_static("trailers"));
+        // HTTP/2 has :authority for it (RFC 9113, section 8.3.1); the public host travels in x-forwarded-host.
+        headers.remove(HOST);
         deadline = head
             .headers()
             .get("grpc-timeout")
