@@ -150,7 +150,8 @@ impl Gate {
         audit.route(&route.rpc, Some(route.action));
         let authenticated = self.authenticate(&head, route.access).await?;
         audit.principal(authenticated.caller.principal());
-        let body = body::judged(&head, rest.map(|rest| rest.binding), body, &self.limits).await?;
+        let binding = rest.map(|rest| rest.binding);
+        let body = body::judged(&head, route.access, binding, body, &self.limits).await?;
         audit.request_bytes(body.len());
         let touched = self.touched(route, rest.as_ref(), &head, &body)?;
         audit.targets(touched.action, &touched.targets);
