@@ -195,6 +195,8 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        // What has arrived since it began was its body.
+        self.0.partial.store(false, Ordering::Relaxed);
         self.0.running.fetch_sub(1, Ordering::Relaxed);
     }
 }
