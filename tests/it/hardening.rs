@@ -2,11 +2,15 @@
 
 use crate::proxy::Proxy;
 use bytes::Bytes;
+use flyte_authz_proxy::app::App;
+use flyte_authz_proxy::clock::SystemClock;
+use flyte_authz_proxy::config::Config;
 use flyte_authz_proxy::demo::stack::Entry;
 use flyte_authz_proxy::model::reason::Reason;
 use http::Method;
 use serde_json::json;
 use std::fmt::Write;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -103,4 +107,40 @@ async fn the_record_of_a_call_with_countless_references_stays_short() {
     let record = proxy.refused(&before, &reply, Reason::ReferenceRefused).await;
     assert_eq!(record["targets"].as_array().unwrap().len(), 100);
     assert_eq!(record["targets_omitted"], 4_901);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_issuers_the_admin_listener_and_reloading_still_work() {
+    let directory = tempfile::tempdir().unwrap();
+    let policy = directory.path().join("policy.yaml");
+    let rule =
+        "  - {name: engine, subjects: [{anyone: true}], allow: [{projects: [ml], domains: [\"*\"], role: engine}]}\n";
+    std::fs::write(&policy, format!("version: 1\nrules:\n{rule}")).unwrap();
+    let configuration = "version: 1
+workers: 1
+listeners:
+  - {name: engine, address: 127.0.0.1:0, identity: {principal: {subject: flytepropeller}}}
+admin: {address: 127.0.0.1:0}
+upstream: {grpc: \"http://127.0.0.1:1\", http: \"http://127.0.0.1:1\"}
+policy: {path: policy.yaml, poll: 1s}
+";
+    let (config, _) = Config::parse(&directory.path().join("config.yaml"), configuration).unwrap();
+    let app = App::start(config, Arc::new(SystemClock), Box::new(std::io::sink())).unwrap();
+    std::fs::write(
+        &policy,
+        format!("version: 1\nrules:\n{rule}{}", rule.replace("engine,", "more,")),
+    )
+    .unwrap();
+    let deadline = std::time::Instant::now() + Duration::from_secs(10);
+    while app.live.load().generation == 1 {
+        assert!(std::time::Instant::now() < deadline, "the new policy is not in force");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let mut stream = TcpStream::connect(app.admin).await.unwrap();
+    let request = b"GET /readyz HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n";
+    stream.write_all(request).await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 200"));
+    std::thread::spawn(move || app.shut_down()).join().unwrap();
 }
