@@ -157,7 +157,8 @@ fn accept_connection(value: &[u8]) -> Result<(), Denial> {
         if option.eq_ignore_ascii_case(b"upgrade") || option.eq_ignore_ascii_case(b"http2-settings") {
             return Err(Reason::UpgradeRefused.into());
         }
-        if ![&b"close"[..], b"keep-alive", b"te"]
+        // An empty one is none (RFC 9110, section 5.6.1).
+        if ![&b""[..], b"close", b"keep-alive", b"te"]
             .iter()
             .any(|known| option.eq_ignore_ascii_case(known))
         {
