@@ -366,10 +366,11 @@ fn spawn_control(
                 return;
             };
             let issuers = Arc::clone(&admin.issuers);
+            let stopping = stop.clone();
+            // All of them, not the first that ends: without issuers there are no keys to refresh.
+            let duties = async { tokio::join!(Arc::new(admin).run(socket), issuers.run(stopping), reloader.run()) };
             tokio::select! {
-                () = Arc::new(admin).run(socket) => {}
-                () = issuers.run(stop.clone()) => {}
-                () = reloader.run() => {}
+                _ = duties => {}
                 _ = stop.wait_for(|stopping| *stopping) => {}
             }
         });

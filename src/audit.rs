@@ -21,6 +21,9 @@ pub mod sink;
 pub use record::Record;
 use record::{PolicyRecord, PrincipalRecord, TargetRecord};
 
+/// The most targets a record lists: one request can refer to tens of thousands, and records must stay short.
+const MAX_TARGETS: usize = 100;
+
 /// Where records go and what is counted with them. Shared by every request.
 #[derive(Debug)]
 pub struct Recorder {
@@ -91,7 +94,8 @@ impl AuditGuard {
     /// What the call touches and the action it needs.
     pub fn targets(&mut self, action: Action, targets: &[Target]) {
         self.record.action = Some(action.label());
-        self.record.targets = targets.iter().map(TargetRecord::of).collect();
+        self.record.targets = targets.iter().take(MAX_TARGETS).map(TargetRecord::of).collect();
+        self.record.targets_omitted = targets.len().saturating_sub(MAX_TARGETS);
     }
 
     /// The version that judged it.

@@ -159,7 +159,8 @@ impl Gate {
         audit.route(&route.rpc, Some(route.action));
         let authenticated = self.authenticate(&head, route.access).await?;
         audit.principal(authenticated.caller.principal());
-        let body = body::judged(&head, rest.map(|rest| rest.binding), body, &self.limits).await?;
+        let binding = rest.map(|rest| rest.binding);
+        let body = body::judged(&head, route.access, binding, body, &self.limits).await?;
         audit.request_bytes(body.len());
         let touched = self.touched(route, rest.as_ref(), &head, &body)?;
         audit.targets(touched.action, &touched.targets);
@@ -247,6 +248,10 @@ fn destination<'c>(catalog: &'c Catalog, head: &'c RequestHead) -> Result<Destin
         } else {
             Err(Reason::HttpMethodRefused.into())
         };
+    }
+    // FlyteAdmin runs no RPC for it, and its answer could not carry why it is refused.
+    if head.method() == Method::HEAD {
+        return Err(Reason::HttpMethodRefused.into());
     }
     match catalog.lookup_rest(head.method(), head.path()) {
         Ok(matched) => Ok(Destination::Rpc {

@@ -42,9 +42,12 @@ pub struct Record {
     /// The action the call needs in its own scope.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub action: Option<&'static str>,
-    /// Everything the call touches.
+    /// What the call touches: the scope it acts in first, then what it refers to, at most 100 of them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub targets: Vec<TargetRecord>,
+    /// How many more targets there are; absent when none.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub targets_omitted: usize,
     /// The verified caller; absent when none was verified.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub principal: Option<PrincipalRecord>,
@@ -144,6 +147,7 @@ impl Record {
             rpc: None,
             action: None,
             targets: Vec::new(),
+            targets_omitted: 0,
             principal: None,
             rules: Vec::new(),
             policy: None,
@@ -192,6 +196,11 @@ impl TargetRecord {
             reference: (target.role == TargetRole::Refers).then(|| target.field.clone()),
         }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 /// RFC 3339 in UTC with microseconds.

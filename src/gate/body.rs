@@ -1,6 +1,6 @@
 //! Reads a request's body within bounds. What was judged is what is forwarded: one message, held in memory.
 
-use crate::catalog::Binding;
+use crate::catalog::{Access, Binding};
 use crate::config::Limits;
 use crate::extract::targets::Payload;
 use crate::model::denial::Denial;
@@ -13,6 +13,9 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
 use std::time::Duration;
+
+/// The largest message read from a caller who has shown no credential, in bytes: public calls have empty ones.
+const PUBLIC_BYTES: usize = 4 << 10;
 
 /// How much of a refused request's body is read and dropped, so that the client reads the answer and not a reset.
 const DISCARD_BYTES: usize = 4 << 20;
@@ -73,24 +76,30 @@ impl JudgedBody {
     }
 }
 
-/// Reads the one message of an API call. `binding` is `None` for gRPC.
+/// Reads the one message of an API call, a short one of a public call. `binding` is `None` for gRPC.
 ///
 /// # Errors
 /// `message_too_large`, `body_timeout`, `body_aborted`, `frame_malformed`, `encoding_unsupported`,
 /// `content_type_unsupported`, `body_unexpected`.
 pub async fn judged(
     head: &RequestHead,
+    access: Access,
     binding: Option<&Binding>,
     body: &mut Option<Incoming>,
     limits: &Limits,
 ) -> Result<JudgedBody, Denial> {
+    let bound = if access == Access::Public {
+        PUBLIC_BYTES
+    } else {
+        usize::MAX
+    };
     if head.protocol() == Protocol::Grpc {
         let encoding = Encoding::parse(head.headers().get("grpc-encoding").map(HeaderValue::as_bytes))?;
-        let limit = limits.body_bytes.saturating_add(envelope::PREFIX);
+        let limit = limits.body_bytes.min(bound).saturating_add(envelope::PREFIX);
         let unary = envelope::open(
             read(body, limit, limits.body_timeout).await?,
             encoding,
-            limits.decompressed_bytes,
+            limits.decompressed_bytes.min(bound),
         )?;
         return Ok(JudgedBody {
             message: unary.message,
@@ -109,7 +118,7 @@ pub async fn judged(
         ));
     }
     let accepts_body = binding.is_some_and(|binding| binding.body);
-    let limit = if accepts_body { limits.body_bytes } else { 0 };
+    let limit = if accepts_body { limits.body_bytes.min(bound) } else { 0 };
     let bytes = match read(body, limit, limits.body_timeout).await {
         Err(denial) if !accepts_body && denial.reason == Reason::MessageTooLarge => {
             return Err(Reason::BodyUnexpected.into());

@@ -3,7 +3,7 @@
 use super::answer::Body;
 use super::{Answer, Gate, Surroundings, body, forward};
 use crate::audit::AuditGuard;
-use crate::catalog::Page;
+use crate::catalog::{Access, Page};
 use crate::model::denial::Denial;
 use crate::model::reason::Reason;
 use crate::protocol::{RequestHead, envelope};
@@ -71,7 +71,7 @@ impl Gate {
         audit: &mut AuditGuard,
     ) -> Result<Answer, Denial> {
         audit.route(super::HEALTH_CHECK, None);
-        body::judged(head, None, body, &self.limits).await?;
+        body::judged(head, Access::Public, None, body, &self.limits).await?;
         let mut trailers = HeaderMap::new();
         trailers.insert("grpc-status", HeaderValue::from_static("0"));
         let frames = vec![

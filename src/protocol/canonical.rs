@@ -77,7 +77,15 @@ fn accept_method(method: &Method, protocol: Protocol) -> Result<(), Denial> {
     let accepted = match protocol {
         Protocol::Grpc => method == Method::POST,
         Protocol::Rest | Protocol::RestProto => {
-            [Method::GET, Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS].contains(method)
+            let known = [
+                Method::GET,
+                Method::HEAD,
+                Method::POST,
+                Method::PUT,
+                Method::DELETE,
+                Method::OPTIONS,
+            ];
+            known.contains(method)
         }
     };
     if accepted {
@@ -85,7 +93,7 @@ fn accept_method(method: &Method, protocol: Protocol) -> Result<(), Denial> {
     }
     Err(Denial::new(
         Reason::HttpMethodRefused,
-        "the HTTP method is not accepted; use GET, POST, PUT, DELETE or OPTIONS, and POST for gRPC",
+        "the HTTP method is not accepted; use GET, POST, PUT, DELETE or OPTIONS, HEAD for pages, and POST for gRPC",
     ))
 }
 

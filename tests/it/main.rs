@@ -5,6 +5,7 @@ mod catalog;
 mod descriptors;
 mod extract;
 mod gateway_vectors;
+mod hardening;
 mod judged_fields;
 mod projects;
 mod proxy;

@@ -75,14 +75,8 @@ impl Surroundings<'_, '_> {
             ActionsTemplate::Fixed(actions) => actions.contains(Action::CreateExecutions),
             ActionsTemplate::Role(_) => true,
         };
-        if let Some(listed) = entry.tasks.as_ref().or(entry.workflows.as_ref())
-            && runs
-            && entry.launch_plans.is_none()
-        {
-            self.report.warning(
-                listed.place(),
-                "a launch plan can still run any task and workflow; add `launch_plans: []` or list those that may be started",
-            );
+        if runs {
+            self.check_lists(entry);
         }
         let template = GrantTemplate {
             rule: self.rule.clone(),
@@ -101,6 +95,23 @@ impl Surroundings<'_, '_> {
             .complete(&Assignment::new(), self.roles)
             .ok()
             .map(|grant| Plan::Fixed(Arc::new(grant)))
+    }
+
+    /// Executions are started of launch plans and of single tasks: a list of one says nothing about the other.
+    fn check_lists(&mut self, entry: &AllowDocument) {
+        let others = entry.tasks.as_ref().or(entry.workflows.as_ref());
+        let (listed, warning) = match (others, &entry.launch_plans) {
+            (Some(listed), None) => (
+                listed,
+                "a launch plan can still run any task and workflow; add `launch_plans: []` or list those that may be started",
+            ),
+            (_, Some(listed)) if entry.tasks.is_none() => (
+                listed,
+                "any task can still be run by itself; add `tasks: []` or list those that may be run",
+            ),
+            _ => return,
+        };
+        self.report.warning(listed.place(), warning);
     }
 
     fn deny_one(&mut self, entry: &DenyDocument, place: Location) -> Grant {
