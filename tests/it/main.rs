@@ -4,6 +4,7 @@
 mod architecture;
 mod catalog;
 mod descriptors;
+mod documents;
 mod extract;
 mod gateway_vectors;
 mod judged_fields;
