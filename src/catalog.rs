@@ -75,6 +75,16 @@ pub struct Route {
     pub bindings: Vec<Binding>,
     /// Fields that name a project, domain, organization or URL and are not judged.
     pub ignored: Vec<Ignored>,
+    /// What is left out of its answers.
+    pub filter: Option<ResponseFilter>,
+}
+
+/// What is left out of an answer that has more than one project in it.
+#[derive(Clone, Copy, Debug, serde::Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum ResponseFilter {
+    /// `flyteidl.admin.Projects`: projects in which the caller may view nothing.
+    Projects,
 }
 
 /// A field that is not judged although it names a project, domain, organization or URL.

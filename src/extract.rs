@@ -10,6 +10,7 @@ pub mod protobuf;
 pub mod targets;
 pub mod url;
 pub mod values;
+pub(crate) mod wire;
 
 #[cfg(test)]
 mod example;

@@ -13,7 +13,7 @@ use crate::model::denial::Denial;
 use crate::model::reason::Reason;
 use crate::policy::decide::Call;
 use crate::protocol::{Protocol, RequestHead, canonical, classify, deny};
-use crate::upstream::Upstream;
+use crate::upstream::{Upstream, headers};
 use authenticate::{FixedCaller, Identity};
 use body::JudgedBody;
 use http::header::HeaderName;
@@ -26,6 +26,7 @@ use std::sync::Arc;
 pub mod answer;
 pub mod authenticate;
 pub mod body;
+mod filter;
 pub mod forward;
 pub mod page;
 pub mod request_id;
@@ -94,6 +95,9 @@ enum Destination<'c> {
 /// A request that ended well.
 enum Answer {
     Forwarded(Response<Incoming>),
+    /// The control plane's, read whole and changed.
+    Filtered(Box<Response<Body>>),
+    /// The proxy's own.
     Local(Box<Response<Body>>),
 }
 
@@ -118,6 +122,11 @@ impl Gate {
             .await
         {
             Ok(Answer::Forwarded(response)) => answer::follow(response, &request_id, audit),
+            Ok(Answer::Filtered(mut response)) => {
+                audit.finish(Outcome::Forwarded);
+                headers::clean_response(response.headers_mut());
+                answer::identified(*response, &request_id)
+            }
             Ok(Answer::Local(response)) => {
                 audit.finish(Outcome::Answered);
                 answer::identified(*response, &request_id)
@@ -168,9 +177,19 @@ impl Gate {
         audit.rules(permit.rules().iter().map(|rule| rule.name().into()));
         audit.judged();
         let origin = page::origin(&head, around);
-        forward::call(&self.upstream, permit, &head, origin, authenticated.credential, body)
-            .await
-            .map(Answer::Forwarded)
+        let outgoing = forward::Outgoing {
+            head: &head,
+            origin,
+            credential: authenticated.credential,
+            body,
+        };
+        let response = forward::call(&self.upstream, permit, outgoing, route.filter).await?;
+        match route.filter {
+            None => Ok(Answer::Forwarded(response)),
+            Some(filter) => Ok(Answer::Filtered(Box::new(
+                filter::apply(filter, &rights, response, audit).await?,
+            ))),
+        }
     }
 
     /// Reads what the call touches from its path, query and message.

@@ -12,6 +12,7 @@ pub mod document;
 pub mod protocol;
 pub mod catalog;
 pub mod extract;
+pub mod filter;
 pub mod credential;
 pub mod policy;
 

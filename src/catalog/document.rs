@@ -1,5 +1,6 @@
 //! The YAML shape of a catalogue file. What the words mean is told at the top of `flyte1.yaml`.
 
+use super::ResponseFilter;
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 use std::collections::BTreeMap;
@@ -69,6 +70,8 @@ pub struct RpcDocument {
     /// Identity fields that are not judged.
     #[serde(default)]
     pub ignored: Vec<IgnoredDocument>,
+    /// What is left out of its answers.
+    pub filter: Option<ResponseFilter>,
 }
 
 /// Access that needs no rule.

@@ -224,6 +224,7 @@ fn route_json(route: &Route) -> Value {
         "fields": route.plan.slots.iter().map(slot_json).collect::<Vec<_>>(),
         "http": http.collect::<Vec<_>>(),
         "ignored": ignored.collect::<Vec<_>>(),
+        "filter": route.filter.map(|_| "projects"),
     })
 }
 

@@ -4,6 +4,7 @@
 use super::WalkLimits;
 use super::frame::{Frame, must_be_single};
 use super::values::Values;
+use super::wire::{Value, tag, value};
 use crate::catalog::{Cardinality, Field, Part, Plan, ScalarKind, Step};
 use crate::model::denial::Denial;
 use crate::model::reason::Reason;
@@ -11,9 +12,6 @@ use std::borrow::Cow;
 
 #[cfg(test)]
 mod tests;
-
-/// The highest field number (<https://protobuf.dev/programming-guides/proto3/#assigning>).
-const MAX_NUMBER: u64 = (1 << 29) - 1;
 
 /// Reads an encoded message by the plan and adds what it finds to `values`.
 ///
@@ -49,7 +47,7 @@ impl<'p, 'a> Walk<'_, 'p, 'a> {
             let (number, wire_type) = tag(&mut rest).ok_or_else(|| malformed(&frame))?;
             let (index, field) = frame.by_number(number)?;
             let value = value(&mut rest, wire_type).ok_or_else(|| malformed(&frame))?;
-            if !value.fits(field) {
+            if !fits(&value, field) {
                 return Err(frame.mistyped(field));
             }
             let again = frame.note(index)?;
@@ -104,27 +102,16 @@ impl<'p, 'a> Walk<'_, 'p, 'a> {
     }
 }
 
-/// One value as the wire has it.
-#[derive(Clone, Copy)]
-enum Value<'a> {
-    Varint(u64),
-    Fixed64,
-    Bytes(&'a [u8]),
-    Fixed32,
-}
-
-impl Value<'_> {
-    /// Whether a field may have this wire type; repeated numbers come packed or one by one.
-    fn fits(&self, field: &Field) -> bool {
-        match (&field.kind, self) {
-            (ScalarKind::String | ScalarKind::Bytes | ScalarKind::Message, Value::Bytes(_))
-            | (ScalarKind::Bool | ScalarKind::Varint | ScalarKind::Enum(_), Value::Varint(_))
-            | (ScalarKind::Fixed32, Value::Fixed32)
-            | (ScalarKind::Fixed64, Value::Fixed64) => true,
-            (ScalarKind::String | ScalarKind::Bytes | ScalarKind::Message, _) => false,
-            (_, Value::Bytes(_)) => field.cardinality == Cardinality::Repeated,
-            _ => false,
-        }
+/// Whether a field may have this wire type; repeated numbers come packed or one by one.
+fn fits(value: &Value<'_>, field: &Field) -> bool {
+    match (&field.kind, value) {
+        (ScalarKind::String | ScalarKind::Bytes | ScalarKind::Message, Value::Bytes(_))
+        | (ScalarKind::Bool | ScalarKind::Varint | ScalarKind::Enum(_), Value::Varint(_))
+        | (ScalarKind::Fixed32, Value::Fixed32)
+        | (ScalarKind::Fixed64, Value::Fixed64) => true,
+        (ScalarKind::String | ScalarKind::Bytes | ScalarKind::Message, _) => false,
+        (_, Value::Bytes(_)) => field.cardinality == Cardinality::Repeated,
+        _ => false,
     }
 }
 
@@ -160,57 +147,6 @@ fn map_value(mut entry: &[u8]) -> Result<&[u8], EntryFault> {
         }
     }
     Ok(content.unwrap_or_default())
-}
-
-/// Takes a tag: the field number and wire type.
-fn tag(rest: &mut &[u8]) -> Option<(u32, u8)> {
-    let before = rest.len();
-    let tag = varint(rest)?;
-    // Some decoders stop after five bytes: only the shortest form has one reading.
-    let shortest = usize::try_from((u64::BITS - tag.leading_zeros()).div_ceil(7).max(1)).ok()?;
-    let number = tag >> 3;
-    if before - rest.len() != shortest || number == 0 || number > MAX_NUMBER {
-        return None;
-    }
-    Some((u32::try_from(number).ok()?, u8::try_from(tag & 7).ok()?))
-}
-
-fn value<'a>(rest: &mut &'a [u8], wire_type: u8) -> Option<Value<'a>> {
-    match wire_type {
-        0 => varint(rest).map(Value::Varint),
-        1 => take(rest, 8).map(|_| Value::Fixed64),
-        2 => {
-            let length = usize::try_from(varint(rest)?).ok()?;
-            take(rest, length).map(Value::Bytes)
-        }
-        5 => take(rest, 4).map(|_| Value::Fixed32),
-        // 3 and 4 are groups, which proto3 has not; 6 and 7 are nothing.
-        _ => None,
-    }
-}
-
-fn varint(rest: &mut &[u8]) -> Option<u64> {
-    let mut value = 0;
-    for shift in (0..u64::BITS).step_by(7) {
-        let (byte, tail) = rest.split_first()?;
-        *rest = tail;
-        let bits = u64::from(byte & 0x7f);
-        // The tenth byte has room for one bit.
-        if bits << shift >> shift != bits {
-            return None;
-        }
-        value |= bits << shift;
-        if byte & 0x80 == 0 {
-            return Some(value);
-        }
-    }
-    None
-}
-
-fn take<'a>(rest: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
-    let (taken, tail) = rest.split_at_checked(length)?;
-    *rest = tail;
-    Some(taken)
 }
 
 fn malformed(frame: &Frame<'_, '_>) -> Denial {

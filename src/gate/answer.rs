@@ -52,7 +52,7 @@ pub(super) fn identified<B>(mut response: Response<B>, request_id: &str) -> Resp
     response
 }
 
-fn grpc_status(headers: &HeaderMap) -> Option<u16> {
+pub(super) fn grpc_status(headers: &HeaderMap) -> Option<u16> {
     headers.get("grpc-status")?.to_str().ok()?.parse().ok()
 }
 

@@ -1,6 +1,7 @@
 //! Sends a permitted call upstream. Takes the permit by value: one judgement forwards one request.
 
 use super::body::{Codec, JudgedBody};
+use crate::catalog::ResponseFilter;
 use crate::model::denial::Denial;
 use crate::model::reason::Reason;
 use crate::policy::decide::Permit;
@@ -13,18 +14,36 @@ use http::{HeaderValue, Request, Response, Uri};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 
+/// A call as it was judged.
+#[derive(Debug)]
+pub(super) struct Outgoing<'a> {
+    pub(super) head: &'a RequestHead,
+    pub(super) origin: Origin<'a>,
+    /// The one verified credential.
+    pub(super) credential: Option<(HeaderName, HeaderValue)>,
+    pub(super) body: JudgedBody,
+}
+
 /// Forwards a call as it was judged: the canonical head, the judged message, the one verified credential.
 pub(super) async fn call(
     upstream: &Upstream,
     _permit: Permit,
-    head: &RequestHead,
-    origin: Origin<'_>,
-    credential: Option<(HeaderName, HeaderValue)>,
-    body: JudgedBody,
+    outgoing: Outgoing<'_>,
+    filter: Option<ResponseFilter>,
 ) -> Result<Response<Incoming>, Denial> {
+    let Outgoing {
+        head,
+        origin,
+        credential,
+        body,
+    } = outgoing;
     let mut headers = headers::for_api(head.headers(), origin);
     if let Some((name, value)) = credential {
         headers.insert(name, value);
+    }
+    if filter.is_some() {
+        // What is filtered has to be read.
+        headers.insert("grpc-accept-encoding", HeaderValue::from_static("identity"));
     }
     let codec = match body.codec() {
         Codec::Json => Some("application/json"),

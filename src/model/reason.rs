@@ -167,6 +167,7 @@ reasons! {
     KeysUnavailable "keys_unavailable" UNAVAILABLE Proxy "the issuer's keys could not be fetched yet; try again",
     UpstreamUnreachable "upstream_unreachable" UNAVAILABLE Upstream "the control plane cannot be reached; try again",
     UpstreamFailed "upstream_failed" BAD_GATEWAY Upstream "the control plane broke off or answered with something that is no valid response",
+    AnswerUnreadable "answer_unreadable" BAD_GATEWAY Upstream "the control plane's answer could not be understood, so that nothing of it is shown",
     UpstreamTimeout "upstream_timeout" DEADLINE Upstream "the control plane did not answer in time",
     ShuttingDown "shutting_down" UNAVAILABLE Proxy "the proxy is shutting down; try again",
     Internal "internal" INTERNAL Proxy "the proxy failed; the fault is recorded",

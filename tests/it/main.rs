@@ -8,6 +8,7 @@ mod documents;
 mod extract;
 mod gateway_vectors;
 mod judged_fields;
+mod projects;
 mod proxy;
 mod reference;
 mod smoke;

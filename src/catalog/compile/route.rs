@@ -62,6 +62,7 @@ impl<'a, 'f> Compiler<'a, 'f> {
             plan,
             bindings,
             ignored: ignored.collect(),
+            filter: rpc.filter,
         })
     }
 

@@ -147,13 +147,12 @@ fn listing(project: &str) -> Value {
 
 /// Runs the launch plan `train` of one project and domain in another.
 fn run(project: &str, domain: &str, plan_project: &str, plan_domain: &str) -> Value {
-    let mut plan = identifier(plan_project, plan_domain);
-    plan["resource_type"] = json!("LAUNCH_PLAN");
+    let plan = identifier("LAUNCH_PLAN", plan_project, plan_domain);
     json!({"project": project, "domain": domain, "spec": {"launch_plan": plan, "metadata": {}}})
 }
 
-fn identifier(project: &str, domain: &str) -> Value {
-    json!({"project": project, "domain": domain, "name": "train", "version": "v1"})
+fn identifier(kind: &str, project: &str, domain: &str) -> Value {
+    json!({"resource_type": kind, "project": project, "domain": domain, "name": "train", "version": "v1"})
 }
 
 /// Registers the workflow and launch plan `train` wherever the calls need them, past the proxy.
@@ -166,10 +165,8 @@ async fn register(stack: &Stack) -> Result<(), Failure> {
         ("fraud", "development"),
     ];
     for (project, domain) in places {
-        let mut workflow = identifier(project, domain);
-        workflow["resource_type"] = json!("WORKFLOW");
-        let mut plan = workflow.clone();
-        plan["resource_type"] = json!("LAUNCH_PLAN");
+        let workflow = identifier("WORKFLOW", project, domain);
+        let plan = identifier("LAUNCH_PLAN", project, domain);
         let template = json!({"id": workflow, "interface": {}, "nodes": []});
         for (rpc, message) in [
             (

@@ -589,6 +589,7 @@ fn a_scope_that_is_given_twice_is_refused() {
         plan,
         bindings: Vec::new(),
         ignored: Vec::new(),
+        filter: None,
     };
     let judge = |nodes: &[&str]| {
         let message: Vec<u8> = nodes

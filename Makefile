@@ -1,0 +1,47 @@
+# Everything a developer and CI need; each target installs what it lacks and does nothing twice.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+CARGO ?= cargo
+DESCRIPTORS := target/descriptors/flyteidl-1.16.8.binpb
+
+.PHONY: help demo demo-stay test unit e2e policies lint fmt doc bench descriptors clean-demo
+
+help: ## List the targets
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+demo: descriptors ## Show the proxy at work: allowed and refused calls, a hot reload; ends by itself
+	@$(CARGO) build --quiet --locked --features demo
+	@target/debug/flyte-authz-proxy demo </dev/null
+
+demo-stay: descriptors ## The same, and stay for calls by hand until Ctrl-C
+	@$(CARGO) build --quiet --locked --features demo
+	@target/debug/flyte-authz-proxy demo --stay
+
+test: unit policies e2e ## Every test: unit, integration, decision tests, real clients
+
+unit: descriptors ## Unit and integration tests
+	$(CARGO) test --locked --features demo
+
+policies: ## The decision tests of the sample policies
+	$(CARGO) run --quiet --locked -- test policies
+
+e2e: descriptors ## Real flytekit, gRPC and REST clients through the proxy
+	scripts/e2e.sh
+
+lint: ## Formatting, clippy and documentation, without warnings
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets --features demo -- -D warnings
+	$(CARGO) clippy --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --quiet --locked --no-deps --features demo
+
+fmt: ## Format
+	$(CARGO) fmt
+
+bench: ## Compare CPU and latency with a bare pass-through, HAProxy and Envoy
+	scripts/bench.sh
+
+descriptors: $(DESCRIPTORS) ## The published descriptors of Flyte's API
+
+$(DESCRIPTORS): scripts/descriptors.sh scripts/descriptors.py scripts/descriptors.txt
+	scripts/descriptors.sh
+	@touch $@

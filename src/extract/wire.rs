@@ -1,0 +1,65 @@
+//! The protobuf wire format (<https://protobuf.dev/programming-guides/encoding/>): tags and values, in one reading only.
+
+/// The highest field number (<https://protobuf.dev/programming-guides/proto3/#assigning>).
+const MAX_NUMBER: u64 = (1 << 29) - 1;
+
+/// One value as the wire has it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Value<'a> {
+    Varint(u64),
+    Fixed64,
+    Bytes(&'a [u8]),
+    Fixed32,
+}
+
+/// Takes a tag: the field number and wire type.
+pub(crate) fn tag(rest: &mut &[u8]) -> Option<(u32, u8)> {
+    let before = rest.len();
+    let tag = varint(rest)?;
+    // Some decoders stop after five bytes: only the shortest form has one reading.
+    let shortest = usize::try_from((u64::BITS - tag.leading_zeros()).div_ceil(7).max(1)).ok()?;
+    let number = tag >> 3;
+    if before - rest.len() != shortest || number == 0 || number > MAX_NUMBER {
+        return None;
+    }
+    Some((u32::try_from(number).ok()?, u8::try_from(tag & 7).ok()?))
+}
+
+/// Takes a value of a wire type.
+pub(crate) fn value<'a>(rest: &mut &'a [u8], wire_type: u8) -> Option<Value<'a>> {
+    match wire_type {
+        0 => varint(rest).map(Value::Varint),
+        1 => take(rest, 8).map(|_| Value::Fixed64),
+        2 => {
+            let length = usize::try_from(varint(rest)?).ok()?;
+            take(rest, length).map(Value::Bytes)
+        }
+        5 => take(rest, 4).map(|_| Value::Fixed32),
+        // 3 and 4 are groups, which proto3 has not; 6 and 7 are nothing.
+        _ => None,
+    }
+}
+
+fn varint(rest: &mut &[u8]) -> Option<u64> {
+    let mut value = 0;
+    for shift in (0..u64::BITS).step_by(7) {
+        let (byte, tail) = rest.split_first()?;
+        *rest = tail;
+        let bits = u64::from(byte & 0x7f);
+        // The tenth byte has room for one bit.
+        if bits << shift >> shift != bits {
+            return None;
+        }
+        value |= bits << shift;
+        if byte & 0x80 == 0 {
+            return Some(value);
+        }
+    }
+    None
+}
+
+fn take<'a>(rest: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
+    let (taken, tail) = rest.split_at_checked(length)?;
+    *rest = tail;
+    Some(taken)
+}
