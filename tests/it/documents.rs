@@ -212,6 +212,9 @@ fn needs(rpc: &Value) -> String {
 }
 
 fn scope(rpc: &Value) -> String {
+    if rpc["filter"] == "projects" {
+        return "the answer shows only projects in which the caller may view something".to_owned();
+    }
     let found = items(&rpc["fields"])
         .iter()
         .find(|field| field["role"] == "scope" || field["role"] == "flyte_url");
