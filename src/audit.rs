@@ -172,11 +172,14 @@ impl AuditGuard {
         if std::mem::replace(&mut self.finished, true) {
             return;
         }
-        let metrics = &self.recorder.metrics;
+        if self.forwarded.is_none() {
+            self.judged();
+        }
         let elapsed = self.started.elapsed();
         self.record.outcome = outcome.label();
         self.record.reason = reason.map(Reason::label);
         self.record.duration_us = micros(elapsed);
+        let metrics = &self.recorder.metrics;
         let rpc = self.record.rpc.as_deref().unwrap_or(UNKNOWN_RPC);
         metrics
             .requests

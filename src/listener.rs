@@ -11,6 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
+mod activity;
 pub mod connection;
 pub mod preface;
 pub mod socket;

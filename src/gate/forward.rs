@@ -8,7 +8,7 @@ use crate::policy::decide::Permit;
 use crate::protocol::{Protocol, RequestHead, canonical};
 use crate::upstream::headers::{self, Origin};
 use crate::upstream::{Body, Port, Upstream};
-use http::header::{CONTENT_TYPE, HeaderName, TE};
+use http::header::{CONTENT_TYPE, HOST, HeaderName, TE};
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Response, Uri};
 use http_body_util::{Either, Full};
@@ -50,8 +50,15 @@ pub(super) async fn call(
         Codec::Protobuf if head.protocol() != Protocol::Grpc => Some("application/octet-stream"),
         Codec::Protobuf | Codec::Empty => None,
     };
-    if let Some(codec) = codec {
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(codec));
+    match codec {
+        Some(codec) => {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(codec));
+        }
+        // Without a body its type would only choose the form of the answer, or be taken for a form.
+        None if head.protocol() != Protocol::Grpc => {
+            headers.remove(CONTENT_TYPE);
+        }
+        None => {}
     }
     let port = match head.protocol() {
         Protocol::Grpc => Port::Grpc,
@@ -60,6 +67,8 @@ pub(super) async fn call(
     let mut deadline = None;
     if port == Port::Grpc {
         headers.insert(TE, HeaderValue::from_static("trailers"));
+        // HTTP/2 has :authority for it (RFC 9113, section 8.3.1); the public host travels in x-forwarded-host.
+        headers.remove(HOST);
         deadline = head
             .headers()
             .get("grpc-timeout")

@@ -1,5 +1,6 @@
 //! Serves one connection: TLS, HTTP version, then requests; ends it when it is idle, too slow, or the process drains.
 
+use super::activity::{Activity, Running};
 use super::preface::{self, HttpVersion, Rewound};
 use super::{HandshakeFailure, Listener};
 use crate::config::Limits;
@@ -14,7 +15,6 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -56,22 +56,6 @@ pub(super) async fn serve(
     }
     http(listener, stream, version, info, drain).await;
     Ok(())
-}
-
-/// How busy a connection is: what its stream and its requests tell.
-#[derive(Debug, Default)]
-pub(super) struct Activity {
-    running: AtomicUsize,
-    begun: AtomicU64,
-    /// Bytes have been read that belong to no request yet.
-    partial: AtomicBool,
-}
-
-impl Activity {
-    /// Bytes have arrived.
-    pub(super) fn arrived(&self) {
-        self.partial.store(true, Ordering::Relaxed);
-    }
 }
 
 async fn http<S>(
@@ -161,13 +145,13 @@ async fn supervise<C: GracefulConnection>(
             }
             () = tokio::time::sleep_until(check) => {
                 check = Instant::now() + tick;
-                let begun = activity.begun.load(Ordering::Relaxed);
-                if activity.running.load(Ordering::Relaxed) > 0 || begun != seen {
+                let begun = activity.begun();
+                if activity.is_busy() || begun != seen {
                     seen = begun;
                     quiet_since = Instant::now();
                     continue;
                 }
-                let slow = head.is_some() && activity.partial.load(Ordering::Relaxed);
+                let slow = head.is_some() && activity.has_partial_head();
                 if slow || ending {
                     return;
                 }
@@ -177,25 +161,6 @@ async fn supervise<C: GracefulConnection>(
                 }
             }
         }
-    }
-}
-
-/// Counts a request as running until its answer's body is gone.
-#[derive(Debug)]
-struct Running(Arc<Activity>);
-
-impl Running {
-    fn begin(activity: &Arc<Activity>) -> Self {
-        activity.running.fetch_add(1, Ordering::Relaxed);
-        activity.begun.fetch_add(1, Ordering::Relaxed);
-        activity.partial.store(false, Ordering::Relaxed);
-        Self(Arc::clone(activity))
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.0.running.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

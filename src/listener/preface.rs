@@ -1,7 +1,7 @@
 //! Reads the first bytes of a connection under a deadline, to tell the HTTP version, and gives them back to be read again.
 
 use super::HandshakeFailure;
-use super::connection::Activity;
+use super::activity::Activity;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;

@@ -11,6 +11,8 @@ use http::{HeaderMap, Method, Version};
 
 /// The longest path accepted, in bytes; the longest in the API has nine names of at most 255.
 const MAX_PATH: usize = 8 << 10;
+/// The longest gRPC path accepted, in bytes: several times that of the longest method.
+const MAX_RPC_PATH: usize = 256;
 /// The longest query accepted, in bytes.
 const MAX_QUERY: usize = 16 << 10;
 
@@ -149,7 +151,8 @@ fn accept_connection(value: &[u8]) -> Result<(), Denial> {
         if option.eq_ignore_ascii_case(b"upgrade") || option.eq_ignore_ascii_case(b"http2-settings") {
             return Err(Reason::UpgradeRefused.into());
         }
-        if ![&b"close"[..], b"keep-alive", b"te"]
+        // Lists may have empty members (RFC 9110, section 5.6.1).
+        if ![&b""[..], b"close", b"keep-alive", b"te"]
             .iter()
             .any(|known| option.eq_ignore_ascii_case(known))
         {
@@ -202,7 +205,7 @@ fn accept_host(
 
 fn accept_rpc_path(path: &str, has_query: bool) -> Result<(), Denial> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._/-".contains(&byte);
-    if path.len() > MAX_PATH || has_query || !path.starts_with('/') || !path.bytes().all(plain) {
+    if path.len() > MAX_RPC_PATH || has_query || !path.starts_with('/') || !path.bytes().all(plain) {
         return Err(Denial::new(
             Reason::PathNotCanonical,
             "a gRPC path is /package.Service/Method and nothing else",
