@@ -377,6 +377,39 @@ fn every_function_that_the_architecture_names_exists() {
 }
 
 #[test]
+fn every_module_is_in_the_table_of_layers() {
+    let page = read("ARCHITECTURE.md");
+    for name in read("src/lib.rs")
+        .lines()
+        .filter_map(|line| line.strip_prefix("pub mod "))
+    {
+        let quoted = format!("`{}`", name.trim_end_matches(';'));
+        let in_table = |line: &str| line.starts_with("| ") && line.contains(&quoted);
+        assert!(page.lines().any(in_table), "ARCHITECTURE.md lists no module {quoted}");
+    }
+}
+
+#[test]
+fn every_make_target_that_a_page_names_exists() {
+    let makefile = read("Makefile");
+    let mut named = 0;
+    for page in PAGES {
+        let text = read(page);
+        // A command begins a line or follows a backtick; "make" is a verb too.
+        let commands = text.split(['\n', '`']).filter_map(|part| part.strip_prefix("make "));
+        for target in commands.filter_map(|words| words.split_whitespace().next()) {
+            named += 1;
+            let rule = format!("\n{target}:");
+            assert!(
+                makefile.contains(&rule),
+                "{page} names `make {target}`, which the Makefile lacks"
+            );
+        }
+    }
+    assert!(named > 5, "only {named} targets are named");
+}
+
+#[test]
 fn every_link_leads_somewhere() {
     for page in PAGES {
         let text = read(page);
