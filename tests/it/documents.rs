@@ -326,8 +326,11 @@ fn program() -> Vec<(PathBuf, String)> {
 fn every_test_that_a_page_names_exists() {
     let files = program();
     let is_test = |word: &str| {
-        // Names of tests are sentences; reasons, metrics and configuration keys are shorter.
-        word.matches('_').count() > 3
+        // Names of tests are sentences; of what else is spelled with underscores, only these have as many.
+        let other = word.starts_with("flyte_authz_") || Reason::ALL.iter().any(|reason| reason.label() == word);
+        let sentence = word.matches('_').count() > 2;
+        sentence
+            && !other
             && word
                 .chars()
                 .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
