@@ -1,7 +1,7 @@
 //! The command line: argument types, exit codes, dispatch.
 
 use crate::model::problem::{Problem, Severity};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -103,6 +103,12 @@ pub fn run() -> ExitCode {
         #[cfg(feature = "demo")]
         Command::Demo(arguments) => demo::run(&arguments),
     })
+}
+
+/// The command line's own description, for its documentation.
+#[must_use]
+pub fn command() -> clap::Command {
+    Arguments::command()
 }
 
 /// Writes to standard output. Nobody reading any more (`| head`) is no error.

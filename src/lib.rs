@@ -20,9 +20,9 @@ pub mod policy;
 pub mod trust;
 pub mod live;
 pub mod issuer;
-pub mod config;
 pub mod files;
 pub mod policy_files;
+pub mod config;
 pub mod metrics;
 pub mod audit;
 pub mod tls;
@@ -36,8 +36,7 @@ pub mod gate;
 pub mod listener;
 pub mod admin;
 pub mod app;
-pub mod cli;
-
 // A local issuer and a stand-in control plane.
 #[cfg(any(test, feature = "demo"))]
 pub mod demo;
+pub mod cli;

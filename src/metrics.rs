@@ -6,6 +6,7 @@ use prometheus::{
     Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry, TextEncoder,
 };
+use std::cell::RefCell;
 
 /// Bounds of the duration histograms, in seconds: from a cached decision to a slow list.
 const SECONDS: &[f64] = &[
@@ -51,6 +52,19 @@ impl Outcome {
     }
 }
 
+/// What is to be known about a metric before it has a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Description {
+    /// Its full name.
+    pub name: String,
+    /// `counter`, `gauge` or `histogram`.
+    pub kind: &'static str,
+    /// The names of its labels.
+    pub labels: Vec<String>,
+    /// What it tells, in one sentence.
+    pub help: String,
+}
+
 /// The label of requests that match no RPC and no page.
 pub const UNKNOWN_RPC: &str = "unknown";
 
@@ -58,6 +72,7 @@ pub const UNKNOWN_RPC: &str = "unknown";
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    descriptions: Vec<Description>,
     /// Requests by protocol, RPC and outcome.
     pub requests: IntCounterVec,
     /// Refused and failed requests by protocol and reason.
@@ -103,7 +118,10 @@ impl Metrics {
     /// A name registered twice, or one Prometheus refuses: a fault of this file.
     pub fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
-        let make = Maker { registry: &registry };
+        let make = Maker {
+            registry: &registry,
+            descriptions: RefCell::default(),
+        };
         let metrics = Self {
             requests: make.counters(
                 "requests_total",
@@ -174,6 +192,7 @@ impl Metrics {
                 "process_start_timestamp_seconds",
                 "When the process started, in seconds since 1970.",
             )?,
+            descriptions: make.descriptions.take(),
             registry,
         };
         for protocol in Protocol::ALL {
@@ -185,6 +204,12 @@ impl Metrics {
             metrics.token_cache.with_label_values(&[result]);
         }
         Ok(metrics)
+    }
+
+    /// Every metric, in the order in which they are registered.
+    #[must_use]
+    pub fn descriptions(&self) -> &[Description] {
+        &self.descriptions
     }
 
     /// Everything in Prometheus' text format.
@@ -201,11 +226,23 @@ impl Metrics {
 /// Registers metrics under the common prefix.
 struct Maker<'a> {
     registry: &'a Registry,
+    descriptions: RefCell<Vec<Description>>,
 }
 
 impl Maker<'_> {
-    fn register<C: prometheus::core::Collector + Clone + 'static>(&self, metric: C) -> Result<C, prometheus::Error> {
+    fn register<C: prometheus::core::Collector + Clone + 'static>(
+        &self,
+        kind: &'static str,
+        metric: C,
+    ) -> Result<C, prometheus::Error> {
         self.registry.register(Box::new(metric.clone()))?;
+        let described = metric.desc().into_iter().map(|metric| Description {
+            name: metric.fq_name.clone(),
+            kind,
+            labels: metric.variable_labels.clone(),
+            help: metric.help.clone(),
+        });
+        self.descriptions.borrow_mut().extend(described);
         Ok(metric)
     }
 
@@ -214,34 +251,34 @@ impl Maker<'_> {
     }
 
     fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
-        self.register(IntCounterVec::new(Self::options(name, help), labels)?)
+        self.register("counter", IntCounterVec::new(Self::options(name, help), labels)?)
     }
 
     fn counter(&self, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
-        self.register(IntCounter::with_opts(Self::options(name, help))?)
+        self.register("counter", IntCounter::with_opts(Self::options(name, help))?)
     }
 
     fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
-        self.register(IntGaugeVec::new(Self::options(name, help), labels)?)
+        self.register("gauge", IntGaugeVec::new(Self::options(name, help), labels)?)
     }
 
     fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
-        self.register(IntGauge::with_opts(Self::options(name, help))?)
+        self.register("gauge", IntGauge::with_opts(Self::options(name, help))?)
     }
 
     fn float_gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<GaugeVec, prometheus::Error> {
-        self.register(GaugeVec::new(Self::options(name, help), labels)?)
+        self.register("gauge", GaugeVec::new(Self::options(name, help), labels)?)
     }
 
     fn float_gauge(&self, name: &str, help: &str) -> Result<Gauge, prometheus::Error> {
-        self.register(Gauge::with_opts(Self::options(name, help))?)
+        self.register("gauge", Gauge::with_opts(Self::options(name, help))?)
     }
 
     fn histogram(&self, name: &str, help: &str) -> Result<Histogram, prometheus::Error> {
         let options = HistogramOpts::new(name, help)
             .namespace("flyte_authz")
             .buckets(SECONDS.to_vec());
-        self.register(Histogram::with_opts(options)?)
+        self.register("histogram", Histogram::with_opts(options)?)
     }
 }
 

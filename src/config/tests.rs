@@ -1,3 +1,5 @@
+//! The whole configuration document: what is read, what is refused, and that its documentation is true.
+
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 use super::*;

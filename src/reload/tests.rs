@@ -1,3 +1,5 @@
+//! Reloading from real directories: every way in which files are replaced, and broken ones in between.
+
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Request heads that are accepted, and every kind that has two readings.
+
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use super::*;
