@@ -75,7 +75,16 @@ fn accept_method(method: &Method, protocol: Protocol) -> Result<(), Denial> {
     let accepted = match protocol {
         Protocol::Grpc => method == Method::POST,
         Protocol::Rest | Protocol::RestProto => {
-            [Method::GET, Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS].contains(method)
+            // The routes of the catalogue have no HEAD, which the gateway answers like GET; some pages do.
+            let known = [
+                Method::GET,
+                Method::HEAD,
+                Method::POST,
+                Method::PUT,
+                Method::DELETE,
+                Method::OPTIONS,
+            ];
+            known.contains(method)
         }
     };
     if accepted {
@@ -83,7 +92,7 @@ fn accept_method(method: &Method, protocol: Protocol) -> Result<(), Denial> {
     }
     Err(Denial::new(
         Reason::HttpMethodRefused,
-        "the HTTP method is not accepted; use GET, POST, PUT, DELETE or OPTIONS, and POST for gRPC",
+        "the HTTP method is not accepted; use GET, HEAD, POST, PUT, DELETE or OPTIONS, and POST for gRPC",
     ))
 }
 
