@@ -3,7 +3,7 @@
 use crate::hostile::{Attack, RPC, TARGET, show};
 use crate::proxy::Proxy;
 use crate::raw;
-use flyte_authz_proxy::demo::control_plane::arrivals::Arrival;
+use flyte_authz_proxy::demo::control_plane::Arrival;
 use flyte_authz_proxy::model::reason::Reason;
 use http::Method;
 
@@ -257,7 +257,6 @@ async fn t_hdr_10_no_part_of_a_credential_is_written_or_answered() {
     let records = format!("{:?}", proxy.records_after(0, 12).await);
     let metrics = String::from_utf8(proxy.app.metrics.render().unwrap()).unwrap();
     for (what, text) in [("answer", answers), ("record", records), ("metric", metrics)] {
-        // The head of a token is the same in all, and part of none.
         for part in token.split('.').chain(other.split('.')) {
             assert!(!text.contains(part), "an {what} has a part of a token");
         }

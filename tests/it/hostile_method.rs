@@ -131,7 +131,7 @@ async fn t_method_05_a_body_where_none_is_read_is_refused() {
     attack
         .http1(format!("{chunked}1\r\nx\r\n0\r\n\r\n"), Reason::BodyUnexpected)
         .await;
-    // Of the three routes with DELETE, all read a body; the one that names another project is refused for it.
+    // Every route with DELETE reads a body; one that names another project is refused for it.
     let terminate = (Method::DELETE, "/api/v1/executions/ml/development/e1");
     let record = attack.rest(terminate, &json, body, Reason::ScopeAmbiguous).await;
     assert_eq!(record["rpc"], "/flyteidl.service.AdminService/TerminateExecution");
