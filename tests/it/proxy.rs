@@ -166,6 +166,39 @@ impl Proxy {
         record
     }
 
+    /// The reasons of the two refusals since `before`, of which nothing may have arrived.
+    pub(crate) async fn recorded_two(&self, before: &Before) -> Vec<String> {
+        let records = self.records_after(before.records, 2).await;
+        assert_eq!(
+            self.control_plane.count(),
+            before.arrivals,
+            "a request reached the control plane"
+        );
+        assert!((self.metric("refusals_total") - before.refusals - 2.0).abs() < f64::EPSILON);
+        records
+            .iter()
+            .map(|record| record["reason"].as_str().unwrap().to_owned())
+            .collect()
+    }
+
+    /// Checks that nothing since `before` came as far as the gate: what the HTTP library answers itself is neither recorded
+    /// nor counted as a refusal, and does not reach the control plane.
+    pub(crate) async fn untouched(&self, before: &Before) {
+        let health = "/grpc.health.v1.Health/Check";
+        let frame = flyte_authz_proxy::protocol::envelope::frame(&[]);
+        let reply = self.plain.grpc(health, &[], frame).await.unwrap();
+        assert_eq!(reply.grpc_status(), Some(0));
+        let records = self.records_after(before.records, 1).await;
+        assert_eq!(records.len(), 1, "only the health check is recorded: {records:#?}");
+        assert_eq!(records[0]["rpc"], health, "{:#}", records[0]);
+        assert_eq!(
+            self.control_plane.count(),
+            before.arrivals,
+            "a request reached the control plane"
+        );
+        assert!((self.metric("refusals_total") - before.refusals).abs() < f64::EPSILON);
+    }
+
     /// Checks that the one request since `before` was forwarded, and returns its audit record.
     pub(crate) async fn forwarded(&self, before: &Before, reply: &Reply) -> Value {
         assert!(!reply.message().contains("; request "), "refused: {}", reply.message());

@@ -93,7 +93,7 @@ fn t_path_16_a_grpc_path_has_no_query_and_no_escapes() {
 }
 
 #[test]
-fn t_method_03_06_other_methods_are_refused() {
+fn t_method_06_other_methods_are_refused() {
     for method in ["TRACE", "PATCH", "get", "head", "PURGE"] {
         let refused = rest(method, "/api/v1/projects", &[]).unwrap_err();
         assert_eq!(refused, Reason::HttpMethodRefused, "{method}");
