@@ -26,9 +26,18 @@ pub const INVALID: u8 = 3;
 /// The command line is not right (`EX_USAGE`).
 pub const USAGE: u8 = 64;
 
+/// Shown below every help text.
+const EXIT_CODES: &str = "\
+Exit codes:
+  0   done as asked; for `explain`: the call is allowed
+  1   it could not be done, and the message tells why
+  2   `explain`: the call is refused
+  3   a file is not right, a decision test failed, or an address cannot be listened on; every problem is listed
+  64  the command line is not right";
+
 /// Project isolation for Flyte: an authorizing reverse proxy in front of FlyteAdmin.
 #[derive(Debug, Parser)]
-#[command(name = "flyte-authz-proxy", version, disable_help_subcommand = true)]
+#[command(name = "flyte-authz-proxy", version, disable_help_subcommand = true, after_help = EXIT_CODES)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -37,18 +46,24 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve until SIGTERM or SIGINT; SIGHUP looks at every file now.
+    ///
+    /// The log goes to standard error, and audit records to standard output unless the configuration names a file. At
+    /// SIGTERM or SIGINT running requests may finish, then the exit code is 0.
     Serve {
         /// The configuration file.
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
-    /// Check the configuration and everything it names, and print every problem. Exit 3 if there is one.
+    /// Check the configuration and everything it names, and print every problem.
+    ///
+    /// Policy, decision tests, catalogue overlays, certificates and key files are read as by `serve`; nothing is listened
+    /// on and nothing fetched. Exit 0 if all is well, if with warnings; 3 if there is an error.
     Check {
         /// The configuration file.
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
-    /// Run the decision tests (`*.test.yaml`) beside policies. Exit 3 if one fails.
+    /// Run the decision tests (`*.test.yaml`) beside policies. Exit 3 if one fails or there is none.
     Test(test::Arguments),
     /// Tell why a call would be permitted or refused, rule by rule. Exit 0 if permitted, 2 if refused.
     Explain(explain::Arguments),
@@ -117,19 +132,37 @@ pub(crate) fn print(text: &str) {
     _ = std::io::stdout().lock().write_all(text.as_bytes());
 }
 
-/// Prints problems, errors first, and how many there are. Returns whether one of them is an error.
-pub(crate) fn report(problems: &[Problem]) -> bool {
-    let errors = problems
-        .iter()
-        .filter(|problem| problem.severity == Severity::Error)
-        .count();
-    let mut sorted: Vec<&Problem> = problems.iter().collect();
-    sorted.sort_by_key(|problem| problem.severity != Severity::Error);
-    for problem in &sorted {
-        print(&format!("{problem}\n"));
-    }
-    if errors > 0 {
-        print(&format!("{errors} {}\n", if errors == 1 { "error" } else { "errors" }));
-    }
-    errors > 0
+/// Writes to standard error.
+pub(crate) fn print_error(text: &str) {
+    use std::io::Write;
+    _ = std::io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// Whether one of the problems is an error.
+pub(crate) fn has_errors(problems: &[Problem]) -> bool {
+    problems.iter().any(|problem| problem.severity == Severity::Error)
+}
+
+/// The problems as text, errors first, and how many of each there are.
+pub(crate) fn listed(problems: &[Problem]) -> String {
+    let (errors, warnings): (Vec<&Problem>, Vec<&Problem>) =
+        problems.iter().partition(|problem| problem.severity == Severity::Error);
+    let lines = errors.iter().chain(&warnings).map(|problem| format!("{problem}\n"));
+    let counts = [(errors.len(), "error"), (warnings.len(), "warning")];
+    let counts: Vec<String> = counts
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, word)| counted(count, word))
+        .collect();
+    let closing = if counts.is_empty() {
+        String::new()
+    } else {
+        format!("{}\n", counts.join(", "))
+    };
+    lines.chain([closing]).collect()
+}
+
+/// A number and what it counts: `1 rule`, `2 rules`.
+pub(crate) fn counted(count: usize, word: &str) -> String {
+    format!("{count} {word}{}", if count == 1 { "" } else { "s" })
 }

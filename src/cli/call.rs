@@ -28,37 +28,71 @@ pub struct CallArguments {
     body: Option<PathBuf>,
 }
 
+/// How many RPCs with a similar name are told.
+const SUGGESTED: usize = 4;
+
 /// Why the arguments describe no call.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
-    /// No RPC has the name.
-    #[error("the catalogue has no RPC `{0}`; `flyte-authz-proxy catalog` lists them")]
-    UnknownRpc(String),
+    /// No RPC has the name; some are similar.
+    #[error(
+        "the catalogue has no RPC `{name}`; {}`flyte-authz-proxy catalog` lists them",
+        did_you_mean(nearest)
+    )]
+    UnknownRpc {
+        /// The name.
+        name: String,
+        /// The most similar ones, best first.
+        nearest: Vec<String>,
+    },
+    /// Several RPCs have the name.
+    #[error("`{name}` is the name of several RPCs; write one of {}", candidates.join(", "))]
+    AmbiguousRpc {
+        /// The name.
+        name: String,
+        /// The RPCs.
+        candidates: Vec<String>,
+    },
     /// A `--set` is not of its form, or its field lies in another one's value.
     #[error("`--set {0}` is not of the form FIELD=VALUE with a field that can be set")]
     Field(String),
     /// The body file cannot be read.
-    #[error("{0}: {1}")]
-    Body(PathBuf, std::io::Error),
+    #[error("{}: {error}", file.display())]
+    Body {
+        /// The file.
+        file: PathBuf,
+        /// What the system says.
+        error: std::io::Error,
+    },
 }
 
 impl CallArguments {
-    /// Finds the route.
+    /// Finds the route by its path, or by the end of it if no other route ends so.
     ///
     /// # Errors
-    /// `UnknownRpc`.
+    /// `UnknownRpc`, `AmbiguousRpc`.
     pub fn route<'c>(&self, catalog: &'c Catalog) -> Result<&'c Route, CallError> {
         let wanted = self.rpc.trim_start_matches('/');
-        let is_it = |route: &&Route| {
-            let rpc = route.rpc.trim_start_matches('/');
-            rpc.strip_suffix(wanted)
-                .is_some_and(|rest| rest.is_empty() || rest.ends_with(['.', '/']))
+        let ends_so = |route: &&Route| {
+            let rest = path(route).strip_suffix(wanted);
+            rest.is_some_and(|rest| rest.is_empty() || rest.ends_with(['.', '/']))
         };
-        catalog
-            .routes
-            .iter()
-            .find(is_it)
-            .ok_or_else(|| CallError::UnknownRpc(self.rpc.clone()))
+        let found: Vec<&Route> = catalog.routes.iter().filter(ends_so).collect();
+        match found.as_slice() {
+            [] => Err(CallError::UnknownRpc {
+                name: self.rpc.clone(),
+                nearest: nearest(catalog, wanted),
+            }),
+            [only] => Ok(only),
+            several => several
+                .iter()
+                .find(|route| path(route) == wanted)
+                .copied()
+                .ok_or_else(|| CallError::AmbiguousRpc {
+                    name: self.rpc.clone(),
+                    candidates: several.iter().map(|route| path(route).to_owned()).collect(),
+                }),
+        }
     }
 
     /// The message in JSON.
@@ -67,7 +101,10 @@ impl CallArguments {
     /// `Field`, `Body`.
     pub fn message(&self, route: &Route) -> Result<Vec<u8>, CallError> {
         if let Some(path) = &self.body {
-            return std::fs::read(path).map_err(|error| CallError::Body(path.clone(), error));
+            return std::fs::read(path).map_err(|error| CallError::Body {
+                file: path.clone(),
+                error,
+            });
         }
         let mut message = Map::new();
         for assignment in &self.set {
@@ -94,7 +131,7 @@ impl CallArguments {
             let value = match part {
                 Part::Project => self.project.as_deref(),
                 Part::Domain => self.domain.as_deref(),
-                Part::Kind => Some("LAUNCH_PLAN"),
+                Part::Kind => Some(kind(&slot.accept)),
                 Part::Name | Part::Value => slot.filled.contains(part).then_some("any"),
                 Part::Org => None,
             };
@@ -110,12 +147,73 @@ impl CallArguments {
 ///
 /// # Errors
 /// The refusal a request with this message gets.
-pub fn touched(route: &Route, message: &[u8], rules: &ScopeRules) -> Result<Extracted, Denial> {
+pub fn touched(route: &Route, message: &[u8], rules: &ScopeRules, limits: &WalkLimits) -> Result<Extracted, Denial> {
     let input = Input {
         payload: Payload::Json(message),
         rest: None,
     };
-    targets::targets(route, &input, rules, &WalkLimits::default())
+    targets::targets(route, &input, rules, limits)
+}
+
+fn path(route: &Route) -> &str {
+    route.rpc.trim_start_matches('/')
+}
+
+/// A kind the slot accepts: a launch plan if it may be one.
+fn kind(accept: &[i32]) -> &'static str {
+    let accepts = |number| accept.is_empty() || accept.contains(&number);
+    match () {
+        () if accepts(3) => "LAUNCH_PLAN",
+        () if accepts(1) => "TASK",
+        () => "WORKFLOW",
+    }
+}
+
+/// The RPCs whose method is most like the one wanted, best first: those with the word in their name, and those that
+/// differ in few letters.
+fn nearest(catalog: &Catalog, wanted: &str) -> Vec<String> {
+    let method = |path: &str| path.rsplit('/').next().unwrap_or_default().to_lowercase();
+    let wanted = method(wanted);
+    let mut ranked: Vec<(usize, &str)> = catalog
+        .routes
+        .iter()
+        .filter_map(|route| {
+            let known = method(path(route));
+            let letters = distance(&wanted, &known);
+            let similar = letters <= wanted.chars().count() / 3;
+            let contained = wanted.len() > 2 && known.contains(&wanted);
+            (similar || contained).then_some((letters, path(route)))
+        })
+        .collect();
+    ranked.sort_unstable();
+    ranked
+        .into_iter()
+        .take(SUGGESTED)
+        .map(|(_, path)| path.to_owned())
+        .collect()
+}
+
+/// How many letters have to be put in, left out or replaced to make one word of the other.
+fn distance(one: &str, other: &str) -> usize {
+    let other: Vec<char> = other.chars().collect();
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (above, letter) in one.chars().enumerate() {
+        let mut left = above + 1;
+        let mut next = vec![left];
+        for ((&diagonal, &over), known) in row.iter().zip(row.iter().skip(1)).zip(&other) {
+            left = (left + 1).min(over + 1).min(diagonal + usize::from(letter != *known));
+            next.push(left);
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+fn did_you_mean(nearest: &[String]) -> String {
+    if nearest.is_empty() {
+        return String::new();
+    }
+    format!("did you mean {}? ", nearest.join(", "))
 }
 
 fn set(message: &mut Map<String, Value>, field: &str, value: &str, replace: bool) -> Option<()> {

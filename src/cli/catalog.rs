@@ -1,6 +1,6 @@
 //! `catalog`: what the proxy knows about the API.
 
-use super::{Format, INVALID, OK, print, report};
+use super::{Format, INVALID, OK, listed, print, print_error};
 use crate::catalog::Catalog;
 use crate::files;
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ pub(super) fn run(format: Format, overlays: &[PathBuf]) -> u8 {
             OK
         }
         Err(problems) => {
-            report(&problems);
+            print_error(&listed(&problems));
             INVALID
         }
     }

@@ -1,30 +1,35 @@
 //! `check`: everything the configuration names, every problem, no socket opened.
 
-use super::{INVALID, OK, print, report, test};
+use super::{INVALID, OK, counted, has_errors, listed, print, test};
+use crate::catalog::Catalog;
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::issuer::Issuers;
-use crate::model::problem::{Problem, Severity};
-use crate::reload::policy::PolicyInputs;
+use crate::model::problem::Problem;
+use crate::policy::compile::compile;
 use crate::tls::LiveTls;
-use crate::trust;
+use crate::{files, policy_files, trust};
 use std::path::Path;
 use std::sync::Arc;
 
 /// Checks the configuration, policy, decision tests, overlays, certificates and key files.
 pub(super) fn run(path: &Path) -> u8 {
     let (problems, summary) = check(path);
-    if report(&problems) {
-        return INVALID;
-    }
-    print(&summary);
-    OK
+    print(&listed(&problems));
+    print(&format!("{summary}\n"));
+    if has_errors(&problems) { INVALID } else { OK }
 }
 
+/// Every problem, and what to say in closing.
 fn check(path: &Path) -> (Vec<Problem>, String) {
     let (config, mut problems) = match Config::load(path) {
         Ok(loaded) => loaded,
-        Err(problems) => return (problems, String::new()),
+        Err(problems) => {
+            return (
+                problems,
+                "not ok: what the configuration names was not looked at".to_owned(),
+            );
+        }
     };
     for tls in config.listeners.iter().filter_map(|listener| listener.tls.as_ref()) {
         problems.extend(LiveTls::load(tls).err().into_iter().flatten());
@@ -37,24 +42,48 @@ fn check(path: &Path) -> (Vec<Problem>, String) {
         Arc::new(()),
     );
     problems.extend(issuers.err().into_iter().flatten());
-    let files = PolicyInputs::of(&config);
-    let mut summary = String::new();
-    match files.read().and_then(|read| files.compile(read)) {
-        Ok((policy, catalog, warnings)) => {
-            problems.extend(warnings);
-            let mut outcome = test::run_beside(&config.policy.path, &policy, &catalog);
-            summary = format!(
-                "ok: {} listeners, {} issuers, {} rules, {} decision tests passed, {} RPCs in the catalogue\n",
-                config.listeners.len(),
-                config.issuers.len(),
-                policy.rules().len(),
-                outcome.passed,
-                catalog.routes.len(),
-            );
-            problems.append(&mut outcome.problems);
-        }
-        Err(more) => problems.extend(more),
+    let judged = check_policy(&config, &mut problems);
+    if has_errors(&problems) {
+        let summary = match judged {
+            Some(_) => "not ok",
+            None => "not ok: the policy's decision tests were not run, since it cannot be used",
+        };
+        return (problems, summary.to_owned());
     }
-    problems.sort_by_key(|problem| problem.severity != Severity::Error);
+    let counts = [
+        counted(config.listeners.len(), "listener"),
+        counted(config.issuers.len(), "issuer"),
+    ];
+    let summary = format!("ok: {}, {}", counts.join(", "), judged.unwrap_or_default());
     (problems, summary)
+}
+
+/// Checks policy, overlays and decision tests, each also when another is broken. Returns what there is; `None` if the
+/// policy cannot be used.
+fn check_policy(config: &Config, problems: &mut Vec<Problem>) -> Option<String> {
+    let overlays = files::read_all(&config.overlays).and_then(|read| Catalog::with_overlays(&read));
+    let policy = policy_files::read(&config.policy.path).and_then(|read| compile(&read, &config.flyte.domains));
+    // Without its overlays the catalogue still knows the RPCs that most tests name.
+    let catalog = overlays.or_else(|faults| {
+        problems.extend(faults);
+        Catalog::builtin()
+    });
+    let (policy, catalog) = match (policy, catalog) {
+        (Ok((policy, warnings)), Ok(catalog)) => {
+            problems.extend(warnings);
+            (policy, catalog)
+        }
+        (policy, catalog) => {
+            problems.extend([policy.err(), catalog.err()].into_iter().flatten().flatten());
+            return None;
+        }
+    };
+    let mut outcome = test::run_beside(&config.policy.path, &policy, &catalog);
+    problems.append(&mut outcome.problems);
+    let counts = [
+        counted(policy.rules().len(), "rule"),
+        format!("{} passed", counted(outcome.passed, "decision test")),
+        format!("{} in the catalogue", counted(catalog.routes.len(), "RPC")),
+    ];
+    Some(counts.join(", "))
 }

@@ -1,25 +1,23 @@
 //! `explain`: the decision on one call, with every rule that was looked at; by the code that serves.
 
-use super::call::{self, CallArguments};
-use super::{DENIED, FAILED, Format, INVALID, OK, print, report};
-use crate::audit::record::TargetRecord;
-use crate::catalog::{Catalog, Route};
-use crate::clock::SystemClock;
+use super::call::{self, CallArguments, CallError};
+use super::{DENIED, FAILED, Format, INVALID, OK, listed, print, print_error};
+use crate::catalog::{Access, Catalog, Route};
 use crate::config::Config;
-use crate::credential::locate::Scheme;
+use crate::extract::WalkLimits;
 use crate::extract::targets::{Extracted, ScopeRules};
-use crate::issuer::Issuers;
 use crate::model::denial::Denial;
 use crate::model::principal::Principal;
 use crate::model::problem::Problem;
 use crate::policy::Policy;
 use crate::policy::decide::{Call, Decision};
-use crate::policy::trace::{Steps, render_steps};
+use crate::policy::trace::Steps;
 use crate::reload::policy::PolicyInputs;
-use serde_json::{Value, json};
-use std::fmt::Write;
+use caller::{Caller, Source};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+
+mod caller;
+mod render;
 
 /// Whose call to explain, under which policy.
 #[derive(Debug, clap::Args)]
@@ -35,7 +33,8 @@ pub struct Arguments {
     /// A policy file or directory by itself, with the default domains and claim names.
     #[arg(long, value_name = "PATH")]
     policy: Option<PathBuf>,
-    /// A file with the caller's claims in JSON.
+    /// A file with the caller's claims in JSON, such as `{"iss": "https://idp.example.com", "sub": "alice", "groups": ["ml"]}`.
+    /// They are not verified.
     #[arg(
         long,
         value_name = "FILE",
@@ -60,12 +59,15 @@ struct Setting {
     policy: Policy,
     catalog: Catalog,
     rules: ScopeRules,
+    limits: WalkLimits,
     config: Option<Config>,
 }
 
 /// What came out.
 struct Explanation<'a> {
     route: &'a Route,
+    message: Vec<u8>,
+    source: Source,
     principal: Option<Principal>,
     touched: Option<Extracted>,
     denial: Option<Denial>,
@@ -73,225 +75,120 @@ struct Explanation<'a> {
     steps: Steps,
 }
 
+/// Why nothing can be explained.
+#[derive(Debug, thiserror::Error)]
+enum Fault {
+    #[error(transparent)]
+    Call(#[from] CallError),
+    #[error("{}: {fault}", file.display())]
+    Caller { file: PathBuf, fault: String },
+    #[error("the token cannot be verified: {0}")]
+    Verification(String),
+}
+
 /// Explains one call.
 pub(super) fn run(arguments: &Arguments) -> u8 {
     let setting = match arguments.setting() {
         Ok(setting) => setting,
         Err(problems) => {
-            report(&problems);
+            print_error(&listed(&problems));
             return INVALID;
         }
     };
-    let route = match arguments.call.route(&setting.catalog) {
-        Ok(route) => route,
-        Err(error) => return fail(&error),
-    };
-    let message = match arguments.call.message(route) {
-        Ok(message) => message,
-        Err(error) => return fail(&error),
-    };
-    let principal = match arguments.principal(&setting) {
-        Ok(principal) => principal,
-        Err(error) => return fail(&error),
-    };
-    let explanation = explain(&setting, route, &message, principal);
-    print(&match arguments.format {
-        Format::Text => explanation.text(),
-        Format::Json => format!("{:#}\n", explanation.json()),
-    });
-    if explanation.denial.is_none() { OK } else { DENIED }
-}
-
-fn fail(error: &dyn std::fmt::Display) -> u8 {
-    print(&format!("error: {error}\n"));
-    FAILED
+    match arguments.explain(&setting) {
+        Ok(explanation) => {
+            print(&match arguments.format {
+                Format::Text => explanation.text(),
+                Format::Json => format!("{:#}\n", explanation.json()),
+            });
+            if explanation.denial.is_none() { OK } else { DENIED }
+        }
+        Err(fault) => {
+            print_error(&format!("error: {fault}\n"));
+            FAILED
+        }
+    }
 }
 
 impl Arguments {
     fn setting(&self) -> Result<Setting, Vec<Problem>> {
-        let (config, files) = match (&self.config, &self.policy) {
-            (Some(path), _) => {
-                let (config, _) = Config::load(path)?;
-                let files = PolicyInputs::of(&config);
-                (Some(config), files)
-            }
-            (None, policy) => {
-                let domains = DEFAULT_DOMAINS.map(Into::into).to_vec();
-                (
-                    None,
-                    PolicyInputs::alone(policy.as_deref().unwrap_or(Path::new("")), domains),
-                )
-            }
+        let config = self.config.as_deref().map(Config::load).transpose()?;
+        let config = config.map(|(config, _)| config);
+        let policy = self.policy.as_deref().unwrap_or(Path::new(""));
+        let domains = DEFAULT_DOMAINS.map(Into::into).to_vec();
+        let inputs = match &config {
+            Some(config) => PolicyInputs::of(config),
+            None => PolicyInputs::alone(policy, domains.clone()),
         };
-        let (policy, catalog, _) = files.compile(files.read()?)?;
-        let rules = match &config {
-            Some(config) => ScopeRules {
-                domains: config.flyte.domains.clone(),
-                organizations: config.flyte.organizations.clone(),
-            },
-            None => ScopeRules {
-                domains: DEFAULT_DOMAINS.map(Into::into).to_vec(),
-                organizations: Vec::new(),
-            },
+        let (policy, catalog, _) = inputs.compile(inputs.read()?)?;
+        let (rules, limits) = match &config {
+            Some(config) => {
+                let rules = ScopeRules {
+                    domains: config.flyte.domains.clone(),
+                    organizations: config.flyte.organizations.clone(),
+                };
+                let max_fields = config.limits.message_fields;
+                (rules, WalkLimits { max_fields })
+            }
+            None => {
+                let organizations = Vec::new();
+                (ScopeRules { domains, organizations }, WalkLimits::default())
+            }
         };
         Ok(Setting {
             policy,
             catalog,
             rules,
+            limits,
             config,
         })
     }
 
-    /// The caller, or why the credential is refused.
-    fn principal(&self, setting: &Setting) -> Result<Result<Principal, Denial>, String> {
-        if let Some(path) = &self.token {
-            let token = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
-            let config = setting.config.as_ref().ok_or("--token needs --config")?;
-            return verify(config, token.trim());
-        }
-        let path = self.claims.as_deref().ok_or("--claims or --token is needed")?;
-        let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
-        let claims: Value = serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
-        let Value::Object(claims) = claims else {
-            return Err(format!("{}: claims are a JSON object", path.display()));
+    fn explain<'a>(&self, setting: &'a Setting) -> Result<Explanation<'a>, Fault> {
+        let route = self.call.route(&setting.catalog)?;
+        let message = self.call.message(route)?;
+        // As when serving, nobody looks at the credential of a public call.
+        let Caller { principal, source } = if route.access == Access::Public {
+            Caller::anonymous()
+        } else {
+            self.caller(setting.config.as_ref())?
         };
-        let issuer = claims.get("iss").and_then(Value::as_str).unwrap_or_default().to_owned();
-        let mut configured = setting.config.iter().flat_map(|config| &config.issuers);
-        let mapping = configured
-            .find(|settings| *settings.rules.issuer == *issuer)
-            .map(|settings| settings.rules.mapping.clone());
-        Ok(mapping
-            .unwrap_or_default()
-            .principal(&issuer.into(), &Arc::new(claims), None))
+        let mut explanation = Explanation {
+            route,
+            message,
+            source,
+            principal: None,
+            touched: None,
+            denial: None,
+            rules: Vec::new(),
+            steps: Steps::default(),
+        };
+        explanation.denial = explanation.judge(setting, principal).err();
+        Ok(explanation)
     }
-}
-
-/// Verifies a token as the server does, after fetching keys.
-fn verify(config: &Config, token: &str) -> Result<Result<Principal, Denial>, String> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| error.to_string())?;
-    let issuers = Issuers::new(
-        config.issuers.clone(),
-        config.credentials.limits,
-        Arc::new(SystemClock),
-        Arc::new(()),
-    )
-    .map_err(|problems| {
-        problems.iter().map(ToString::to_string).collect::<Vec<_>>().join(
-            "
-",
-        )
-    })?;
-    Ok(runtime.block_on(async {
-        issuers.refresh_all().await;
-        let bearer = issuers.verify(Scheme::Bearer, token).await;
-        bearer.map(|verified| Principal::clone(&verified.principal))
-    }))
-}
-
-fn explain<'a>(
-    setting: &'a Setting,
-    route: &'a Route,
-    message: &[u8],
-    principal: Result<Principal, Denial>,
-) -> Explanation<'a> {
-    let mut explanation = Explanation {
-        route,
-        principal: None,
-        touched: None,
-        denial: None,
-        rules: Vec::new(),
-        steps: Steps::default(),
-    };
-    let principal = match principal {
-        Ok(principal) => explanation.principal.insert(principal),
-        Err(denial) => {
-            explanation.denial = Some(denial);
-            return explanation;
-        }
-    };
-    let touched = match call::touched(route, message, &setting.rules) {
-        Ok(touched) => explanation.touched.insert(touched),
-        Err(denial) => {
-            explanation.denial = Some(denial);
-            return explanation;
-        }
-    };
-    let rights = setting.policy.resolve(principal, &mut explanation.steps);
-    let call = Call {
-        access: route.access,
-        action: touched.action,
-        targets: &touched.targets,
-    };
-    match rights.decide(&call, &mut explanation.steps) {
-        Decision::Allow(permit) => explanation.rules = permit.rules().iter().map(ToString::to_string).collect(),
-        Decision::Deny(refusal) => {
-            explanation.rules = refusal.rule.iter().map(ToString::to_string).collect();
-            explanation.denial = Some(refusal.denial);
-        }
-    }
-    explanation
 }
 
 impl Explanation<'_> {
-    fn text(&self) -> String {
-        let mut text = String::new();
-        let verdict = self.denial.as_ref().map_or("allow".to_owned(), |denial| {
-            format!("refuse  {}", denial.reason.label())
-        });
-        // Writing to a String cannot fail.
-        _ = writeln!(text, "{verdict}");
-        if let Some(denial) = &self.denial {
-            _ = writeln!(text, "  why      {}", denial.message);
+    /// The stages of a request, in their order, as far as they get.
+    fn judge(&mut self, setting: &Setting, principal: Result<Principal, Denial>) -> Result<(), Denial> {
+        let principal = self.principal.insert(principal?);
+        let touched = call::touched(self.route, &self.message, &setting.rules, &setting.limits)?;
+        let touched = self.touched.insert(touched);
+        let rights = setting.policy.resolve(principal, &mut self.steps);
+        let call = Call {
+            access: self.route.access,
+            action: touched.action,
+            targets: &touched.targets,
+        };
+        match rights.decide(&call, &mut self.steps) {
+            Decision::Allow(permit) => {
+                self.rules = permit.rules().iter().map(ToString::to_string).collect();
+                Ok(())
+            }
+            Decision::Deny(refusal) => {
+                self.rules = refusal.rule.iter().map(ToString::to_string).collect();
+                Err(refusal.denial)
+            }
         }
-        if let Some(principal) = &self.principal {
-            let groups: Vec<&str> = principal.groups.iter().map(|group| &**group).collect();
-            _ = writeln!(
-                text,
-                "  caller   {} from `{}`, groups [{}]",
-                principal.subject,
-                principal.issuer,
-                groups.join(", ")
-            );
-        }
-        _ = writeln!(text, "  call     {}", self.route.rpc);
-        for target in self.touched.iter().flat_map(|touched| &touched.targets) {
-            let needs: Vec<&str> = target.needs.iter().map(crate::model::action::Action::label).collect();
-            let field = if target.field.is_empty() {
-                String::new()
-            } else {
-                format!(" (from {})", target.field)
-            };
-            _ = writeln!(text, "  touches  {}: needs {}{field}", target.scope, needs.join(" or "));
-        }
-        if !self.steps.0.is_empty() {
-            _ = write!(text, "\n{}", render_steps(&self.steps));
-        }
-        text
-    }
-
-    fn json(&self) -> Value {
-        let principal = self.principal.as_ref().map(|principal| {
-            json!({
-                "issuer": &*principal.issuer,
-                "subject": &*principal.subject,
-                "email": principal.email,
-                "client_id": principal.client_id,
-                "groups": principal.groups,
-            })
-        });
-        json!({
-            "allowed": self.denial.is_none(),
-            "reason": self.denial.as_ref().map(|denial| denial.reason.label()),
-            "message": self.denial.as_ref().map(|denial| denial.message.as_ref()),
-            "rpc": &*self.route.rpc,
-            "action": self.touched.as_ref().map(|touched| touched.action.label()),
-            "principal": principal,
-            "targets": self.touched.iter().flat_map(|touched| &touched.targets).map(TargetRecord::of).collect::<Vec<_>>(),
-            "rules": self.rules,
-            "steps": self.steps,
-        })
     }
 }

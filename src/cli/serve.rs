@@ -1,6 +1,6 @@
 //! `serve`: run until told to stop.
 
-use super::{FAILED, INVALID, OK, report};
+use super::{FAILED, INVALID, OK, listed, print_error};
 use crate::app::App;
 use crate::audit::sink;
 use crate::clock::SystemClock;
@@ -17,7 +17,7 @@ pub(super) fn run(path: &Path) -> u8 {
     let (config, warnings) = match Config::load(path) {
         Ok(loaded) => loaded,
         Err(problems) => {
-            report(&problems);
+            print_error(&listed(&problems));
             return INVALID;
         }
     };
@@ -50,7 +50,7 @@ fn serve(config: Config) -> Result<(), u8> {
         .block_on(async { Signals::catch() })
         .map_err(|error| failed(&error))?;
     let app = App::start(config, Arc::new(SystemClock), output).map_err(|problems| {
-        report(&problems);
+        print_error(&listed(&problems));
         INVALID
     })?;
     for (name, address) in names.iter().zip(&app.addresses) {
@@ -107,6 +107,6 @@ fn start_log(config: &Config) {
         LogFormat::Text => log.with_ansi(false).try_init(),
     };
     if let Err(error) = started {
-        super::print(&format!("the log cannot be started: {error}\n"));
+        print_error(&format!("the log cannot be started: {error}\n"));
     }
 }

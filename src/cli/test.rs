@@ -1,6 +1,6 @@
 //! `test`: the decision tests that lie beside policies.
 
-use super::{INVALID, OK, print, report};
+use super::{INVALID, OK, has_errors, listed, print};
 use crate::catalog::Catalog;
 use crate::files;
 use crate::model::problem::Problem;
@@ -62,13 +62,13 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
             "no test file was found; a policy `NAME.yaml` is tested by `NAME.test.yaml` beside it",
         ));
     }
-    let failed = report(&outcome.problems);
+    print(&listed(&outcome.problems));
     print(&format!(
         "{} passed, {} failed\n",
         outcome.passed,
         outcome.problems.len()
     ));
-    if failed { INVALID } else { OK }
+    if has_errors(&outcome.problems) { INVALID } else { OK }
 }
 
 fn run_one(path: &Path, domains: &[Box<str>], outcome: &mut Outcome) {
@@ -95,7 +95,7 @@ pub(super) fn run_beside(path: &Path, policy: &Policy, catalog: &Catalog) -> Out
 
 fn test_files(path: &Path) -> Vec<PathBuf> {
     if path.is_dir() {
-        return listed(path, |name| name.ends_with(".test.yaml"));
+        return entries(path, |name| name.ends_with(".test.yaml"));
     }
     let beside = path.with_extension("test.yaml");
     if beside.is_file() { vec![beside] } else { Vec::new() }
@@ -105,15 +105,15 @@ fn policies(path: &Path, together: bool) -> Vec<PathBuf> {
     if together || !path.is_dir() {
         return vec![path.to_owned()];
     }
-    listed(path, |name| is_policy(name))
+    entries(path, |name| is_policy(name))
 }
 
 fn is_policy(name: &str) -> bool {
     name.strip_suffix(".yaml").is_some_and(|stem| !stem.ends_with(".test"))
 }
 
-fn listed(directory: &Path, wanted: impl Fn(&str) -> bool) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(directory)
+fn entries(directory: &Path, wanted: impl Fn(&str) -> bool) -> Vec<PathBuf> {
+    let found = std::fs::read_dir(directory)
         .into_iter()
         .flatten()
         .filter_map(Result::ok);
@@ -124,7 +124,7 @@ fn listed(directory: &Path, wanted: impl Fn(&str) -> bool) -> Vec<PathBuf> {
             .unwrap_or_default();
         !name.starts_with('.') && wanted(&name)
     };
-    let mut found: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(is_wanted).collect();
+    let mut found: Vec<PathBuf> = found.map(|entry| entry.path()).filter(is_wanted).collect();
     found.sort();
     found
 }

@@ -13,6 +13,11 @@ const BACKLOG: i32 = 1024;
 /// # Errors
 /// Whatever the system answers, such as "address in use".
 pub fn bind(address: SocketAddr, workers: usize) -> io::Result<(SocketAddr, Vec<std::net::TcpListener>)> {
+    if workers > 1 {
+        // Sockets that share a port would also share it with another process of the same user that does: half of the
+        // connections would reach a proxy with another configuration. A socket that does not share finds that out.
+        unbound(address)?.bind(&address.into())?;
+    }
     let first = bind_one(address, workers > 1)?;
     let bound = first.local_addr()?;
     let mut sockets = vec![first];
@@ -23,8 +28,7 @@ pub fn bind(address: SocketAddr, workers: usize) -> io::Result<(SocketAddr, Vec<
 }
 
 fn bind_one(address: SocketAddr, shared: bool) -> io::Result<std::net::TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
+    let socket = unbound(address)?;
     if shared {
         socket.set_reuse_port(true)?;
     }
@@ -32,4 +36,33 @@ fn bind_one(address: SocketAddr, shared: bool) -> io::Result<std::net::TcpListen
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
+}
+
+fn unbound(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    #[test]
+    fn an_address_is_shared_by_workers_and_with_nobody_else() {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        for (first, second) in [(1, 1), (1, 3), (3, 1), (3, 3)] {
+            let (address, sockets) = bind(any, first).unwrap();
+            assert_eq!(sockets.len(), first);
+            for socket in &sockets {
+                assert_eq!(socket.local_addr().unwrap(), address);
+            }
+            let fault = bind(address, second).unwrap_err();
+            assert_eq!(fault.kind(), io::ErrorKind::AddrInUse, "{first} workers, then {second}");
+            drop(sockets);
+            assert_eq!(bind(address, second).unwrap().0, address, "the address is free again");
+        }
+    }
 }
