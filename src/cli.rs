@@ -2,7 +2,8 @@
 
 use crate::model::problem::{Problem, Severity};
 use clap::{CommandFactory, Parser, Subcommand};
-use std::path::PathBuf;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 pub mod call;
@@ -138,28 +139,46 @@ pub(crate) fn print_error(text: &str) {
     _ = std::io::stderr().lock().write_all(text.as_bytes());
 }
 
-/// Whether one of the problems is an error.
-pub(crate) fn has_errors(problems: &[Problem]) -> bool {
-    problems.iter().any(|problem| problem.severity == Severity::Error)
+/// How many of the problems are errors.
+pub(crate) fn errors(problems: &[Problem]) -> usize {
+    let errors = problems.iter().filter(|problem| problem.severity == Severity::Error);
+    errors.count()
 }
 
 /// The problems as text, errors first, and how many of each there are.
 pub(crate) fn listed(problems: &[Problem]) -> String {
-    let (errors, warnings): (Vec<&Problem>, Vec<&Problem>) =
-        problems.iter().partition(|problem| problem.severity == Severity::Error);
-    let lines = errors.iter().chain(&warnings).map(|problem| format!("{problem}\n"));
-    let counts = [(errors.len(), "error"), (warnings.len(), "warning")];
-    let counts: Vec<String> = counts
-        .into_iter()
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, word)| counted(count, word))
+    let mut sorted: Vec<Problem> = problems.to_vec();
+    sorted.sort_by_key(|problem| problem.severity != Severity::Error);
+    // Several problems of one place show its lines once, below the last.
+    let places: Vec<_> = sorted.iter().skip(1).map(place).map(Some).chain([None]).collect();
+    let repeats: Vec<bool> = sorted
+        .iter()
+        .zip(places)
+        .map(|(problem, next)| next == Some(place(problem)))
         .collect();
-    let closing = if counts.is_empty() {
-        String::new()
-    } else {
-        format!("{}\n", counts.join(", "))
-    };
-    lines.chain([closing]).collect()
+    for (problem, repeats) in sorted.iter_mut().zip(repeats) {
+        if repeats {
+            problem.snippet.clear();
+        }
+    }
+    let mut text = String::new();
+    for problem in &sorted {
+        // Writing to a String cannot fail.
+        _ = writeln!(text, "{problem}");
+    }
+    let errors = errors(problems);
+    let counts = [(errors, "error"), (problems.len() - errors, "warning")];
+    let counts = counts.into_iter().filter(|(count, _)| *count > 0);
+    let counts: Vec<String> = counts.map(|(count, word)| counted(count, word)).collect();
+    if !counts.is_empty() {
+        text.push_str(&counts.join(", "));
+        text.push('\n');
+    }
+    text
+}
+
+fn place(problem: &Problem) -> (&Path, u64, u64) {
+    (&problem.file, problem.line, problem.column)
 }
 
 /// A number and what it counts: `1 rule`, `2 rules`.

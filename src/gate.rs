@@ -250,9 +250,6 @@ fn destination<'c>(catalog: &'c Catalog, head: &'c RequestHead) -> Result<Destin
         };
     }
     // FlyteAdmin runs no RPC for it, and its answer could not carry why it is refused.
-    if head.method() == Method::HEAD {
-        return Err(Reason::HttpMethodRefused.into());
-    }
     match catalog.lookup_rest(head.method(), head.path()) {
         Ok(matched) => Ok(Destination::Rpc {
             route: matched.route,

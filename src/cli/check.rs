@@ -1,6 +1,6 @@
 //! `check`: everything the configuration names, every problem, no socket opened.
 
-use super::{INVALID, OK, counted, has_errors, listed, print, test};
+use super::{INVALID, OK, counted, errors, listed, print, test};
 use crate::catalog::Catalog;
 use crate::clock::SystemClock;
 use crate::config::Config;
@@ -17,7 +17,7 @@ pub(super) fn run(path: &Path) -> u8 {
     let (problems, summary) = check(path);
     print(&listed(&problems));
     print(&format!("{summary}\n"));
-    if has_errors(&problems) { INVALID } else { OK }
+    if errors(&problems) > 0 { INVALID } else { OK }
 }
 
 /// Every problem, and what to say in closing.
@@ -43,7 +43,7 @@ fn check(path: &Path) -> (Vec<Problem>, String) {
     );
     problems.extend(issuers.err().into_iter().flatten());
     let judged = check_policy(&config, &mut problems);
-    if has_errors(&problems) {
+    if errors(&problems) > 0 {
         let summary = match judged {
             Some(_) => "not ok",
             None => "not ok: the policy's decision tests were not run, since it cannot be used",

@@ -43,7 +43,7 @@ pub struct Arguments {
     )]
     claims: Option<PathBuf>,
     /// A file with the caller's token. It is verified as for a request, fetching the issuer's keys; needs `--config`.
-    #[arg(long, value_name = "FILE", requires = "config")]
+    #[arg(long, value_name = "FILE", requires = "config", conflicts_with = "policy")]
     token: Option<PathBuf>,
     #[command(flatten)]
     call: CallArguments,
@@ -120,26 +120,20 @@ impl Arguments {
             Some(config) => PolicyInputs::of(config),
             None => PolicyInputs::alone(policy, domains.clone()),
         };
-        let (policy, catalog, _) = inputs.compile(inputs.read()?)?;
-        let (rules, limits) = match &config {
-            Some(config) => {
-                let rules = ScopeRules {
-                    domains: config.flyte.domains.clone(),
-                    organizations: config.flyte.organizations.clone(),
-                };
-                let max_fields = config.limits.message_fields;
-                (rules, WalkLimits { max_fields })
-            }
-            None => {
-                let organizations = Vec::new();
-                (ScopeRules { domains, organizations }, WalkLimits::default())
-            }
+        let (_, (policy, catalog, _)) = inputs.load()?;
+        let flyte = config.as_ref().map(|config| &config.flyte);
+        let rules = ScopeRules {
+            domains: flyte.map_or(domains, |flyte| flyte.domains.clone()),
+            organizations: flyte.map(|flyte| flyte.organizations.clone()).unwrap_or_default(),
         };
+        let limits = config.as_ref().map(|config| WalkLimits {
+            max_fields: config.limits.message_fields,
+        });
         Ok(Setting {
             policy,
             catalog,
             rules,
-            limits,
+            limits: limits.unwrap_or_default(),
             config,
         })
     }

@@ -1,6 +1,6 @@
 //! `test`: the decision tests that lie beside policies.
 
-use super::{INVALID, OK, has_errors, listed, print};
+use super::{INVALID, OK, errors, listed, print};
 use crate::catalog::Catalog;
 use crate::files;
 use crate::model::problem::Problem;
@@ -54,7 +54,7 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
             run_one(&policy, &domains, &mut outcome);
         }
     }
-    if outcome.files == 0 && outcome.problems.is_empty() {
+    if outcome.files == 0 && errors(&outcome.problems) == 0 {
         outcome.problems.push(Problem::error(
             "tests",
             0,
@@ -63,18 +63,16 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
         ));
     }
     print(&listed(&outcome.problems));
-    print(&format!(
-        "{} passed, {} failed\n",
-        outcome.passed,
-        outcome.problems.len()
-    ));
-    if has_errors(&outcome.problems) { INVALID } else { OK }
+    let failed = errors(&outcome.problems);
+    print(&format!("{} passed, {failed} failed\n", outcome.passed));
+    if failed > 0 { INVALID } else { OK }
 }
 
 fn run_one(path: &Path, domains: &[Box<str>], outcome: &mut Outcome) {
     let sources = PolicyInputs::alone(path, domains.to_vec());
-    match sources.read().and_then(|read| sources.compile(read)) {
-        Ok((policy, catalog, _)) => {
+    match sources.load() {
+        Ok((_, (policy, catalog, warnings))) => {
+            outcome.problems.extend(warnings);
             let beside = run_beside(path, &policy, &catalog);
             outcome.passed += beside.passed;
             outcome.files += beside.files;
@@ -105,11 +103,12 @@ fn policies(path: &Path, together: bool) -> Vec<PathBuf> {
     if together || !path.is_dir() {
         return vec![path.to_owned()];
     }
-    entries(path, |name| is_policy(name))
+    entries(path, is_policy)
 }
 
 fn is_policy(name: &str) -> bool {
-    name.strip_suffix(".yaml").is_some_and(|stem| !stem.ends_with(".test"))
+    let stem = name.strip_suffix(".yaml");
+    stem.is_some_and(|stem| stem.strip_suffix(".test").is_none())
 }
 
 fn entries(directory: &Path, wanted: impl Fn(&str) -> bool) -> Vec<PathBuf> {

@@ -26,6 +26,12 @@ pub struct PolicyInputs {
     domains: Vec<Box<str>>,
 }
 
+/// Files with their texts.
+pub type Texts = Vec<(PathBuf, String)>;
+
+/// A policy, a catalogue, and what probably does not mean what was intended.
+pub type Compiled = (Policy, Catalog, Vec<Problem>);
+
 /// A policy that was loaded for the first time.
 #[derive(Debug)]
 pub struct Loaded {
@@ -46,9 +52,8 @@ impl PolicyFiles {
     /// Every problem.
     pub fn load(config: &Config) -> Result<Loaded, Vec<Problem>> {
         let inputs = PolicyInputs::of(config);
-        let read = inputs.read()?;
+        let (read, (policy, catalog, warnings)) = inputs.load()?;
         let fingerprint = Fingerprint::of(&read);
-        let (policy, catalog, warnings) = inputs.compile(read)?;
         let live = Arc::new(Live::new(policy, catalog));
         let files = Self {
             inputs,
@@ -84,6 +89,27 @@ impl PolicyInputs {
         }
     }
 
+    /// Reads and compiles. Returns the files, too. A file that cannot be read hides no problem of the others.
+    ///
+    /// # Errors
+    /// Every file that cannot be read, and every problem of the policy and of the overlays.
+    pub fn load(&self) -> Result<(Texts, Compiled), Vec<Problem>> {
+        let overlays = files::read_all(&self.overlays);
+        let policy = policy_files::read(&self.policy);
+        match (overlays, policy) {
+            (Ok(overlays), Ok(policy)) => {
+                let read = [overlays, policy].concat();
+                let compiled = self.compile(read.clone())?;
+                Ok((read, compiled))
+            }
+            (overlays, policy) => {
+                let overlays = overlays.and_then(|read| Catalog::with_overlays(&read).map(drop));
+                let policy = policy.and_then(|read| compile(&read, &self.domains).map(drop));
+                Err([overlays.err(), policy.err()].into_iter().flatten().flatten().collect())
+            }
+        }
+    }
+
     /// Reads the overlays in their order, then the files of the policy.
     ///
     /// # Errors
@@ -100,7 +126,7 @@ impl PolicyInputs {
     ///
     /// # Errors
     /// Every problem of the policy and of the overlays.
-    pub fn compile(&self, mut read: Vec<(PathBuf, String)>) -> Result<(Policy, Catalog, Vec<Problem>), Vec<Problem>> {
+    pub fn compile(&self, mut read: Vec<(PathBuf, String)>) -> Result<Compiled, Vec<Problem>> {
         let policy = read.split_off(self.overlays.len().min(read.len()));
         match (Catalog::with_overlays(&read), compile(&policy, &self.domains)) {
             (Ok(catalog), Ok((policy, warnings))) => Ok((policy, catalog, warnings)),

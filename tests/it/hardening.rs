@@ -48,8 +48,8 @@ async fn pages_answer_head_and_the_api_does_not() {
         .rest(Method::HEAD, "/api/v1/executions/ml/development", &headers, "")
         .await
         .unwrap();
-    assert_eq!(reply.status, Reason::HttpMethodRefused.status().http);
-    proxy.recorded(&before, Reason::HttpMethodRefused).await;
+    assert_eq!(reply.status, Reason::RouteUnknown.status().http);
+    proxy.recorded(&before, Reason::RouteUnknown).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

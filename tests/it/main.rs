@@ -1,8 +1,20 @@
 //! Integration tests, in one binary so that it is linked once.
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
 
 mod architecture;
 mod catalog;
+mod cli;
+mod cli_catalog;
+mod cli_check;
+mod cli_explain;
+mod cli_serve;
+mod cli_test;
 mod descriptors;
 mod documents;
 mod extract;

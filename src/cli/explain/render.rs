@@ -18,6 +18,13 @@ const SHOWN: usize = 20;
 /// How many characters of the message are shown.
 const MESSAGE_SHOWN: usize = 300;
 
+/// A rule that is for the caller, and what it says, each thing with how often.
+struct Applied<'a> {
+    rule: &'a RuleName,
+    title: String,
+    lines: Vec<(String, usize)>,
+}
+
 impl Explanation<'_> {
     /// For people: the verdict, why, who called what, and then rule by rule.
     pub(super) fn text(&self) -> String {
@@ -74,29 +81,30 @@ impl Explanation<'_> {
 
     /// What each rule that is for the caller says, each thing once.
     fn rules_for_the_caller(&self, text: &mut String) {
-        let mut rules: Vec<(&RuleName, String, Vec<(String, usize)>)> = Vec::new();
+        let mut rules: Vec<Applied<'_>> = Vec::new();
         for step in &self.steps.0 {
             if let Step::RuleApplies { rule, captures } = step {
-                rules.push((rule, captured(captures), Vec::new()));
+                rules.push(Applied {
+                    title: format!("{rule}{}", captured(captures)),
+                    rule,
+                    lines: Vec::new(),
+                });
             }
             let Some((rule, line)) = said(step) else { continue };
-            let Some((_, _, lines)) = rules.iter_mut().find(|(known, _, _)| *known == rule) else {
+            let Some(applied) = rules.iter_mut().find(|applied| applied.rule == rule) else {
                 continue;
             };
-            match lines.iter_mut().find(|(known, _)| *known == line) {
+            match applied.lines.iter_mut().find(|(known, _)| *known == line) {
                 Some((_, times)) => *times += 1,
-                None => lines.push((line, 1)),
+                None => applied.lines.push((line, 1)),
             }
         }
-        let lines = rules.into_iter().flat_map(|(rule, captured, lines)| {
-            let said = lines.into_iter().map(|(line, times)| match times {
+        let lines = rules.into_iter().flat_map(|applied| {
+            let said = applied.lines.into_iter().map(|(line, times)| match times {
                 1 => format!("  {line}"),
                 _ => format!("  {line} ({times} times)"),
             });
-            [format!("{rule}{captured}")]
-                .into_iter()
-                .chain(said)
-                .collect::<Vec<_>>()
+            [applied.title].into_iter().chain(said).collect::<Vec<_>>()
         });
         section(text, "Rules for this caller", lines);
     }

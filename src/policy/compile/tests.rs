@@ -474,7 +474,11 @@ fn what_is_probably_not_meant_is_warned_about() {
             .contains("a launch plan can still run any task")
     );
     let directly = open.replace("tasks: [a]", "launch_plans: [a]");
-    assert!(problems(&directly)[0].message.contains("any task can still be run by itself"));
+    assert!(
+        problems(&directly)[0]
+            .message
+            .contains("any task can still be run by itself")
+    );
     let closed = open.replace("tasks: [a]", "tasks: [a], launch_plans: []");
     assert_eq!(problems(&closed), []);
     assert_eq!(problems(&open.replace("operator", "viewer")), []);
