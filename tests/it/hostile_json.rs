@@ -151,26 +151,16 @@ async fn t_json_05_08_keys_and_types_are_exact() {
     }
     body(&attack, "{}", Reason::ScopeMissing).await;
     body(&attack, "", Reason::ScopeMissing).await;
-    for kind in ["\"task\"", "\"DATASET\"", "\"1\"", "4", "0", "1.0", "-1"] {
-        let text = create("").replace("\"LAUNCH_PLAN\"", kind);
-        let before = attack.proxy.before();
-        show(&text);
-        let headers = [
-            ("content-type", "application/json"),
-            ("authorization", attack.bearer.as_str()),
-        ];
-        let reply = attack
-            .proxy
-            .plain
-            .rest(Method::POST, CREATE, &headers, text)
-            .await
-            .unwrap();
-        let reason = if reply.message().contains("[field_invalid;") {
-            Reason::FieldInvalid
-        } else {
-            Reason::BodyMalformed
-        };
-        attack.proxy.refused(&before, &reply, reason).await;
+    for (kind, reason) in [
+        ("\"task\"", Reason::BodyMalformed),
+        ("\"DATASET\"", Reason::FieldInvalid),
+        ("\"1\"", Reason::BodyMalformed),
+        ("4", Reason::FieldInvalid),
+        ("0", Reason::FieldInvalid),
+        ("1.0", Reason::BodyMalformed),
+        ("-1", Reason::FieldInvalid),
+    ] {
+        body(&attack, create("").replace("\"LAUNCH_PLAN\"", kind), reason).await;
     }
 }
 
@@ -282,13 +272,14 @@ async fn t_json_12_14_a_query_has_each_key_once_in_one_spelling() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn t_json_13_the_content_type_says_how_a_body_is_read() {
     let attack = Attack::start().await;
+    // What begins a JSON object is the tag of a field that no message has.
     let message = [b"\x0a\x02ml\x12\x0bdevelopment".as_slice(), b"{}"].concat();
     let octets = [("content-type", "application/octet-stream")];
     attack
-        .rest((Method::POST, CREATE), &octets, create(""), Reason::BodyMalformed)
+        .rest((Method::POST, CREATE), &octets, create(""), Reason::FieldUnknown)
         .await;
     attack
-        .rest((Method::POST, CREATE), &octets, message.clone(), Reason::BodyMalformed)
+        .rest((Method::POST, CREATE), &octets, message.clone(), Reason::FieldUnknown)
         .await;
     body(&attack, message, Reason::BodyMalformed).await;
 }

@@ -27,6 +27,7 @@ mod hostile_header;
 mod hostile_identity;
 mod hostile_json;
 mod hostile_method;
+mod hostile_mutations;
 mod hostile_path;
 mod hostile_protobuf;
 mod judged_fields;
