@@ -184,6 +184,7 @@ fn mapping(check: &mut Check<'_>, written: &ClaimsDocument) -> ClaimMapping {
     }
     mapping.email = claim_path(check, written.email.value(), written.email.place());
     mapping.groups = claim_path(check, written.groups.value(), written.groups.place());
+    mapping.split_groups = written.split_groups;
     if let Some(path) = &written.client_id {
         mapping.client_id = claim_path(check, path.value(), path.place()).into_iter().collect();
     }

@@ -80,7 +80,7 @@ fn what_is_written_about_an_issuer_is_what_its_tokens_must_be_like() {
     audiences: [flyte]
     jwks: {discovery_url: https://idp.example.com/oauth-authorization-server}
     required_claims: {tenant: [a, 7], email_verified: true, realm_access.roles: present}
-    claims: {groups: [https://example.com/groups], client_id: azp, subject: a.b}
+    claims: {groups: [https://example.com/groups], split_groups: false, client_id: azp, subject: a.b}
 ";
     let text = SMALLEST.replace("  - {issuer: https://idp.example.com, audiences: [flyte]}\n", issuer);
     let (config, _) = parse(&text).unwrap();
@@ -103,6 +103,7 @@ fn what_is_written_about_an_issuer_is_what_its_tokens_must_be_like() {
         rules.mapping.groups,
         ClaimPath::from_names(list(&["https://example.com/groups"]))
     );
+    assert!(!rules.mapping.split_groups);
     assert_eq!(Some(&rules.mapping.subject), ClaimPath::dotted("a.b").as_ref());
     assert_eq!(rules.mapping.client_id, [ClaimPath::dotted("azp").unwrap()]);
 }

@@ -62,9 +62,10 @@ impl Grant {
         }
         match resource {
             None => false,
-            Some(Resource::Named { kind, name }) => {
-                self.lists.of(*kind).is_some_and(|list| is_listed(list, place, name))
-            }
+            Some(Resource::Named { kind, name }) => self
+                .lists
+                .of(*kind)
+                .is_some_and(|list| is_listed_loosely(list, place, name)),
             Some(Resource::Every(kind)) => self.lists.of(*kind).is_some(),
             Some(Resource::Unnamed) => true,
         }
@@ -110,6 +111,13 @@ fn is_listed(list: &[Box<str>], place: Place<'_>, name: &str) -> bool {
                 .is_some_and(|before| before.is_empty() || before.strip_suffix('/') == Some(domain)),
         }
     })
+}
+
+/// The same for denying, where spelling must be no way around: databases that compare without regard to case and
+/// trailing spaces, as MySQL does, find the thing under those names too.
+fn is_listed_loosely(list: &[Box<str>], place: Place<'_>, name: &str) -> bool {
+    let loose: Vec<Box<str>> = list.iter().map(|entry| entry.to_lowercase().into()).collect();
+    is_listed(&loose, place, name.trim_end().to_lowercase().as_str())
 }
 
 /// An entry of `allow`: ready, or to be completed for each principal.

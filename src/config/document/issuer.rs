@@ -133,8 +133,10 @@ pub struct ClaimsDocument {
     pub subject: Placed<ClaimPathDocument>,
     /// The e-mail address; left out when `email_verified` is false.
     pub email: Placed<ClaimPathDocument>,
-    /// The groups: a list of names, or one text that is split at spaces and commas.
+    /// The groups: a list of names, or one text.
     pub groups: Placed<ClaimPathDocument>,
+    /// Whether groups in one text are split at spaces and commas. Write `false` where names of groups have spaces.
+    pub split_groups: bool,
     /// The client id; without it the first of `client_id`, `azp`, `cid`, `appid` that the token has.
     pub client_id: Option<Placed<ClaimPathDocument>>,
 }
@@ -146,6 +148,7 @@ impl Default for ClaimsDocument {
             subject: top("sub"),
             email: top("email"),
             groups: top("groups"),
+            split_groups: true,
             client_id: None,
         }
     }

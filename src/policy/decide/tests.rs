@@ -200,6 +200,7 @@ fn allow_lists_cover_the_listed_names_and_nothing_that_is_not_named() {
 fn a_deny_with_a_list_covers_the_listed_names_and_what_is_not_named() {
     let table: &[(Option<Resource>, &str)] = &[
         (Some(named(ResourceKind::Task, "core")), "denied_by_rule"),
+        (Some(named(ResourceKind::Task, "CoRe ")), "denied_by_rule"),
         (Some(named(ResourceKind::Task, "other")), "admin"),
         (Some(named(ResourceKind::Workflow, "wf")), "denied_by_rule"),
         (Some(named(ResourceKind::Workflow, "core")), "admin"),
