@@ -30,7 +30,7 @@ pub(super) async fn serve(
     listener: &Arc<Listener>,
     stream: TcpStream,
     peer: SocketAddr,
-    drain: watch::Receiver<bool>,
+    mut drain: watch::Receiver<bool>,
 ) -> Result<(), HandshakeFailure> {
     let limits = &listener.limits;
     let info = ConnectionInfo {
@@ -38,28 +38,45 @@ pub(super) async fn serve(
         encrypted: listener.tls.is_some(),
     };
     let Some(tls) = &listener.tls else {
-        let (version, stream) = preface::detect(stream, limits.preface).await?;
-        http(listener, stream, version, info, drain).await;
+        if let Some((version, stream)) = unless(&mut drain, preface::detect(stream, limits.preface)).await? {
+            http(listener, stream, version, info, drain).await;
+        }
         return Ok(());
     };
-    let handshake = TlsAcceptor::from(tls.current()).accept(stream);
-    let stream = match tokio::time::timeout(limits.tls_handshake, handshake).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(_)) => return Err(HandshakeFailure::Tls),
-        Err(_) => return Err(HandshakeFailure::TlsTimeout),
+    let opening = async {
+        let handshake = TlsAcceptor::from(tls.current()).accept(stream);
+        let stream = match tokio::time::timeout(limits.tls_handshake, handshake).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(_)) => return Err(HandshakeFailure::Tls),
+            Err(_) => return Err(HandshakeFailure::TlsTimeout),
+        };
+        let negotiated = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        let (version, stream) = preface::detect(stream, limits.preface).await?;
+        // What was negotiated has to be spoken: anything else is no client of ours.
+        if negotiated != (version == HttpVersion::Two) {
+            return Err(HandshakeFailure::Preface);
+        }
+        Ok((version, stream))
     };
-    let negotiated = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-    let (version, stream) = preface::detect(stream, limits.preface).await?;
-    // What was negotiated has to be spoken: anything else is no client of ours.
-    if negotiated != (version == HttpVersion::Two) {
-        return Err(HandshakeFailure::Preface);
+    if let Some((version, stream)) = unless(&mut drain, opening).await? {
+        http(listener, stream, version, info, drain).await;
     }
-    http(listener, stream, version, info, drain).await;
     Ok(())
 }
 
+/// A connection that is still being opened when the process drains has no request to lose, and is not waited for.
+async fn unless<T>(
+    drain: &mut watch::Receiver<bool>,
+    opening: impl Future<Output = Result<T, HandshakeFailure>>,
+) -> Result<Option<T>, HandshakeFailure> {
+    tokio::select! {
+        opened = opening => opened.map(Some),
+        _ = drain.wait_for(|draining| *draining) => Ok(None),
+    }
+}
+
 /// How busy a connection is: what its stream and its requests tell.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Activity {
     running: AtomicUsize,
     begun: AtomicU64,
@@ -68,6 +85,15 @@ pub(super) struct Activity {
 }
 
 impl Activity {
+    /// A connection of which the first bytes have been read.
+    pub(super) fn begin() -> Arc<Self> {
+        Arc::new(Self {
+            running: AtomicUsize::new(0),
+            begun: AtomicU64::new(0),
+            partial: AtomicBool::new(true),
+        })
+    }
+
     /// Bytes have arrived.
     pub(super) fn arrived(&self) {
         self.partial.store(true, Ordering::Relaxed);
@@ -139,7 +165,7 @@ fn http2_builder(limits: &Limits) -> http2::Builder<TokioExecutor> {
 }
 
 /// Drives a connection. Ends it gracefully on drain or after `idle` without a request; cuts it off when a request head
-/// takes longer than `head`, or when it does not end.
+/// takes longer than `head` (a later one is given at most twice that), or when it does not end.
 async fn supervise<C: GracefulConnection>(
     mut connection: Pin<&mut C>,
     activity: &Activity,
@@ -148,7 +174,9 @@ async fn supervise<C: GracefulConnection>(
     mut drain: watch::Receiver<bool>,
 ) {
     let tick = head.unwrap_or(limits.idle).min(limits.idle);
-    let mut seen = u64::MAX;
+    let mut seen = 0;
+    // Whether part of a head was there at the last look; then it has had `head` since.
+    let mut waited = true;
     let mut quiet_since = Instant::now();
     let mut ending = false;
     let mut check = Instant::now() + tick;
@@ -165,12 +193,14 @@ async fn supervise<C: GracefulConnection>(
                 if activity.running.load(Ordering::Relaxed) > 0 || begun != seen {
                     seen = begun;
                     quiet_since = Instant::now();
+                    waited = false;
                     continue;
                 }
-                let slow = head.is_some() && activity.partial.load(Ordering::Relaxed);
-                if slow || ending {
+                let partial = head.is_some() && activity.partial.load(Ordering::Relaxed);
+                if (partial && waited) || ending {
                     return;
                 }
+                waited = partial;
                 if quiet_since.elapsed() + tick >= limits.idle {
                     connection.as_mut().graceful_shutdown();
                     ending = true;
@@ -195,6 +225,8 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        // What has been read meanwhile was the request's body.
+        self.0.partial.store(false, Ordering::Relaxed);
         self.0.running.fetch_sub(1, Ordering::Relaxed);
     }
 }
