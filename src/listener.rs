@@ -32,7 +32,7 @@ pub struct Listener {
     pub metrics: Arc<Metrics>,
 }
 
-/// Why a connection ended before a request could be read: a metric label.
+/// Why a connection ended before a request, or the next one, could be read: a metric label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HandshakeFailure {
     /// The TLS handshake took too long.
@@ -43,6 +43,10 @@ pub enum HandshakeFailure {
     PrefaceTimeout,
     /// The client left or sent something that is no HTTP.
     Preface,
+    /// The head of an HTTP/1.1 request took too long.
+    HeadTimeout,
+    /// The head of an HTTP/1.1 request was malformed or too large, and answered as such.
+    Head,
 }
 
 impl HandshakeFailure {
@@ -54,6 +58,8 @@ impl HandshakeFailure {
             Self::Tls => "tls",
             Self::PrefaceTimeout => "preface_timeout",
             Self::Preface => "preface",
+            Self::HeadTimeout => "head_timeout",
+            Self::Head => "head",
         }
     }
 }

@@ -39,7 +39,7 @@ pub(super) async fn serve(
     };
     let Some(tls) = &listener.tls else {
         if let Some((version, stream)) = unless(&mut drain, preface::detect(stream, limits.preface)).await? {
-            http(listener, stream, version, info, drain).await;
+            http(listener, stream, version, info, drain).await?;
         }
         return Ok(());
     };
@@ -59,7 +59,7 @@ pub(super) async fn serve(
         Ok((version, stream))
     };
     if let Some((version, stream)) = unless(&mut drain, opening).await? {
-        http(listener, stream, version, info, drain).await;
+        http(listener, stream, version, info, drain).await?;
     }
     Ok(())
 }
@@ -106,7 +106,8 @@ async fn http<S>(
     version: HttpVersion,
     info: ConnectionInfo,
     drain: watch::Receiver<bool>,
-) where
+) -> Result<(), HandshakeFailure>
+where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let activity = stream.activity();
@@ -128,11 +129,11 @@ async fn http<S>(
     match version {
         HttpVersion::One => {
             let connection = http1_builder(limits).serve_connection(io, service);
-            supervise(pin!(connection), &activity, limits, Some(limits.headers_timeout), drain).await;
+            supervise(pin!(connection), &activity, limits, Some(limits.headers_timeout), drain).await
         }
         HttpVersion::Two => {
             let connection = http2_builder(limits).serve_connection(io, service);
-            supervise(pin!(connection), &activity, limits, None, drain).await;
+            supervise(pin!(connection), &activity, limits, None, drain).await
         }
     }
 }
@@ -166,13 +167,13 @@ fn http2_builder(limits: &Limits) -> http2::Builder<TokioExecutor> {
 
 /// Drives a connection. Ends it gracefully on drain or after `idle` without a request; cuts it off when a request head
 /// takes longer than `head` (a later one is given at most twice that), or when it does not end.
-async fn supervise<C: GracefulConnection>(
+async fn supervise<C: GracefulConnection<Error = hyper::Error>>(
     mut connection: Pin<&mut C>,
     activity: &Activity,
     limits: &Limits,
     head: Option<Duration>,
     mut drain: watch::Receiver<bool>,
-) {
+) -> Result<(), HandshakeFailure> {
     let tick = head.unwrap_or(limits.idle).min(limits.idle);
     let mut seen = 0;
     // Whether part of a head was there at the last look; then it has had `head` since.
@@ -182,7 +183,11 @@ async fn supervise<C: GracefulConnection>(
     let mut check = Instant::now() + tick;
     loop {
         tokio::select! {
-            _ = connection.as_mut() => return,
+            ended = connection.as_mut() => return match ended {
+                Err(error) if error.is_parse() => Err(HandshakeFailure::Head),
+                // Whatever else went wrong is in the records of the requests it befell.
+                _ => Ok(()),
+            },
             _ = drain.wait_for(|draining| *draining), if !ending => {
                 connection.as_mut().graceful_shutdown();
                 ending = true;
@@ -197,8 +202,11 @@ async fn supervise<C: GracefulConnection>(
                     continue;
                 }
                 let partial = head.is_some() && activity.partial.load(Ordering::Relaxed);
-                if (partial && waited) || ending {
-                    return;
+                if partial && waited {
+                    return Err(HandshakeFailure::HeadTimeout);
+                }
+                if ending {
+                    return Ok(());
                 }
                 waited = partial;
                 if quiet_since.elapsed() + tick >= limits.idle {

@@ -277,6 +277,17 @@ async fn a_request_head_that_comes_too_slowly_is_cut_off() {
     });
     closed_within(&mut reader, 250, 1000).await;
     dripping.abort();
+    failures(&proxy, "plain", "head_timeout", 4.0).await;
+    // What is no head at all, or too much of one, is answered and counted.
+    for (sent, status) in [
+        ("\x16\x03\x01 no HTTP\r\n\r\n", "400"),
+        (&"x-y: z\r\n".repeat(200), "431"),
+    ] {
+        let sent = format!("{}{sent}\r\n", if status == "431" { "GET / HTTP/1.1\r\n" } else { "" });
+        let answer = exchange(tcp(&proxy, Entry::Plain).await, sent).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+    }
+    failures(&proxy, "plain", "head", 2.0).await;
     assert_eq!(proxy.records().len(), 0);
 }
 
