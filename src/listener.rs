@@ -27,13 +27,13 @@ pub struct Listener {
     pub gate: Arc<Gate>,
     /// Bounds and deadlines.
     pub limits: Limits,
-    /// How many more connections may be open, over all listeners and workers.
+    /// How many more connections may be served, over all listeners and workers. One more for each waits accepted.
     pub room: Arc<Semaphore>,
     /// Where connections are counted.
     pub metrics: Arc<Metrics>,
 }
 
-/// Why a connection ended before a request could be read: a metric label.
+/// Why a connection ended before a request, or the next one, could be read: a metric label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HandshakeFailure {
     /// The TLS handshake took too long.
@@ -44,6 +44,10 @@ pub enum HandshakeFailure {
     PrefaceTimeout,
     /// The client left or sent something that is no HTTP.
     Preface,
+    /// The head of an HTTP/1.1 request took too long.
+    HeadTimeout,
+    /// The head of an HTTP/1.1 request was malformed or too large, and answered as such.
+    Head,
 }
 
 impl HandshakeFailure {
@@ -55,6 +59,8 @@ impl HandshakeFailure {
             Self::Tls => "tls",
             Self::PrefaceTimeout => "preface_timeout",
             Self::Preface => "preface",
+            Self::HeadTimeout => "head_timeout",
+            Self::Head => "head",
         }
     }
 }
@@ -69,7 +75,13 @@ pub async fn run(listener: Arc<Listener>, socket: TcpListener, mut drain: watch:
             Some(_) = connections.join_next(), if !connections.is_empty() => continue,
             accepted = accept(&listener, &socket) => accepted,
         };
-        let Some((stream, peer, permit)) = accepted else { break };
+        let (stream, peer) = accepted;
+        // Taken once there is a connection: a listener that only waits for one must not use up what others may serve.
+        let permit = tokio::select! {
+            biased;
+            _ = drain.wait_for(|draining| *draining) => break,
+            permit = Arc::clone(&listener.room).acquire_owned() => permit,
+        };
         let listener = Arc::clone(&listener);
         let drain = drain.clone();
         connections.spawn(async move {
@@ -93,17 +105,14 @@ pub async fn run(listener: Arc<Listener>, socket: TcpListener, mut drain: watch:
     }
 }
 
-type Accepted = (TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit);
-
-/// The next connection, once there is room for it. Errors of `accept` (no more file descriptors, say) pass.
-async fn accept(listener: &Listener, socket: &TcpListener) -> Option<Accepted> {
-    let permit = Arc::clone(&listener.room).acquire_owned().await.ok()?;
+/// The next connection. Errors of `accept` (no more file descriptors, say) pass.
+async fn accept(listener: &Listener, socket: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match socket.accept().await {
             Ok((stream, peer)) => {
                 // Without it, small frames wait for the peer's acknowledgements.
                 if stream.set_nodelay(true).is_ok() {
-                    return Some((stream, peer, permit));
+                    return (stream, peer);
                 }
             }
             Err(error) => {

@@ -85,7 +85,7 @@ pub struct Metrics {
     pub upstream_seconds: Histogram,
     /// Connections now open, by listener.
     pub connections_open: IntGaugeVec,
-    /// Connections that ended before a request could be read, by listener and cause.
+    /// Connections that ended before a request, or the next one, could be read, by listener and cause.
     pub handshake_failures: IntCounterVec,
     /// Attempts to load a changed document, by what it is and result.
     pub reloads: IntCounterVec,
@@ -148,7 +148,7 @@ impl Metrics {
             connections_open: make.gauges("connections_open", "Connections now open, by listener.", &["listener"])?,
             handshake_failures: make.counters(
                 "handshake_failures_total",
-                "Connections that ended before a request could be read, by listener and cause.",
+                "Connections that ended before a request, or the next one, could be read, by listener and cause.",
                 &["listener", "cause"],
             )?,
             reloads: make.counters(

@@ -3,7 +3,7 @@
 use super::certificates::Certificates;
 use super::client::{Client, Failure};
 use super::control_plane::{ControlPlane, Options};
-use super::issuer::DemoIssuer;
+use super::issuer::{DemoIssuer, Fault};
 use crate::app::App;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
@@ -27,6 +27,10 @@ pub struct Setup {
     pub policy: String,
     /// More top-level keys of the configuration, in YAML.
     pub configuration: String,
+    /// The last changes to the text of the configuration.
+    pub edit: Box<dyn FnOnce(String) -> String + Send>,
+    /// How the issuer fails at the start; the proxy is not waited for if it does.
+    pub issuer_fault: Fault,
     /// Whether executions keep running until they are terminated.
     pub executions_keep_running: bool,
     /// Where audit records go.
@@ -44,6 +48,8 @@ impl Setup {
             descriptors,
             policy: POLICY.to_owned(),
             configuration: "workers: 1\n".to_owned(),
+            edit: Box::new(|configuration| configuration),
+            issuer_fault: Fault::None,
             executions_keep_running: false,
             audit: Box::new(std::io::sink()),
             clock: Arc::new(SystemClock),
@@ -100,6 +106,7 @@ impl Stack {
     /// Whatever cannot be started.
     pub async fn start(setup: Setup) -> Result<Self, Failure> {
         let issuer = DemoIssuer::start().await?;
+        issuer.fail(setup.issuer_fault.clone());
         for (team, group) in [("ml", "ml-team"), ("fraud", "fraud-team"), ("engine", "flyte-engine")] {
             let claims = serde_json::json!({"sub": format!("{team}-client"), "groups": [group]});
             issuer.add_client(team, &format!("{team}-secret"), claims);
@@ -115,7 +122,7 @@ impl Stack {
         let certificates = Certificates::generate()?;
         let directory = &setup.directory;
         std::fs::create_dir_all(directory)?;
-        let configuration = configuration(&issuer, &control_plane, &setup.configuration);
+        let configuration = (setup.edit)(configuration(&issuer, &control_plane, &setup.configuration));
         for (name, text) in [
             ("ca.pem", &certificates.authority),
             ("tls.crt", &certificates.certificate),
@@ -127,7 +134,9 @@ impl Stack {
         }
         let (config, _) = Config::load(&directory.join("config.yaml")).map_err(|problems| listed(&problems))?;
         let app = App::start(config, setup.clock, setup.audit).map_err(|problems| listed(&problems))?;
-        ready(app.admin).await?;
+        if setup.issuer_fault == Fault::None {
+            ready(app.admin).await?;
+        }
         let tls = *app.addresses.first().ok_or("no listener")?;
         let client = Client::new(tls, Some(&certificates.authority), &setup.descriptors)?;
         let plain = *app.addresses.get(1).ok_or("no plain listener")?;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 /// How busy a connection is: what its stream and its requests tell.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Activity {
     running: AtomicUsize,
     begun: AtomicU64,
@@ -13,6 +13,15 @@ pub(super) struct Activity {
 }
 
 impl Activity {
+    /// A connection of which the first bytes have been read.
+    pub(super) fn begin() -> Arc<Self> {
+        Arc::new(Self {
+            running: AtomicUsize::new(0),
+            begun: AtomicU64::new(0),
+            partial: AtomicBool::new(true),
+        })
+    }
+
     /// Bytes have arrived.
     pub(super) fn arrived(&self) {
         self.partial.store(true, Ordering::Relaxed);

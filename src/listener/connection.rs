@@ -30,7 +30,7 @@ pub(super) async fn serve(
     listener: &Arc<Listener>,
     stream: TcpStream,
     peer: SocketAddr,
-    drain: watch::Receiver<bool>,
+    mut drain: watch::Receiver<bool>,
 ) -> Result<(), HandshakeFailure> {
     let limits = &listener.limits;
     let info = ConnectionInfo {
@@ -38,24 +38,41 @@ pub(super) async fn serve(
         encrypted: listener.tls.is_some(),
     };
     let Some(tls) = &listener.tls else {
-        let (version, stream) = preface::detect(stream, limits.preface).await?;
-        http(listener, stream, version, info, drain).await;
+        if let Some((version, stream)) = unless(&mut drain, preface::detect(stream, limits.preface)).await? {
+            http(listener, stream, version, info, drain).await?;
+        }
         return Ok(());
     };
-    let handshake = TlsAcceptor::from(tls.current()).accept(stream);
-    let stream = match tokio::time::timeout(limits.tls_handshake, handshake).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(_)) => return Err(HandshakeFailure::Tls),
-        Err(_) => return Err(HandshakeFailure::TlsTimeout),
+    let opening = async {
+        let handshake = TlsAcceptor::from(tls.current()).accept(stream);
+        let stream = match tokio::time::timeout(limits.tls_handshake, handshake).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(_)) => return Err(HandshakeFailure::Tls),
+            Err(_) => return Err(HandshakeFailure::TlsTimeout),
+        };
+        let negotiated = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        let (version, stream) = preface::detect(stream, limits.preface).await?;
+        // What was negotiated has to be spoken: anything else is no client of ours.
+        if negotiated != (version == HttpVersion::Two) {
+            return Err(HandshakeFailure::Preface);
+        }
+        Ok((version, stream))
     };
-    let negotiated = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-    let (version, stream) = preface::detect(stream, limits.preface).await?;
-    // What was negotiated has to be spoken: anything else is no client of ours.
-    if negotiated != (version == HttpVersion::Two) {
-        return Err(HandshakeFailure::Preface);
+    if let Some((version, stream)) = unless(&mut drain, opening).await? {
+        http(listener, stream, version, info, drain).await?;
     }
-    http(listener, stream, version, info, drain).await;
     Ok(())
+}
+
+/// A connection that is still being opened when the process drains has no request to lose, and is not waited for.
+async fn unless<T>(
+    drain: &mut watch::Receiver<bool>,
+    opening: impl Future<Output = Result<T, HandshakeFailure>>,
+) -> Result<Option<T>, HandshakeFailure> {
+    tokio::select! {
+        opened = opening => opened.map(Some),
+        _ = drain.wait_for(|draining| *draining) => Ok(None),
+    }
 }
 
 async fn http<S>(
@@ -64,7 +81,8 @@ async fn http<S>(
     version: HttpVersion,
     info: ConnectionInfo,
     drain: watch::Receiver<bool>,
-) where
+) -> Result<(), HandshakeFailure>
+where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let activity = stream.activity();
@@ -86,11 +104,11 @@ async fn http<S>(
     match version {
         HttpVersion::One => {
             let connection = http1_builder(limits).serve_connection(io, service);
-            supervise(pin!(connection), &activity, limits, Some(limits.headers_timeout), drain).await;
+            supervise(pin!(connection), &activity, limits, Some(limits.headers_timeout), drain).await
         }
         HttpVersion::Two => {
             let connection = http2_builder(limits).serve_connection(io, service);
-            supervise(pin!(connection), &activity, limits, None, drain).await;
+            supervise(pin!(connection), &activity, limits, None, drain).await
         }
     }
 }
@@ -123,22 +141,28 @@ fn http2_builder(limits: &Limits) -> http2::Builder<TokioExecutor> {
 }
 
 /// Drives a connection. Ends it gracefully on drain or after `idle` without a request; cuts it off when a request head
-/// takes longer than `head`, or when it does not end.
-async fn supervise<C: GracefulConnection>(
+/// takes longer than `head` (a later one is given at most twice that), or when it does not end.
+async fn supervise<C: GracefulConnection<Error = hyper::Error>>(
     mut connection: Pin<&mut C>,
     activity: &Activity,
     limits: &Limits,
     head: Option<Duration>,
     mut drain: watch::Receiver<bool>,
-) {
+) -> Result<(), HandshakeFailure> {
     let tick = head.unwrap_or(limits.idle).min(limits.idle);
-    let mut seen = u64::MAX;
+    let mut seen = 0;
+    // Whether part of a head was there at the last look; then it has had `head` since.
+    let mut waited = true;
     let mut quiet_since = Instant::now();
     let mut ending = false;
     let mut check = Instant::now() + tick;
     loop {
         tokio::select! {
-            _ = connection.as_mut() => return,
+            ended = connection.as_mut() => return match ended {
+                Err(error) if error.is_parse() => Err(HandshakeFailure::Head),
+                // Whatever else went wrong is in the records of the requests it befell.
+                _ => Ok(()),
+            },
             _ = drain.wait_for(|draining| *draining), if !ending => {
                 connection.as_mut().graceful_shutdown();
                 ending = true;
@@ -149,12 +173,17 @@ async fn supervise<C: GracefulConnection>(
                 if activity.is_busy() || begun != seen {
                     seen = begun;
                     quiet_since = Instant::now();
+                    waited = false;
                     continue;
                 }
-                let slow = head.is_some() && activity.has_partial_head();
-                if slow || ending {
-                    return;
+                let partial = head.is_some() && activity.has_partial_head();
+                if partial && waited {
+                    return Err(HandshakeFailure::HeadTimeout);
                 }
+                if ending {
+                    return Ok(());
+                }
+                waited = partial;
                 if quiet_since.elapsed() + tick >= limits.idle {
                     connection.as_mut().graceful_shutdown();
                     ending = true;

@@ -46,7 +46,7 @@ pub async fn detect<S: AsyncRead + Unpin>(
         Ok(None) => return Err(HandshakeFailure::Preface),
         Err(_) => return Err(HandshakeFailure::PrefaceTimeout),
     };
-    let activity = Arc::default();
+    let activity = Activity::begin();
     Ok((
         version,
         Rewound {

@@ -7,7 +7,9 @@
     reason = "tests"
 )]
 
+mod admin;
 mod architecture;
+mod audit;
 mod catalog;
 mod cli;
 mod cli_catalog;
@@ -15,8 +17,10 @@ mod cli_check;
 mod cli_explain;
 mod cli_serve;
 mod cli_test;
+mod credentials;
 mod descriptors;
 mod documents;
+mod drain;
 mod extract;
 mod gateway_vectors;
 mod hardening;
@@ -31,8 +35,14 @@ mod hostile_mutations;
 mod hostile_path;
 mod hostile_protobuf;
 mod judged_fields;
+mod limits;
+mod listeners;
 mod projects;
 mod proxy;
 mod raw;
 mod reference;
+mod reload;
 mod smoke;
+mod sockets;
+mod upstream;
+mod upstream_links;

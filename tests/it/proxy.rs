@@ -14,6 +14,15 @@ use tempfile::TempDir;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct AuditLines(Arc<Mutex<Vec<u8>>>);
 
+impl AuditLines {
+    /// Every record so far.
+    pub(crate) fn records(&self) -> Vec<Value> {
+        let bytes = self.0.lock().unwrap().clone();
+        let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        lines.map(|line| serde_json::from_slice(line).unwrap()).collect()
+    }
+}
+
 impl Write for AuditLines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.lock().unwrap().extend_from_slice(bytes);
@@ -84,9 +93,12 @@ impl Proxy {
 
     /// Every audit record so far.
     pub(crate) fn records(&self) -> Vec<Value> {
-        let bytes = self.audit.0.lock().unwrap().clone();
-        let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-        lines.map(|line| serde_json::from_slice(line).unwrap()).collect()
+        self.audit.records()
+    }
+
+    /// The parts of it, for a test that shuts the proxy down itself.
+    pub(crate) fn take(mut self) -> (Stack, AuditLines) {
+        (self.stack.take().unwrap(), self.audit.clone())
     }
 
     /// Waits until there are this many audit records more than before; they are written behind the answers.
@@ -102,6 +114,16 @@ impl Proxy {
             "only {} of {more} audit records were written within 5 s",
             self.records().len() - before
         );
+    }
+
+    /// Waits until the record of an answered request is written, so that a later [`Self::before`] counts it.
+    pub(crate) async fn written(&self, reply: &Reply) {
+        let id = reply.headers["x-request-id"].to_str().unwrap();
+        crate::sockets::eventually("the record is written", || {
+            let bytes = self.audit.0.lock().unwrap();
+            String::from_utf8_lossy(&bytes).contains(id)
+        })
+        .await;
     }
 
     /// The value of a metric series summed over what the text matches, such as `refusals_total{protocol="grpc"`.
