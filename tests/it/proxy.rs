@@ -84,23 +84,33 @@ impl Proxy {
 
     /// Every audit record so far.
     pub(crate) fn records(&self) -> Vec<Value> {
-        let bytes = self.audit.0.lock().unwrap().clone();
-        let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-        lines.map(|line| serde_json::from_slice(line).unwrap()).collect()
+        self.records_from(0)
+    }
+
+    /// How many audit records there are.
+    pub(crate) fn record_count(&self) -> usize {
+        let bytes = self.audit.0.lock().unwrap();
+        bytes.split(|byte| *byte == b'\n').count() - 1
+    }
+
+    fn records_from(&self, first: usize) -> Vec<Value> {
+        let bytes = self.audit.0.lock().unwrap();
+        let lines = bytes.split_inclusive(|byte| *byte == b'\n').skip(first);
+        let whole = lines.filter(|line| line.ends_with(b"\n"));
+        whole.map(|line| serde_json::from_slice(line).unwrap()).collect()
     }
 
     /// Waits until there are this many audit records more than before; they are written behind the answers.
     pub(crate) async fn records_after(&self, before: usize, more: usize) -> Vec<Value> {
-        for _ in 0..500 {
-            let records = self.records();
-            if records.len() >= before + more {
-                return records.split_at(before).1.to_vec();
+        for _ in 0..2500 {
+            if self.record_count() >= before + more {
+                return self.records_from(before);
             }
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            tokio::time::sleep(Duration::from_millis(2)).await;
         }
         panic!(
             "only {} of {more} audit records were written within 5 s",
-            self.records().len() - before
+            self.record_count() - before
         );
     }
 
@@ -119,7 +129,7 @@ impl Proxy {
     pub(crate) fn before(&self) -> Before {
         Before {
             arrivals: self.control_plane.count(),
-            records: self.records().len(),
+            records: self.record_count(),
             refusals: self.metric("refusals_total"),
         }
     }
@@ -164,6 +174,39 @@ impl Proxy {
         let counted = self.metric("refusals_total") - before.refusals;
         assert!((counted - 1.0).abs() < f64::EPSILON, "{counted} refusals were counted");
         record
+    }
+
+    /// The reasons of the two refusals since `before`, of which nothing may have arrived.
+    pub(crate) async fn recorded_two(&self, before: &Before) -> Vec<String> {
+        let records = self.records_after(before.records, 2).await;
+        assert_eq!(
+            self.control_plane.count(),
+            before.arrivals,
+            "a request reached the control plane"
+        );
+        assert!((self.metric("refusals_total") - before.refusals - 2.0).abs() < f64::EPSILON);
+        records
+            .iter()
+            .map(|record| record["reason"].as_str().unwrap().to_owned())
+            .collect()
+    }
+
+    /// Checks that nothing since `before` came as far as the gate: what the HTTP library answers itself is neither recorded
+    /// nor counted as a refusal, and does not reach the control plane.
+    pub(crate) async fn untouched(&self, before: &Before) {
+        let health = "/grpc.health.v1.Health/Check";
+        let frame = flyte_authz_proxy::protocol::envelope::frame(&[]);
+        let reply = self.plain.grpc(health, &[], frame).await.unwrap();
+        assert_eq!(reply.grpc_status(), Some(0));
+        let records = self.records_after(before.records, 1).await;
+        assert_eq!(records.len(), 1, "only the health check is recorded: {records:#?}");
+        assert_eq!(records[0]["rpc"], health, "{:#}", records[0]);
+        assert_eq!(
+            self.control_plane.count(),
+            before.arrivals,
+            "a request reached the control plane"
+        );
+        assert!((self.metric("refusals_total") - before.refusals).abs() < f64::EPSILON);
     }
 
     /// Checks that the one request since `before` was forwarded, and returns its audit record.
