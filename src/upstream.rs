@@ -128,14 +128,19 @@ fn absolute(endpoint: &Endpoint, target: Option<&PathAndQuery>) -> Result<Uri, D
         .map_err(|_| Denial::from(Reason::PathNotCanonical))
 }
 
-/// A page request's body can end a request too; everything else is the upstream's fault.
+/// A page request's body can end a request too, which is the client's fault; everything else is the upstream's.
 fn refusal(error: &hyper_util::client::legacy::Error) -> Denial {
+    let mut reason = Reason::UpstreamFailed;
     let mut cause = std::error::Error::source(error);
     while let Some(inner) = cause {
         if inner.is::<http_body_util::LengthLimitError>() {
             return Reason::MessageTooLarge.into();
         }
+        // The library's word for a body that could not be read.
+        if inner.downcast_ref().is_some_and(hyper::Error::is_user) {
+            reason = Reason::BodyAborted;
+        }
         cause = inner.source();
     }
-    Reason::UpstreamFailed.into()
+    reason.into()
 }

@@ -101,7 +101,7 @@ async fn what_follows_a_body_is_a_request_of_its_own() {
         ),
     ] {
         show(&first);
-        let (records, arrivals) = (proxy.records().len(), proxy.control_plane.count());
+        let (records, arrivals) = (proxy.record_count(), proxy.control_plane.count());
         let mut connection = Http1::connect(proxy).await;
         connection.send(format!("{first}{smuggled}")).await;
         connection.reply().await.unwrap();
@@ -199,7 +199,7 @@ async fn the_scheme_and_authority_a_client_claims_do_not_go_upstream() {
     let attack = Attack::start().await;
     let proxy = &attack.proxy;
     for scheme in ["https", "ftp", "HTTP"] {
-        let records = proxy.records().len();
+        let records = proxy.record_count();
         let fields = attack.fields(&[(b":scheme", scheme.as_bytes()), (b":authority", b"flyte.example.com")]);
         let fate = raw::http2(proxy, &fields, Some(&attack.framed("ml"))).await;
         assert_eq!(fate, Fate::Answered { headers_only: false }, "{scheme}");
@@ -208,4 +208,31 @@ async fn the_scheme_and_authority_a_client_claims_do_not_go_upstream() {
         assert_eq!(arrival.header("x-forwarded-proto"), ["http"]);
         assert_eq!(arrival.header("x-forwarded-host"), ["flyte.example.com"]);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_body_that_breaks_off_or_is_too_large_is_the_clients_fault() {
+    let attack = Attack::start().await;
+    let proxy = &attack.proxy;
+    let post =
+        |length: usize| format!("POST /oauth2/token HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n\r\n");
+    let refusals = proxy.metric("refusals_total");
+    let mut connection = Http1::connect(proxy).await;
+    connection.send(format!("{}grant", post(50))).await;
+    drop(connection);
+    let records = proxy.records_after(0, 1).await;
+    assert_eq!(records[0]["reason"], "body_aborted", "{:#}", records[0]);
+    let mut connection = Http1::connect(proxy).await;
+    connection.send(post(5 << 20)).await;
+    connection.send(vec![b'a'; 5 << 20]).await;
+    let records = proxy.records_after(1, 1).await;
+    assert_eq!(records[0]["reason"], "message_too_large", "{:#}", records[0]);
+    assert!((proxy.metric("refusals_total") - refusals - 2.0).abs() < f64::EPSILON);
+    assert!(
+        proxy
+            .control_plane
+            .arrivals()
+            .iter()
+            .all(|arrival| arrival.body.is_empty())
+    );
 }

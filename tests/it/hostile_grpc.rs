@@ -243,7 +243,7 @@ async fn t_grpc_13_an_upstream_that_breaks_off_is_no_success() {
     let proxy = &attack.proxy;
     for fault in [Fault::Reset, Fault::ResetMidway] {
         show(&format!("{fault:?}"));
-        let records = proxy.records().len();
+        let records = proxy.record_count();
         let refusals = proxy.metric("refusals_total");
         proxy.control_plane.clear_scripts();
         proxy.control_plane.script(Script::on("ListExecutions", fault));
@@ -260,6 +260,28 @@ async fn t_grpc_13_an_upstream_that_breaks_off_is_no_success() {
             (&"failed".into(), &"upstream_failed".into())
         );
         assert!((proxy.metric("refusals_total") - refusals - 1.0).abs() < f64::EPSILON);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn t_grpc_13_an_answer_without_a_status_is_passed_on_and_recorded_as_it_is() {
+    let attack = Attack::start().await;
+    let proxy = &attack.proxy;
+    let unavailable = Fault::Http {
+        status: 503,
+        body: "down".to_owned(),
+    };
+    for (fault, status) in [(unavailable, 503), (Fault::NoTrailers, 200)] {
+        show(&format!("{fault:?}"));
+        proxy.control_plane.clear_scripts();
+        proxy.control_plane.script(Script::on("ListExecutions", fault));
+        let before = proxy.before();
+        let body = Pieces::of([&*attack.framed("ml")]);
+        let reply = raw::pieces(proxy, RPC, &headers(&attack), body).await.unwrap();
+        let record = proxy.forwarded(&before, &reply).await;
+        assert_eq!((reply.status.as_u16(), reply.grpc_status()), (status, None));
+        assert_eq!(record["status"], status);
+        assert!(record.get("grpc_status").is_none(), "no success is made up: {record:#}");
     }
 }
 

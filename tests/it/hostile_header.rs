@@ -270,7 +270,7 @@ async fn t_hdr_13_trailers_of_a_request_are_dropped() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn t_hdr_14_too_many_or_too_large_headers_are_refused() {
     let attack = Attack::start().await;
-    let many: String = (0..101).map(|index| format!("x-{index}: y\r\n")).collect();
+    let many = "x: y\r\n".repeat(101);
     attack
         .http1_no_request(attack.head(&format!("GET {TARGET}"), &many), 431)
         .await;

@@ -59,12 +59,12 @@ async fn t_json_01_02_03_06_a_field_has_one_key_and_one_value() {
     // 02: the name and its JSON spelling
     for twice in [
         format!(
-            r#"{{{PLAN}, {}}}"#,
+            "{{{PLAN}, {}}}",
             PLAN.replace("launchPlan", "launch_plan").replace("ml", "fraud")
         ),
         format!(r#"{{{PLAN}, "launch_plan": null}}"#),
         format!(
-            r#"{{{}}}"#,
+            "{{{}}}",
             PLAN.replace(r#""name""#, r#""resource_type": "TASK", "name""#)
         ),
     ] {

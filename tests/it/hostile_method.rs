@@ -54,18 +54,13 @@ async fn t_method_03_head_is_refused_on_every_route_and_accepted_on_pages() {
     let bindings = catalog.routes.iter().flat_map(|route| &route.bindings);
     let mut count = 0;
     for binding in bindings.filter(|binding| binding.method == Method::GET) {
-        let target: String = binding
-            .template
-            .split('/')
-            .skip(1)
-            .map(|segment| match segment {
-                variable if variable.ends_with("project}") => "/ml",
-                variable if variable.ends_with("domain}") => "/development",
-                variable if variable.starts_with('{') => "/1",
-                literal => literal,
-            })
-            .map(|segment| format!("/{}", segment.trim_start_matches('/')))
-            .collect();
+        let segments = binding.template.split('/').map(|segment| match segment {
+            variable if variable.ends_with("project}") => "ml",
+            variable if variable.ends_with("domain}") => "development",
+            variable if variable.starts_with('{') => "1",
+            literal => literal,
+        });
+        let target = segments.collect::<Vec<_>>().join("/");
         let request = attack.head(&format!("HEAD {target}"), "");
         show(&request);
         let before = attack.proxy.before();

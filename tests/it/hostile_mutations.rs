@@ -5,7 +5,7 @@
 use crate::hostile::{Attack, RPC, show};
 use crate::raw::{self, Pieces};
 use flyte_authz_proxy::protocol::envelope;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const CASES: usize = 1_000;
 
@@ -69,10 +69,10 @@ impl Random {
         start..(start + self.below(4)).min(length)
     }
 
-    /// One to three changes: a piece put in, bytes removed, repeated or replaced.
+    /// One or two changes: a piece put in, bytes removed, repeated or replaced.
     fn change(&mut self, original: &[u8], other: &[u8], pieces: &[Vec<u8>]) -> Vec<u8> {
         let mut changed = original.to_vec();
-        for _ in 0..=self.below(3) {
+        for _ in 0..=self.below(2) {
             let range = self.range(changed.len());
             let piece = pieces.get(self.below(pieces.len())).unwrap().clone();
             let replacement = match self.below(6) {
@@ -96,13 +96,17 @@ struct Tally {
     no_request: usize,
 }
 
-/// The project and domain of the request that arrived last, which the record of it must have named as its target.
+/// The project and domain of the request that arrived last, which the record of it must have named as its target. The
+/// control plane may find that it cannot read the rest.
 fn agrees(attack: &Attack, record: &Value) {
     let arrival = attack.proxy.control_plane.arrivals().pop().unwrap();
-    let request = arrival
-        .request
-        .as_ref()
-        .unwrap_or_else(|| panic!("no RPC was called by {arrival:?}"));
+    let Some(request) = &arrival.request else {
+        assert!(
+            record["status"] == 400 || record["grpc_status"] == 13,
+            "{record:#} {arrival:?}"
+        );
+        return;
+    };
     let rpc = arrival.rpc.as_deref().unwrap();
     assert!(
         record["rpc"].as_str().unwrap().ends_with(&format!("/{rpc}")),
@@ -133,8 +137,9 @@ impl Tally {
     }
 }
 
+/// How many records and arrivals there are.
 fn now(attack: &Attack) -> (usize, usize) {
-    (attack.proxy.records().len(), attack.proxy.control_plane.count())
+    (attack.proxy.record_count(), attack.proxy.control_plane.count())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -156,6 +161,7 @@ async fn t_path_t_json_11_a_changed_target_is_refused_or_arrives_as_it_was_judge
             continue;
         }
         show(&target.escape_ascii().to_string());
+        attack.proxy.control_plane.clear();
         let since = now(&attack);
         let head = attack.head("GET @", "connection: close\r\n");
         let (before, after) = head.split_once('@').unwrap();
@@ -170,7 +176,8 @@ async fn t_path_t_json_11_a_changed_target_is_refused_or_arrives_as_it_was_judge
             tally.no_request += 1;
         }
     }
-    assert!(tally.forwarded > 50 && tally.refused > 300, "{tally:?}");
+    show(&format!("{tally:?}"));
+    assert!(tally.forwarded > 100 && tally.refused > 300, "{tally:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -194,7 +201,19 @@ async fn t_pb_a_changed_message_is_refused_or_arrives_as_it_was_judged() {
         .map(<[u8]>::to_vec),
     );
     pieces.extend([&b"\x80"[..], b"\xff", b"ml", b"fraud", b"\x0b\x0c"].map(<[u8]>::to_vec));
-    let original = attack.message("ml");
+    // Much of it is not judged, so that not every change ends in a refusal.
+    let request = json!({
+        "id": {"project": "ml", "domain": "development"},
+        "limit": 300,
+        "token": "0123456789",
+        "filters": "eq(execution.name,fraud)+eq(project,fraud)",
+        "sort_by": {"key": "created_at", "direction": "ASCENDING"},
+    });
+    let original = attack
+        .proxy
+        .client
+        .encode("AdminService/ListExecutions", request)
+        .unwrap();
     let headers = [
         ("content-type", "application/grpc"),
         ("authorization", attack.bearer.as_str()),
@@ -202,6 +221,7 @@ async fn t_pb_a_changed_message_is_refused_or_arrives_as_it_was_judged() {
     for case in 0..CASES {
         let message = random.change(&original, &fraud, &pieces);
         show(&message.escape_ascii().to_string());
+        attack.proxy.control_plane.clear();
         let since = now(&attack);
         // Every fifth has its frame changed too.
         let mut body = envelope::frame(&message).to_vec();
@@ -213,5 +233,6 @@ async fn t_pb_a_changed_message_is_refused_or_arrives_as_it_was_judged() {
             .unwrap();
         tally.count(&attack, since).await;
     }
-    assert!(tally.forwarded > 50 && tally.refused > 300, "{tally:?}");
+    show(&format!("{tally:?}"));
+    assert!(tally.forwarded > 100 && tally.refused > 300, "{tally:?}");
 }

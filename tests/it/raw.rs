@@ -20,7 +20,9 @@ use tokio::net::TcpStream;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 async fn connect(proxy: &Proxy) -> TcpStream {
-    TcpStream::connect(proxy.address(Entry::Plain).unwrap()).await.unwrap()
+    let stream = TcpStream::connect(proxy.address(Entry::Plain).unwrap()).await.unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream
 }
 
 /// An HTTP/1.1 connection to the plain text listener.
