@@ -2,7 +2,7 @@
 
 use super::{INVALID, OK, print, report, test};
 use crate::clock::SystemClock;
-use crate::config::Config;
+use crate::config::{Config, secrets};
 use crate::issuer::Issuers;
 use crate::model::problem::{Problem, Severity};
 use crate::reload::policy::PolicyInputs;
@@ -30,6 +30,12 @@ fn check(path: &Path) -> (Vec<Problem>, String) {
         problems.extend(LiveTls::load(tls).err().into_iter().flatten());
     }
     problems.extend(trust::client_config(config.upstream.ca.as_deref()).err());
+    problems.extend(
+        secrets::cookie_keys(&config.credentials.cookie_keys)
+            .err()
+            .into_iter()
+            .flatten(),
+    );
     let issuers = Issuers::new(
         config.issuers.clone(),
         config.credentials.limits,

@@ -8,6 +8,7 @@ use std::fmt::Write;
 
 mod deployment;
 mod documentation;
+mod secrets;
 
 const SMALLEST: &str = "\
 version: 1

@@ -4,6 +4,7 @@ use super::certificates::Certificates;
 use super::client::{Client, Failure};
 use super::control_plane::{ControlPlane, Options};
 use super::issuer::DemoIssuer;
+use super::session::SessionKeys;
 use crate::app::App;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
@@ -17,6 +18,14 @@ use std::time::Duration;
 /// The policy of the demonstration.
 pub const POLICY: &str = include_str!("../../policies/demo.yaml");
 
+/// What the configuration says of sessions.
+const SESSION: &str = "
+credentials:
+  session:
+    hash_key: {file: cookie_hash_key}
+    block_key: {file: cookie_block_key}
+";
+
 /// What to start.
 pub struct Setup {
     /// Where certificates, policy and configuration are written.
@@ -27,6 +36,8 @@ pub struct Setup {
     pub policy: String,
     /// More top-level keys of the configuration, in YAML.
     pub configuration: String,
+    /// The keys of console sessions, if those are accepted; `credentials` is then not to be in `configuration`.
+    pub session_keys: Option<SessionKeys>,
     /// Whether executions keep running until they are terminated.
     pub executions_keep_running: bool,
     /// Where audit records go.
@@ -44,6 +55,7 @@ impl Setup {
             descriptors,
             policy: POLICY.to_owned(),
             configuration: "workers: 1\n".to_owned(),
+            session_keys: None,
             executions_keep_running: false,
             audit: Box::new(std::io::sink()),
             clock: Arc::new(SystemClock),
@@ -115,7 +127,12 @@ impl Stack {
         let certificates = Certificates::generate()?;
         let directory = &setup.directory;
         std::fs::create_dir_all(directory)?;
-        let configuration = configuration(&issuer, &control_plane, &setup.configuration);
+        let mut configuration = configuration(&issuer, &control_plane, &setup.configuration);
+        if let Some(keys) = &setup.session_keys {
+            std::fs::write(directory.join("cookie_hash_key"), keys.hash_key())?;
+            std::fs::write(directory.join("cookie_block_key"), keys.block_key())?;
+            configuration.push_str(SESSION);
+        }
         for (name, text) in [
             ("ca.pem", &certificates.authority),
             ("tls.crt", &certificates.certificate),

@@ -9,4 +9,5 @@ mod judged_fields;
 mod projects;
 mod proxy;
 mod reference;
+mod session;
 mod smoke;
