@@ -222,3 +222,15 @@ fn debug_shows_neither_token_nor_cookies() {
         "{shown}"
     );
 }
+
+proptest::proptest! {
+    #[test]
+    fn whatever_the_cookies_are_only_sealed_ones_are_a_session(
+        values in proptest::collection::vec("(flyte_idt|flyte_at|flyte_at_1|x)? ?=?[ -~\u{e9}]{0,40}(; ?flyte_(idt|at)=[A-Za-z0-9_=-]{0,80})?", 0..4),
+    ) {
+        let sample = Sample::new();
+        let values: Vec<&str> = values.iter().map(String::as_str).collect();
+        let found = find(&headers(&values), &sample.keys, NOW);
+        proptest::prop_assert!(!matches!(found, Ok(SessionCookies::Session(_))));
+    }
+}
