@@ -7,7 +7,8 @@ use crate::admin::Admin;
 use crate::audit::Recorder;
 use crate::audit::sink::{Sink, Writer};
 use crate::clock::Clock;
-use crate::config::{self, Config};
+use crate::config::{self, Config, secrets};
+use crate::credential::cookie::CookieKeys;
 use crate::extract::targets::ScopeRules;
 use crate::gate::Gate;
 use crate::gate::authenticate::{FixedCaller, Identity};
@@ -66,6 +67,7 @@ struct Shared {
     identities: Vec<Identity>,
     certificates: Vec<Option<Arc<LiveTls>>>,
     upstream_tls: Arc<rustls::ClientConfig>,
+    cookie_keys: Arc<[CookieKeys]>,
     room: Arc<Semaphore>,
 }
 
@@ -102,6 +104,7 @@ impl App {
             identities: config.listeners.iter().map(identity).collect(),
             certificates: loaded.certificates,
             upstream_tls: loaded.upstream_tls,
+            cookie_keys: loaded.cookie_keys,
             room: Arc::new(Semaphore::new(config.limits.connections)),
             config,
         });
@@ -163,6 +166,7 @@ struct Loaded {
     issuers: Arc<Issuers>,
     certificates: Vec<Option<Arc<LiveTls>>>,
     upstream_tls: Arc<rustls::ClientConfig>,
+    cookie_keys: Arc<[CookieKeys]>,
     sources: Vec<(Arc<dyn Reloadable>, Fingerprint)>,
 }
 
@@ -188,15 +192,17 @@ impl Loaded {
             }),
         );
         let upstream_tls = trust::client_config(config.upstream.ca.as_deref()).map_err(|problem| vec![problem]);
-        let (policy, certificates, issuers, upstream_tls) = match (policy, certificates, issuers, upstream_tls) {
-            (Ok(policy), Ok(certificates), Ok(issuers), Ok(tls)) => {
-                (policy, certificates, Arc::new(issuers), Arc::new(tls))
-            }
-            (policy, certificates, issuers, tls) => {
-                let all = [policy.err(), certificates.err(), issuers.err(), tls.err()];
-                return Err(all.into_iter().flatten().flatten().collect());
-            }
-        };
+        let cookie_keys = secrets::cookie_keys(&config.credentials.cookie_keys);
+        let (policy, certificates, issuers, upstream_tls, cookie_keys) =
+            match (policy, certificates, issuers, upstream_tls, cookie_keys) {
+                (Ok(policy), Ok(certificates), Ok(issuers), Ok(tls), Ok(keys)) => {
+                    (policy, certificates, Arc::new(issuers), Arc::new(tls), keys.into())
+                }
+                (policy, certificates, issuers, tls, keys) => {
+                    let all = [policy.err(), certificates.err(), issuers.err(), tls.err(), keys.err()];
+                    return Err(all.into_iter().flatten().flatten().collect());
+                }
+            };
         let policy::Loaded {
             live,
             files,
@@ -221,6 +227,7 @@ impl Loaded {
             issuers,
             certificates,
             upstream_tls,
+            cookie_keys,
             sources,
         })
     }
@@ -339,6 +346,7 @@ impl Shared {
             scope_rules: Arc::clone(&self.scope_rules),
             limits: self.config.limits.clone(),
             credential_header: self.config.credentials.header.clone(),
+            cookie_keys: Arc::clone(&self.cookie_keys),
             request_ids: Arc::clone(&self.request_ids),
         };
         Some(Listener {

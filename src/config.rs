@@ -4,6 +4,7 @@ use crate::issuer::{IssuerSettings, TokenLimits};
 use crate::model::problem::Problem;
 use http::HeaderName;
 use http::uri::{Authority, Scheme};
+use secrets::NamedCookieKeys;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,6 +14,7 @@ pub mod quantity;
 mod check;
 mod issuers;
 mod listeners;
+pub mod secrets;
 
 pub use document::{Generation, LogFormat, LogLevel, TlsVersion};
 
@@ -131,8 +133,10 @@ pub struct Flyte {
 /// How credentials are looked for and cached.
 #[derive(Clone, Debug)]
 pub struct Credentials {
-    /// The header looked at after `authorization`.
+    /// The header looked at after `authorization` and the session.
     pub header: HeaderName,
+    /// The keys of session cookies, those in force first; none if sessions are not accepted.
+    pub cookie_keys: Vec<NamedCookieKeys>,
     /// Bounds on what tokens may cost.
     pub limits: TokenLimits,
 }

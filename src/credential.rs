@@ -3,10 +3,12 @@
 use crate::model::principal::Principal;
 
 pub mod claims;
+pub mod cookie;
 pub(crate) mod json;
 pub mod key_set;
 pub mod locate;
 pub mod rules;
+pub mod session;
 pub mod token;
 
 /// Whether two verified credentials name the same caller: same issuer and same subject, byte for byte.

@@ -4,6 +4,7 @@ use crate::audit::{AuditGuard, Recorder};
 use crate::catalog::lookup::{Matched, Unmatched};
 use crate::catalog::{Catalog, Page, Route};
 use crate::config::Limits;
+use crate::credential::cookie::CookieKeys;
 use crate::extract::WalkLimits;
 use crate::extract::targets::{self, Extracted, Input, RestInput, ScopeRules};
 use crate::issuer::Issuers;
@@ -66,8 +67,10 @@ pub struct Gate {
     pub scope_rules: Arc<ScopeRules>,
     /// Bounds on requests.
     pub limits: Limits,
-    /// The header looked at for a credential after `authorization`.
+    /// The header looked at for a credential after `authorization` and the session.
     pub credential_header: HeaderName,
+    /// The keys of session cookies; none if sessions are not accepted.
+    pub cookie_keys: Arc<[CookieKeys]>,
     /// Names requests.
     pub request_ids: Arc<RequestIds>,
 }

@@ -3,7 +3,7 @@
 use super::{INVALID, OK, counted, errors, listed, print, test};
 use crate::catalog::Catalog;
 use crate::clock::SystemClock;
-use crate::config::Config;
+use crate::config::{Config, secrets};
 use crate::issuer::Issuers;
 use crate::model::problem::Problem;
 use crate::policy::compile::compile;
@@ -35,6 +35,12 @@ fn check(path: &Path) -> (Vec<Problem>, String) {
         problems.extend(LiveTls::load(tls).err().into_iter().flatten());
     }
     problems.extend(trust::client_config(config.upstream.ca.as_deref()).err());
+    problems.extend(
+        secrets::cookie_keys(&config.credentials.cookie_keys)
+            .err()
+            .into_iter()
+            .flatten(),
+    );
     let issuers = Issuers::new(
         config.issuers.clone(),
         config.credentials.limits,

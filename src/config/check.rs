@@ -5,10 +5,10 @@ use super::document::{
 };
 use super::{
     Audit, AuditOutput, Config, Credentials, Endpoint, Flyte, Limits, PolicySource, Upstream, issuers, listeners,
-    quantity,
+    quantity, secrets,
 };
 use crate::document;
-use crate::issuer::TokenLimits;
+use crate::issuer::{IssuerSettings, TokenLimits};
 use crate::model::problem::{Problem, Severity};
 use http::HeaderName;
 use serde_saphyr::Location;
@@ -39,7 +39,7 @@ pub(super) fn check(path: &Path, text: &str) -> Result<(Config, Vec<Problem>), V
 /// Collects problems. Checks that fail return a stand-in, so that the next ones can go on; the configuration is then
 /// thrown away.
 pub(super) struct Check<'a> {
-    file: &'a Path,
+    pub(super) file: &'a Path,
     text: &'a str,
     problems: Vec<Problem>,
 }
@@ -58,6 +58,12 @@ impl<'a> Check<'a> {
             .push(document::problem_at(self.file, self.text, place, message));
     }
 
+    /// An error that does not show the line, which may hold a secret.
+    pub(super) fn error_unseen(&mut self, place: Location, message: impl Into<String>) {
+        self.problems
+            .push(Problem::error(self.file, place.line(), place.column(), message));
+    }
+
     pub(super) fn warning(&mut self, place: Location, message: impl Into<String>) {
         self.problems
             .push(document::warning_at(self.file, self.text, place, message));
@@ -69,13 +75,14 @@ impl<'a> Check<'a> {
             self.error(document.version.place(), message);
         }
         let listeners = listeners::check(self, document);
+        let issuers = issuers::check(self, &document.issuers);
         Config {
             admin: listeners::admin(self, &document.admin.address, &listeners),
             listeners,
             upstream: self.upstream(&document.upstream),
             flyte: self.flyte(&document.flyte),
-            issuers: issuers::check(self, &document.issuers),
-            credentials: self.credentials(&document.credentials),
+            credentials: self.credentials(&document.credentials, &issuers),
+            issuers,
             policy: PolicySource {
                 path: self.path(&document.policy.path),
                 poll: self.duration(&document.policy.poll, SECOND..=HOUR),
@@ -164,9 +171,13 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn credentials(&mut self, written: &CredentialsDocument) -> Credentials {
+    fn credentials(&mut self, written: &CredentialsDocument, issuers: &[IssuerSettings]) -> Credentials {
         Credentials {
             header: self.credential_header(&written.header),
+            cookie_keys: written
+                .session
+                .as_ref()
+                .map_or_else(Vec::new, |session| secrets::check(self, session, issuers)),
             limits: TokenLimits {
                 max_bytes: self.size(&written.max_token_bytes, 256..=(1 << 20)),
                 cached: self.count(&written.cache_entries, 0..=10_000_000),
@@ -263,7 +274,12 @@ impl<'a> Check<'a> {
                 "the path is empty; write one, relative to this file's directory or absolute",
             );
         }
-        self.file.parent().unwrap_or(Path::new("")).join(written.value())
+        self.beside(written.value())
+    }
+
+    /// A path as it is meant: relative to the directory of the configuration file.
+    pub(super) fn beside(&self, path: &str) -> PathBuf {
+        self.file.parent().unwrap_or(Path::new("")).join(path)
     }
 
     /// A text that is not empty and does not begin or end with a space.

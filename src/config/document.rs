@@ -5,11 +5,13 @@ use serde::{Deserialize, Serialize};
 
 mod issuer;
 mod placed;
+mod session;
 
 pub use issuer::{
     ClaimPathDocument, ClaimValue, ClaimsDocument, IssuerDocument, JwksDocument, RequiredClaimDocument, TokenTypeWord,
 };
 pub use placed::Placed;
+pub use session::{CookieKeysDocument, SecretDocument, SessionDocument};
 
 /// Configuration of flyte-authz-proxy.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -204,12 +206,14 @@ pub enum Generation {
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CredentialsDocument {
-    /// The header looked at after `authorization`, as FlyteAdmin's `grpcAuthorizationHeader` and `httpAuthorizationHeader`.
+    /// The header looked at after `authorization` and the session, as FlyteAdmin's `grpcAuthorizationHeader` and `httpAuthorizationHeader`.
     pub header: Placed<String>,
     /// How many verified tokens are remembered; 0 for none.
     pub cache_entries: Placed<u64>,
     /// The longest token accepted, in bytes.
     pub max_token_bytes: Placed<String>,
+    /// FlyteAdmin's own keys, to accept the sessions of people who logged in at the console; without it, session cookies are ignored.
+    pub session: Option<SessionDocument>,
 }
 
 impl Default for CredentialsDocument {
@@ -218,6 +222,7 @@ impl Default for CredentialsDocument {
             header: Placed::default_of("flyte-authorization"),
             cache_entries: Placed::default_of(10_000_u64),
             max_token_bytes: Placed::default_of("16KiB"),
+            session: None,
         }
     }
 }

@@ -10,6 +10,7 @@ use std::fmt::Write;
 
 mod deployment;
 mod documentation;
+mod secrets;
 
 const SMALLEST: &str = "\
 version: 1

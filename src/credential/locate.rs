@@ -1,26 +1,30 @@
 //! Finds the credentials a request carries. Nothing here is verified yet.
 
+use super::session::{Session, SessionCookies};
 use crate::model::denial::Denial;
 use crate::model::reason::Reason;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName};
 use std::fmt;
 
 /// Where a credential was found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum CredentialSource {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CredentialSource<'h> {
     /// The `authorization` header: what FlyteAdmin looks at first.
     AuthorizationHeader,
+    /// The cookies of a console session: what FlyteAdmin looks at next, on HTTP only.
+    Session(&'h Session),
     /// FlyteAdmin's own header (`flyte-authorization` unless configured otherwise), which passes through ingresses that
     /// use `authorization` themselves.
     FlyteAuthorizationHeader,
 }
 
-impl CredentialSource {
+impl CredentialSource<'_> {
     /// The word used in audit records.
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
             Self::AuthorizationHeader => "authorization",
+            Self::Session(_) => "session",
             Self::FlyteAuthorizationHeader => "flyte_authorization",
         }
     }
@@ -56,7 +60,7 @@ impl Scheme {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Credential<'h> {
     /// Where it was found.
-    pub source: CredentialSource,
+    pub source: CredentialSource<'h>,
     /// What it is said to be.
     pub scheme: Scheme,
     /// The token. Never write it anywhere.
@@ -72,29 +76,44 @@ impl fmt::Debug for Credential<'_> {
     }
 }
 
-/// The credentials in `authorization` and in the `extra` header, in that order, which is FlyteAdmin's order of
-/// precedence: at least one, at most two. Each must be verified, and all must name the same caller.
+/// The credentials in `authorization`, in the session and in the `extra` header, in that order, which is FlyteAdmin's
+/// order of precedence: at least one, at most three. Each must be verified, and all must name the same caller.
 ///
 /// # Errors
-/// `credential_missing` if there is none; `credential_conflict` if a header has two values, even equal ones;
+/// `credential_missing` if there is none, also if a session cannot be read; `credential_conflict` if a header has two values, even equal ones;
 /// `credential_malformed` if a value is not exactly `Bearer TOKEN` or `IDToken TOKEN`, with one space and a token68
 /// (RFC 9110 section 11.2). A header that is present but empty is malformed, not missing.
-pub fn locate<'h>(headers: &'h HeaderMap, extra: &HeaderName) -> Result<Vec<Credential<'h>>, Denial> {
+pub fn locate<'h>(
+    headers: &'h HeaderMap,
+    session: &'h SessionCookies,
+    extra: &HeaderName,
+) -> Result<Vec<Credential<'h>>, Denial> {
     let mut found = Vec::with_capacity(1);
     found.extend(single(headers, &AUTHORIZATION, CredentialSource::AuthorizationHeader)?);
+    if let SessionCookies::Session(session) = session {
+        found.push(Credential {
+            source: CredentialSource::Session(session),
+            scheme: Scheme::IdToken,
+            token: session.id_token(),
+        });
+    }
     if extra != AUTHORIZATION {
         found.extend(single(headers, extra, CredentialSource::FlyteAuthorizationHeader)?);
     }
-    if found.is_empty() {
-        return Err(Reason::CredentialMissing.into());
+    match (found.is_empty(), session) {
+        (false, _) => Ok(found),
+        (true, SessionCookies::Unreadable) => Err(Denial::new(
+            Reason::CredentialMissing,
+            "the session in the cookies could not be read; log in again",
+        )),
+        (true, _) => Err(Reason::CredentialMissing.into()),
     }
-    Ok(found)
 }
 
 fn single<'h>(
     headers: &'h HeaderMap,
     name: &HeaderName,
-    source: CredentialSource,
+    source: CredentialSource<'h>,
 ) -> Result<Option<Credential<'h>>, Denial> {
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else {

@@ -4,6 +4,7 @@ use super::certificates::Certificates;
 use super::client::{Client, Failure};
 use super::control_plane::{ControlPlane, Options};
 use super::issuer::{DemoIssuer, Fault};
+use super::session::SessionKeys;
 use crate::app::App;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
@@ -16,6 +17,14 @@ use std::time::Duration;
 
 /// The policy of the demonstration.
 pub const POLICY: &str = include_str!("../../policies/demo.yaml");
+
+/// What the configuration says of sessions.
+const SESSION: &str = "
+credentials:
+  session:
+    hash_key: {file: cookie_hash_key}
+    block_key: {file: cookie_block_key}
+";
 
 /// What to start.
 pub struct Setup {
@@ -31,6 +40,8 @@ pub struct Setup {
     pub edit: Box<dyn FnOnce(String) -> String + Send>,
     /// How the issuer fails at the start; the proxy is not waited for if it does.
     pub issuer_fault: Fault,
+    /// The keys of console sessions, if those are accepted; `credentials` is then not to be in `configuration`.
+    pub session_keys: Option<SessionKeys>,
     /// Whether executions keep running until they are terminated.
     pub executions_keep_running: bool,
     /// Where audit records go.
@@ -50,6 +61,7 @@ impl Setup {
             configuration: "workers: 1\n".to_owned(),
             edit: Box::new(|configuration| configuration),
             issuer_fault: Fault::None,
+            session_keys: None,
             executions_keep_running: false,
             audit: Box::new(std::io::sink()),
             clock: Arc::new(SystemClock),
@@ -122,7 +134,13 @@ impl Stack {
         let certificates = Certificates::generate()?;
         let directory = &setup.directory;
         std::fs::create_dir_all(directory)?;
-        let configuration = (setup.edit)(configuration(&issuer, &control_plane, &setup.configuration));
+        let mut configuration = configuration(&issuer, &control_plane, &setup.configuration);
+        if let Some(keys) = &setup.session_keys {
+            std::fs::write(directory.join("cookie_hash_key"), keys.hash_key())?;
+            std::fs::write(directory.join("cookie_block_key"), keys.block_key())?;
+            configuration.push_str(SESSION);
+        }
+        let configuration = (setup.edit)(configuration);
         for (name, text) in [
             ("ca.pem", &certificates.authority),
             ("tls.crt", &certificates.certificate),

@@ -5,21 +5,22 @@ use crate::catalog::Access;
 use crate::config::FixedPrincipal;
 use crate::credential::locate::{self, Credential, CredentialSource, Scheme};
 use crate::credential::same_principal;
+use crate::credential::session::{self, SessionCookies};
 use crate::issuer::VerifiedToken;
 use crate::live::{RightsCell, Snapshot};
 use crate::model::denial::Denial;
 use crate::model::principal::{Principal, PrincipalKind};
 use crate::model::reason::Reason;
 use crate::policy::decide::Rights;
-use crate::protocol::RequestHead;
+use crate::protocol::{Protocol, RequestHead};
 use http::HeaderValue;
-use http::header::{AUTHORIZATION, HeaderName};
+use http::header::{AUTHORIZATION, COOKIE, HeaderName};
 use std::sync::Arc;
 
 /// How the callers of a listener are identified.
 #[derive(Clone, Debug)]
 pub enum Identity {
-    /// By the token each request carries.
+    /// By the token or session each request carries.
     Tokens,
     /// They are all this one.
     Fixed(Arc<FixedCaller>),
@@ -114,7 +115,8 @@ impl Gate {
                 credential,
             });
         }
-        let credentials = locate::locate(head.headers(), &self.credential_header)?;
+        let session = self.session(head)?;
+        let credentials = locate::locate(head.headers(), &session, &self.credential_header)?;
         let mut verified: Option<(Arc<VerifiedToken>, &Credential<'_>)> = None;
         for credential in &credentials {
             let token = self.issuers.verify(credential.scheme, credential.token).await?;
@@ -137,21 +139,36 @@ impl Gate {
         })
     }
 
-    /// The verified credential in the header it came in, in the one spelling of its scheme.
+    /// The session in the cookies. FlyteAdmin reads cookies on its HTTP port only.
+    fn session(&self, head: &RequestHead) -> Result<SessionCookies, Denial> {
+        match head.protocol() {
+            Protocol::Grpc => Ok(SessionCookies::Absent),
+            Protocol::Rest | Protocol::RestProto => {
+                session::find(head.headers(), &self.cookie_keys, self.recorder.clock.unix_seconds())
+            }
+        }
+    }
+
+    /// The verified credential in the header it came in, in the one spelling of its scheme; a session in the cookies it
+    /// was read from.
     fn forwarded(&self, credential: &Credential<'_>) -> Result<(HeaderName, HeaderValue), Denial> {
         let name = match credential.source {
             CredentialSource::AuthorizationHeader => AUTHORIZATION,
+            CredentialSource::Session(session) => return Ok((COOKIE, sensitive(session.cookies())?)),
             CredentialSource::FlyteAuthorizationHeader => self.credential_header.clone(),
         };
         let scheme = match credential.scheme {
             Scheme::Bearer => "Bearer",
             Scheme::IdToken => "IDToken",
         };
-        let mut value =
-            HeaderValue::try_from(format!("{scheme} {}", credential.token)).map_err(|_| Reason::CredentialMalformed)?;
-        value.set_sensitive(true);
-        Ok((name, value))
+        Ok((name, sensitive(&format!("{scheme} {}", credential.token))?))
     }
+}
+
+fn sensitive(credential: &str) -> Result<HeaderValue, Denial> {
+    let mut value = HeaderValue::try_from(credential).map_err(|_| Reason::CredentialMalformed)?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 /// The one `authorization` header, for a listener that passes it on.

@@ -42,6 +42,7 @@ mod proxy;
 mod raw;
 mod reference;
 mod reload;
+mod session;
 mod smoke;
 mod sockets;
 mod upstream;

@@ -26,7 +26,10 @@ fn keys(root: &Value, schema: &Value, prefix: &str, found: &mut Vec<Key>) {
     }
     for choices in ["anyOf", "oneOf"] {
         for choice in schema[choices].as_array().into_iter().flatten() {
-            keys(root, choice, prefix, found);
+            // What one way to write a value needs, another does not.
+            let mut choice = choice.clone();
+            choice.as_object_mut().unwrap().remove("required");
+            keys(root, &choice, prefix, found);
         }
     }
     if schema["items"].is_object() {

@@ -3,6 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use super::*;
+use crate::credential::cookie::{BlockKey, CookieKeys, HashKey};
+use crate::credential::session;
+use crate::secret::Secret;
 use http::HeaderValue;
 
 const FLYTE: HeaderName = HeaderName::from_static("flyte-authorization");
@@ -16,7 +19,9 @@ fn headers(fields: &[(&'static str, &[u8])]) -> HeaderMap {
 }
 
 fn refusal(fields: &[(&'static str, &[u8])]) -> Reason {
-    locate(&headers(fields), &FLYTE).unwrap_err().reason
+    locate(&headers(fields), &SessionCookies::Absent, &FLYTE)
+        .unwrap_err()
+        .reason
 }
 
 #[test]
@@ -34,7 +39,7 @@ fn t_hdr_11_12_both_schemes_are_accepted_in_any_case() {
             scheme,
             token: "a.b.c",
         };
-        assert_eq!(locate(&headers, &FLYTE).unwrap(), [expected]);
+        assert_eq!(locate(&headers, &SessionCookies::Absent, &FLYTE).unwrap(), [expected]);
     }
 }
 
@@ -94,7 +99,7 @@ fn t_hdr_02_both_headers_are_found_in_the_order_of_precedence_and_others_are_not
         ("cookie", b"flyte_idt=c"),
         ("authorization", b"Bearer a"),
     ]);
-    let found: Vec<_> = locate(&headers, &FLYTE)
+    let found: Vec<_> = locate(&headers, &SessionCookies::Absent, &FLYTE)
         .unwrap()
         .iter()
         .map(|one| (one.source, one.token))
@@ -118,7 +123,7 @@ fn one_malformed_credential_refuses_the_request_whatever_the_other_is() {
 }
 
 #[test]
-fn a_request_with_cookies_only_has_no_credential() {
+fn without_keys_for_sessions_a_request_with_cookies_only_has_no_credential() {
     assert_eq!(refusal(&[]), Reason::CredentialMissing);
     assert_eq!(
         refusal(&[("cookie", b"flyte_idt=a; flyte_at=b")]),
@@ -131,17 +136,52 @@ fn a_request_with_cookies_only_has_no_credential() {
 }
 
 #[test]
+fn a_session_comes_between_the_headers_and_an_unreadable_one_is_told_only_when_there_is_nothing_else() {
+    let keys = crate::demo::session::SessionKeys::generate().unwrap();
+    let pair = CookieKeys {
+        hash: HashKey::from_base64(&Secret::new(keys.hash_key())).unwrap(),
+        block: BlockKey::from_base64(&Secret::new(keys.block_key())).unwrap(),
+    };
+    let cookies = keys.cookies("c", "access", 1).unwrap();
+    let headers = headers(&[
+        ("flyte-authorization", b"Bearer b"),
+        ("cookie", cookies.as_bytes()),
+        ("authorization", b"Bearer a"),
+    ]);
+    let session = session::find(&headers, &[pair], 1).unwrap();
+    let found: Vec<_> = locate(&headers, &session, &FLYTE)
+        .unwrap()
+        .iter()
+        .map(|one| (one.source.label(), one.scheme, one.token))
+        .collect();
+    let expected = [
+        ("authorization", Scheme::Bearer, "a"),
+        ("session", Scheme::IdToken, "c"),
+        ("flyte_authorization", Scheme::Bearer, "b"),
+    ];
+    assert_eq!(found, expected);
+
+    let denial = locate(&HeaderMap::new(), &SessionCookies::Unreadable, &FLYTE).unwrap_err();
+    assert_eq!(denial.reason, Reason::CredentialMissing);
+    assert!(denial.message.contains("session") && denial.message.contains("log in again"));
+    assert_eq!(locate(&headers, &SessionCookies::Unreadable, &FLYTE).unwrap().len(), 2);
+}
+
+#[test]
 fn the_extra_header_can_be_renamed_even_to_authorization() {
     let other = HeaderName::from_static("x-flyte-auth");
     let carried = headers(&[("x-flyte-auth", b"Bearer a")]);
-    assert_eq!(locate(&carried, &other).unwrap().len(), 1);
+    assert_eq!(locate(&carried, &SessionCookies::Absent, &other).unwrap().len(), 1);
     let carried = headers(&[("authorization", b"Bearer a")]);
-    assert_eq!(locate(&carried, &AUTHORIZATION).unwrap().len(), 1);
+    assert_eq!(
+        locate(&carried, &SessionCookies::Absent, &AUTHORIZATION).unwrap().len(),
+        1
+    );
 }
 
 #[test]
 fn debug_does_not_print_the_token() {
     let headers = headers(&[("authorization", b"Bearer very-secret")]);
-    let shown = format!("{:?}", locate(&headers, &FLYTE).unwrap());
+    let shown = format!("{:?}", locate(&headers, &SessionCookies::Absent, &FLYTE).unwrap());
     assert!(shown.contains("Bearer") && !shown.contains("very-secret"), "{shown}");
 }
