@@ -6,13 +6,14 @@ use super::Record;
 use crate::metrics::Metrics;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// How long a line may wait in the buffer while more are coming.
-const FLUSH_AFTER: Duration = Duration::from_millis(200);
+/// How long lines gather after some were written. Waking this thread for each line would cost a busy worker more than
+/// the rest of the record does.
+const GATHER: Duration = Duration::from_millis(5);
 
 /// The way into the queue. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -98,18 +99,14 @@ fn write_lines(lines: &Receiver<Vec<u8>>, mut output: BufWriter<Box<dyn Write + 
             tracing::error!(%error, "an audit record could not be written");
         }
     };
-    loop {
-        match lines.recv_timeout(FLUSH_AFTER) {
-            Ok(line) => write(output.write_all(&line)),
-            Err(RecvTimeoutError::Timeout) => continue,
-            Err(RecvTimeoutError::Disconnected) => break,
-        }
+    while let Ok(line) = lines.recv() {
+        write(output.write_all(&line));
         while let Ok(line) = lines.try_recv() {
             write(output.write_all(&line));
         }
         write(output.flush());
+        std::thread::sleep(GATHER);
     }
-    write(output.flush());
 }
 
 /// Lines kept in memory.
