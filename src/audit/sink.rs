@@ -11,6 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+/// Room for a usual line, in bytes.
+const LINE: usize = 1024;
 /// How long lines gather after some were written. Waking this thread for each line would cost a busy worker more than
 /// the rest of the record does.
 const GATHER: Duration = Duration::from_millis(5);
@@ -60,7 +62,8 @@ impl Sink {
 
     /// Queues a record; waits while the queue is full.
     pub fn write(&self, record: &Record) {
-        let sent = serde_json::to_vec(record).ok().and_then(|mut line| {
+        let mut line = Vec::with_capacity(LINE);
+        let sent = serde_json::to_writer(&mut line, record).ok().and_then(|()| {
             line.push(b'\n');
             self.queue.as_ref()?.send(line).ok()
         });
