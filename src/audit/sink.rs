@@ -6,13 +6,16 @@ use super::Record;
 use crate::metrics::Metrics;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// How long a line may wait in the buffer while more are coming.
-const FLUSH_AFTER: Duration = Duration::from_millis(200);
+/// Room for a usual line, in bytes.
+const LINE: usize = 1024;
+/// How long lines gather after some were written. Waking this thread for each line would cost a busy worker more than
+/// the rest of the record does.
+const GATHER: Duration = Duration::from_millis(5);
 
 /// The way into the queue. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -59,7 +62,8 @@ impl Sink {
 
     /// Queues a record; waits while the queue is full.
     pub fn write(&self, record: &Record) {
-        let sent = serde_json::to_vec(record).ok().and_then(|mut line| {
+        let mut line = Vec::with_capacity(LINE);
+        let sent = serde_json::to_writer(&mut line, record).ok().and_then(|()| {
             line.push(b'\n');
             self.queue.as_ref()?.send(line).ok()
         });
@@ -98,18 +102,14 @@ fn write_lines(lines: &Receiver<Vec<u8>>, mut output: BufWriter<Box<dyn Write + 
             tracing::error!(%error, "an audit record could not be written");
         }
     };
-    loop {
-        match lines.recv_timeout(FLUSH_AFTER) {
-            Ok(line) => write(output.write_all(&line)),
-            Err(RecvTimeoutError::Timeout) => continue,
-            Err(RecvTimeoutError::Disconnected) => break,
-        }
+    while let Ok(line) = lines.recv() {
+        write(output.write_all(&line));
         while let Ok(line) = lines.try_recv() {
             write(output.write_all(&line));
         }
         write(output.flush());
+        std::thread::sleep(GATHER);
     }
-    write(output.flush());
 }
 
 /// Lines kept in memory.

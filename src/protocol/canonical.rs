@@ -4,7 +4,7 @@
 use super::{Protocol, RequestHead};
 use crate::model::denial::Denial;
 use crate::model::reason::Reason;
-use http::header;
+use http::header::{self, HeaderName};
 use http::request::Parts;
 use http::uri::Authority;
 use http::{HeaderMap, Method, Version};
@@ -17,19 +17,23 @@ const MAX_RPC_PATH: usize = 256;
 const MAX_QUERY: usize = 16 << 10;
 
 /// Headers of which a second value would leave it open which one counts.
-const SINGLE: &[&str] = &[
-    "content-type",
-    "content-length",
-    "content-encoding",
-    "transfer-encoding",
-    "host",
-    "te",
-    "grpc-encoding",
-    "grpc-timeout",
+static SINGLE: [HeaderName; 8] = [
+    header::CONTENT_TYPE,
+    header::CONTENT_LENGTH,
+    header::CONTENT_ENCODING,
+    header::TRANSFER_ENCODING,
+    header::HOST,
+    header::TE,
+    HeaderName::from_static("grpc-encoding"),
+    HeaderName::from_static("grpc-timeout"),
 ];
 
 /// Headers that make the gateway run another method than the one on the request line.
-const METHOD_OVERRIDES: &[&str] = &["x-http-method-override", "x-method-override", "x-http-method"];
+static METHOD_OVERRIDES: [HeaderName; 3] = [
+    HeaderName::from_static("x-http-method-override"),
+    HeaderName::from_static("x-method-override"),
+    HeaderName::from_static("x-http-method"),
+];
 
 /// Turns a request head into its one accepted form, or says which rule it breaks.
 ///
@@ -105,11 +109,11 @@ fn accept_headers(headers: &HeaderMap, max_headers: usize) -> Result<(), Denial>
         );
         return Err(Denial::new(Reason::HeadersTooLarge, message));
     }
-    for name in SINGLE {
+    for name in &SINGLE {
         accept_single(headers, name)?;
     }
-    for name in METHOD_OVERRIDES {
-        if headers.contains_key(*name) {
+    for name in &METHOD_OVERRIDES {
+        if headers.contains_key(name) {
             return Err(Denial::new(
                 Reason::MethodOverride,
                 format!("the header {name} is refused; use the method itself"),
@@ -132,7 +136,7 @@ fn accept_headers(headers: &HeaderMap, max_headers: usize) -> Result<(), Denial>
 }
 
 /// Refuses several values of one header, and a value that is not plain ASCII: never "not present".
-fn accept_single(headers: &HeaderMap, name: &str) -> Result<(), Denial> {
+fn accept_single(headers: &HeaderMap, name: &HeaderName) -> Result<(), Denial> {
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else {
         return Ok(());

@@ -8,32 +8,32 @@ use std::net::IpAddr;
 
 /// What an API call may bring along besides its credential: nothing from which the control plane learns an identity,
 /// a method or an address.
-const API: &[&str] = &[
-    "accept",
-    "accept-language",
-    "access-control-request-headers",
-    "access-control-request-method",
-    "baggage",
-    "content-type",
-    "grpc-accept-encoding",
-    "grpc-timeout",
-    "origin",
-    "traceparent",
-    "tracestate",
-    "user-agent",
+static API: [HeaderName; 12] = [
+    header::ACCEPT,
+    header::ACCEPT_LANGUAGE,
+    header::ACCESS_CONTROL_REQUEST_HEADERS,
+    header::ACCESS_CONTROL_REQUEST_METHOD,
+    HeaderName::from_static("baggage"),
+    header::CONTENT_TYPE,
+    HeaderName::from_static("grpc-accept-encoding"),
+    HeaderName::from_static("grpc-timeout"),
+    header::ORIGIN,
+    HeaderName::from_static("traceparent"),
+    HeaderName::from_static("tracestate"),
+    header::USER_AGENT,
 ];
 
 /// Headers that belong to one connection (RFC 9110, section 7.6.1), not to the request.
-const HOP_BY_HOP: &[&str] = &[
-    "connection",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
+static HOP_BY_HOP: [HeaderName; 9] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    HeaderName::from_static("proxy-connection"),
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
 ];
 
 /// Headers by which the control plane, or something before it, could be told another identity or origin.
@@ -48,6 +48,11 @@ const IDENTITY: &[&str] = &[
     "x-request-id",
     "x-rewrite-url",
 ];
+
+/// How the proxy tells where a request came from.
+static FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+static FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 const IDENTITY_PREFIXES: &[&str] = &[
     "grpc-metadata-",
@@ -77,9 +82,9 @@ pub struct Origin<'a> {
 #[must_use]
 pub fn for_api(client: &HeaderMap, origin: Origin<'_>) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(16);
-    for name in API {
-        if let Some(value) = client.get(*name) {
-            headers.insert(HeaderName::from_static(name), value.clone());
+    for name in &API {
+        if let Some(value) = client.get(name) {
+            headers.insert(name, value.clone());
         }
     }
     set_origin(&mut headers, origin);
@@ -102,33 +107,30 @@ pub fn for_page(client: &HeaderMap, extra_credential: &HeaderName, origin: Origi
 
 fn may_reach_a_page(name: &str) -> bool {
     !(name.contains('_')
-        || HOP_BY_HOP.contains(&name)
+        || HOP_BY_HOP.iter().any(|hop| hop == name)
         || IDENTITY.contains(&name)
         || IDENTITY_PREFIXES.iter().any(|prefix| name.starts_with(prefix)))
 }
 
 fn set_origin(headers: &mut HeaderMap, origin: Origin<'_>) {
     let scheme = if origin.encrypted { "https" } else { "http" };
-    headers.insert("x-forwarded-proto", HeaderValue::from_static(scheme));
-    let rest = [
-        (header::HOST, origin.host),
-        (HeaderName::from_static("x-forwarded-host"), origin.host),
-        (REQUEST_ID, origin.request_id),
-    ];
-    for (name, value) in rest {
-        if let Ok(value) = HeaderValue::from_str(value) {
-            headers.insert(name, value);
-        }
+    headers.insert(&FORWARDED_PROTO, HeaderValue::from_static(scheme));
+    if let Ok(host) = HeaderValue::from_str(origin.host) {
+        headers.insert(&FORWARDED_HOST, host.clone());
+        headers.insert(header::HOST, host);
     }
-    if let Ok(value) = HeaderValue::try_from(origin.peer.to_string()) {
-        headers.insert("x-forwarded-for", value);
+    if let Ok(request_id) = HeaderValue::from_str(origin.request_id) {
+        headers.insert(REQUEST_ID, request_id);
+    }
+    if let Ok(peer) = HeaderValue::try_from(origin.peer.to_string()) {
+        headers.insert(&FORWARDED_FOR, peer);
     }
 }
 
 /// Removes from an answer what belonged to the upstream connection.
 pub fn clean_response(headers: &mut HeaderMap) {
-    for name in HOP_BY_HOP {
-        headers.remove(*name);
+    for name in &HOP_BY_HOP {
+        headers.remove(name);
     }
 }
 

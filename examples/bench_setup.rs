@@ -1,0 +1,90 @@
+//! Writes what `make bench` needs and only a program can make: certificates, a key set, a token, request messages.
+//!
+//! `bench_setup DIRECTORY DESCRIPTORS`
+
+use flyte_authz_proxy::clock::{Clock, SystemClock};
+use flyte_authz_proxy::credential::key_set::Algorithm;
+use flyte_authz_proxy::demo::certificates::Certificates;
+use flyte_authz_proxy::demo::signing::{SigningKey, jwks};
+use flyte_authz_proxy::protocol::envelope;
+use prost_reflect::prost::Message;
+use prost_reflect::{DescriptorPool, DynamicMessage};
+use serde_json::{Value, json};
+use std::path::Path;
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// As long as tokens of common providers are, in bytes.
+const TOKEN: usize = 850;
+/// The message of the measured call, in bytes, without its gRPC prefix.
+const MESSAGE: usize = 1024;
+
+fn main() -> Result<(), Failure> {
+    let mut arguments = std::env::args().skip(1);
+    let (Some(directory), Some(descriptors)) = (arguments.next(), arguments.next()) else {
+        return Err("usage: bench_setup DIRECTORY DESCRIPTORS".into());
+    };
+    let directory = Path::new(&directory);
+    std::fs::create_dir_all(directory)?;
+    let certificates = Certificates::generate()?;
+    let key = SigningKey::generate("bench", Algorithm::Rs256)?;
+    let descriptors = DescriptorPool::decode(std::fs::read(descriptors)?.as_slice())?;
+    let both = format!("{}{}", certificates.certificate, certificates.key);
+    for (name, bytes) in [
+        ("ca.pem", certificates.authority.into_bytes()),
+        ("tls.crt", certificates.certificate.into_bytes()),
+        ("tls.key", certificates.key.into_bytes()),
+        ("tls.pem", both.into_bytes()),
+        ("jwks.json", jwks([&key]).to_string().into_bytes()),
+        ("token", padded(TOKEN, |padding| token(&key, padding).into_bytes())),
+        ("allowed.bin", message(&descriptors, "ml")?),
+        ("refused.bin", message(&descriptors, "fraud")?),
+    ] {
+        std::fs::write(directory.join(name), bytes)?;
+    }
+    Ok(())
+}
+
+/// A token of somebody in `ml-team`, good for a day.
+fn token(key: &SigningKey, padding: &str) -> String {
+    let now = SystemClock.unix_seconds();
+    let claims = json!({
+        "iss": "https://idp.example.com", "aud": "flyte", "sub": "bench", "email": "bench@example.com",
+        "iat": now, "exp": now + 86_400, "groups": ["ml-team", "everybody"], "padding": padding,
+    });
+    key.token(&claims, &json!({}))
+}
+
+/// `CreateExecution` in a project, with its gRPC prefix.
+fn message(descriptors: &DescriptorPool, project: &str) -> Result<Vec<u8>, Failure> {
+    let name = "flyteidl.admin.ExecutionCreateRequest";
+    let descriptor = descriptors.get_message_by_name(name).ok_or("the message is unknown")?;
+    let encoded = |padding: &str| -> Result<Vec<u8>, Failure> {
+        Ok(DynamicMessage::deserialize(descriptor.clone(), execution(project, padding))?.encode_to_vec())
+    };
+    encoded("")?;
+    let message = padded(MESSAGE, |padding| encoded(padding).unwrap_or_default());
+    Ok(envelope::frame(&message).to_vec())
+}
+
+fn execution(project: &str, padding: &str) -> Value {
+    json!({
+        "project": project, "domain": "development", "name": "bench",
+        "spec": {"launchPlan": {
+            "resourceType": "LAUNCH_PLAN", "project": project, "domain": "development", "name": "train", "version": "1",
+        }},
+        "inputs": {"literals": {"text": {"scalar": {"primitive": {"stringValue": padding}}}}},
+    })
+}
+
+/// What is made with just so much padding that it has at least so many bytes.
+fn padded(length: usize, make: impl Fn(&str) -> Vec<u8>) -> Vec<u8> {
+    let mut padding = String::new();
+    loop {
+        let bytes = make(&padding);
+        if bytes.len() >= length {
+            return bytes;
+        }
+        padding.push('x');
+    }
+}

@@ -1,0 +1,29 @@
+#!/bin/sh
+# Compares the proxy with a bare pass-through, HAProxy and Envoy. Arguments go to scripts/bench.py; BENCH_ROUNDS says how
+# often everything is measured (5).
+set -eu
+cd "$(dirname "$0")/.."
+
+missing=
+for pair in h2load:nghttp2-client haproxy:haproxy curl:curl taskset:util-linux python3:python3; do
+    command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair##*:}"
+done
+if [ -n "$missing" ]; then
+    if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+        echo "bench.sh: install$missing" >&2
+        exit 1
+    fi
+    apt-get update -q && apt-get install -q -y --no-install-recommends $missing
+fi
+# Makes target/venv too.
+scripts/descriptors.sh
+if ! python3 -c 'import ensurepip, venv' 2>/dev/null && [ "$(id -u)" = 0 ]; then
+    apt-get update -q && apt-get install -q -y python3-venv
+fi
+if ! target/venv/bin/python -m pip --version >/dev/null 2>&1; then
+    python3 -m venv --clear target/venv
+fi
+target/venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement benches/requirements.txt
+cargo build --locked --release --bin flyte-authz-proxy --example pass_through --example bench_upstream
+cargo run --quiet --locked --features demo --example bench_setup target/bench target/descriptors/flyteidl-1.16.8.binpb
+exec target/venv/bin/python scripts/bench.py "$@"
