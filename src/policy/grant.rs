@@ -114,7 +114,7 @@ fn is_listed(list: &[Box<str>], place: Place<'_>, name: &str) -> bool {
 }
 
 /// The same for denying, where spelling must be no way around: databases that compare without regard to case and
-/// trailing spaces, as MySQL does, find the thing under those names too.
+/// trailing spaces, as `MySQL` does, find the thing under those names too.
 fn is_listed_loosely(list: &[Box<str>], place: Place<'_>, name: &str) -> bool {
     let loose: Vec<Box<str>> = list.iter().map(|entry| entry.to_lowercase().into()).collect();
     is_listed(&loose, place, name.trim_end().to_lowercase().as_str())

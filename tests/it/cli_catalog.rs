@@ -159,9 +159,9 @@ fn the_schemas_accept_every_sample_and_refuse_what_is_not_known() {
         assert!(jsonschema::meta::is_valid(&schema));
         jsonschema::validator_for(&schema).unwrap()
     };
-    let configurations = documents("deploy/config", |name| name.ends_with(".yaml"));
+    let configurations = documents("deploy/config", |name| name.strip_suffix(".yaml").is_some());
     let policies = documents("policies", |name| {
-        name.ends_with(".yaml") && !name.ends_with(".test.yaml")
+        name.strip_suffix(".yaml").is_some_and(|stem| !stem.ends_with(".test"))
     });
     for (validator, samples) in [(schema("config"), configurations), (schema("policy"), policies)] {
         for (name, mut sample) in samples {

@@ -1,4 +1,4 @@
-//! ListProjects shows only projects in which the caller may view something, in every encoding.
+//! `ListProjects` shows only projects in which the caller may view something, in every encoding.
 
 use crate::descriptors;
 use crate::proxy::Proxy;
