@@ -20,7 +20,7 @@ fn every_sample_policy_passes_its_own_tests_alone_and_as_a_directory() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap();
         let stem = name.strip_suffix(".yaml");
-        if stem.is_none_or(|stem| stem.ends_with(".test")) {
+        if stem.is_none_or(|stem| stem.rsplit_once('.').is_some_and(|(_, last)| last == "test")) {
             continue;
         }
         let ran = run(&["test", text(&path)]).exited(0);
