@@ -123,7 +123,7 @@ fn absolute(endpoint: &Endpoint, target: Option<&PathAndQuery>) -> Result<Uri, D
     Uri::builder()
         .scheme(endpoint.scheme.clone())
         .authority(endpoint.authority.clone())
-        .path_and_query(target.map_or("/", PathAndQuery::as_str))
+        .path_and_query(target.cloned().unwrap_or_else(|| PathAndQuery::from_static("/")))
         .build()
         .map_err(|_| Denial::from(Reason::PathNotCanonical))
 }
