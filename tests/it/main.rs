@@ -23,6 +23,7 @@ mod documents;
 mod drain;
 mod extract;
 mod gateway_vectors;
+mod gateway_vectors_live;
 mod hardening;
 mod hostile;
 mod hostile_framing;
