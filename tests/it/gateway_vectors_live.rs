@@ -41,17 +41,20 @@ fn names(message: &Value, found: &mut BTreeSet<String>) {
 fn bytes(vector: &Value, token: &str) -> Vec<u8> {
     let body = STANDARD.decode(vector["body_b64"].as_str().unwrap()).unwrap();
     let (method, target) = (vector["method"].as_str().unwrap(), vector["target"].as_str().unwrap());
-    let mut head = format!("{method} {target} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n");
+    let mut lines = vec![
+        format!("{method} {target} HTTP/1.1"),
+        "host: localhost\r\nconnection: close".to_owned(),
+    ];
     if vector["group"] != "auth-headers" {
-        head += &format!("authorization: Bearer {token}\r\n");
+        lines.push(format!("authorization: Bearer {token}"));
     }
     for pair in vector["headers"].as_array().unwrap() {
-        head += &format!("{}: {}\r\n", pair[0].as_str().unwrap(), pair[1].as_str().unwrap());
+        lines.push(format!("{}: {}", pair[0].as_str().unwrap(), pair[1].as_str().unwrap()));
     }
     if !body.is_empty() {
-        head += &format!("content-length: {}\r\n", body.len());
+        lines.push(format!("content-length: {}", body.len()));
     }
-    [format!("{head}\r\n").into_bytes(), body].concat()
+    [format!("{}\r\n\r\n", lines.join("\r\n")).into_bytes(), body].concat()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
