@@ -132,7 +132,7 @@ impl Gate {
             }
         }
         let (token, credential) = verified.ok_or(Reason::CredentialMissing)?;
-        let credential = self.forwarded(credential)?;
+        let credential = self.forwarded(head, credential)?;
         Ok(Authenticated {
             caller: Caller::Token(token),
             credential: Some(credential),
@@ -151,7 +151,7 @@ impl Gate {
 
     /// The verified credential in the header it came in, in the one spelling of its scheme; a session in the cookies it
     /// was read from.
-    fn forwarded(&self, credential: &Credential<'_>) -> Result<(HeaderName, HeaderValue), Denial> {
+    fn forwarded(&self, head: &RequestHead, credential: &Credential<'_>) -> Result<(HeaderName, HeaderValue), Denial> {
         let name = match credential.source {
             CredentialSource::AuthorizationHeader => AUTHORIZATION,
             CredentialSource::Session(session) => return Ok((COOKIE, sensitive(session.cookies())?)),
@@ -161,14 +161,32 @@ impl Gate {
             Scheme::Bearer => "Bearer",
             Scheme::IdToken => "IDToken",
         };
-        Ok((name, sensitive(&format!("{scheme} {}", credential.token))?))
+        // Most clients spell it so already: then the value itself goes on, without a copy.
+        let spelled = |value: &&HeaderValue| {
+            let token = value
+                .as_bytes()
+                .strip_prefix(scheme.as_bytes())
+                .and_then(|rest| rest.strip_prefix(b" "));
+            token == Some(credential.token.as_bytes())
+        };
+        let value = match head.headers().get(&name).filter(spelled) {
+            Some(value) => marked_sensitive(value.clone()),
+            None => sensitive(&format!("{scheme} {}", credential.token))?,
+        };
+        Ok((name, value))
     }
 }
 
 fn sensitive(credential: &str) -> Result<HeaderValue, Denial> {
-    let mut value = HeaderValue::try_from(credential).map_err(|_| Reason::CredentialMalformed)?;
+    Ok(marked_sensitive(
+        HeaderValue::try_from(credential).map_err(|_| Reason::CredentialMalformed)?,
+    ))
+}
+
+/// A value that no log prints and no compression table keeps.
+fn marked_sensitive(mut value: HeaderValue) -> HeaderValue {
     value.set_sensitive(true);
-    Ok(value)
+    value
 }
 
 /// The one `authorization` header, for a listener that passes it on.
@@ -178,9 +196,5 @@ fn single_authorization(head: &RequestHead) -> Result<Option<(HeaderName, Header
     if values.next().is_some() {
         return Err(Reason::CredentialConflict.into());
     }
-    Ok(first.map(|value| {
-        let mut value = value.clone();
-        value.set_sensitive(true);
-        (AUTHORIZATION, value)
-    }))
+    Ok(first.map(|value| (AUTHORIZATION, marked_sensitive(value.clone()))))
 }
