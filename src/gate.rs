@@ -2,7 +2,7 @@
 
 use crate::audit::{AuditGuard, Recorder};
 use crate::catalog::lookup::{Matched, Unmatched};
-use crate::catalog::{Catalog, Page, Route};
+use crate::catalog::{Access, Catalog, Page, Route};
 use crate::config::Limits;
 use crate::credential::cookie::CookieKeys;
 use crate::extract::WalkLimits;
@@ -159,14 +159,16 @@ impl Gate {
             Destination::Preflight => return self.forward_preflight(&head, around, audit).await,
             Destination::HealthCheck => return self.answer_health(&head, body, audit).await,
         };
-        audit.route(&route.rpc, Some(route.action));
+        audit.route(&route.rpc, (route.access == Access::Scoped).then_some(route.action));
         let authenticated = self.authenticate(&head, route.access).await?;
         audit.principal(authenticated.caller.principal());
         let binding = rest.map(|rest| rest.binding);
         let body = body::judged(&head, route.access, binding, body, &self.limits).await?;
         audit.request_bytes(body.len());
         let touched = self.touched(route, rest.as_ref(), &head, &body)?;
-        audit.targets(touched.action, &touched.targets);
+        if route.access == Access::Scoped {
+            audit.targets(touched.action, &touched.targets);
+        }
         audit.policy(snapshot.policy.version(), snapshot.generation);
         let rights = authenticated.caller.rights(snapshot);
         let call = Call {

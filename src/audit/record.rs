@@ -39,7 +39,7 @@ pub struct Record {
     /// The RPC's gRPC path, or the page's path, from the catalogue; absent when none was found.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rpc: Option<Box<str>>,
-    /// The action the call needs in its own scope.
+    /// The action the call needs in its own scope; absent when it needs none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub action: Option<&'static str>,
     /// What the call touches: the scope it acts in first, then what it refers to, at most 100 of them.

@@ -45,3 +45,15 @@ async fn a_team_reaches_its_own_project_and_no_other_by_grpc_and_rest() {
         .unwrap();
     proxy.refused(&before, &reply, Reason::NoMatchingRule).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_needs_no_right_is_recorded_without_an_action() {
+    let proxy = Proxy::start().await;
+    let before = proxy.before();
+    let reply = proxy.client.get(Some(&proxy.ml()), "/api/v1/domains").await.unwrap();
+    let record = proxy.forwarded(&before, &reply).await;
+    assert!(
+        record.get("action").is_none() && record.get("targets").is_none(),
+        "{record:#}"
+    );
+}
