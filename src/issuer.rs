@@ -24,6 +24,7 @@ use tokio::task::JoinSet;
 mod cache;
 mod fetch;
 mod keys;
+mod missing;
 mod settings;
 
 /// Where an issuer's keys come from.
@@ -184,7 +185,8 @@ impl Issuers {
     }
 
     /// Verifies a token. If it names a key that is not known, waits up to two seconds for one attempt to fetch newer
-    /// keys; such attempts are at least ten seconds apart, however many requests want one.
+    /// keys; such attempts are at least ten seconds apart, however many requests want one, and a key that one has not brought
+    /// is not asked for again for a minute, unless the keys change.
     ///
     /// # Errors
     /// Those of [`UnverifiedToken::parse`] and [`UnverifiedToken::verify`]; `issuer_unknown`; `keys_unavailable` while
@@ -211,7 +213,7 @@ impl Issuers {
         if outcome
             .as_ref()
             .is_err_and(|denial| denial.reason == Reason::KeyUnknown)
-            && let Some(newer) = issuer.newer_than(keys.generation).await
+            && let Some(newer) = issuer.newer_than(keys.generation, parsed.key_id()).await
         {
             keys = newer;
             outcome = parsed.verify(scheme, issuer.rules(), &keys.set, now);

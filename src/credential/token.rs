@@ -89,6 +89,12 @@ impl<'t> UnverifiedToken<'t> {
         &self.issuer
     }
 
+    /// The key it claims to be signed with; empty if it names none.
+    #[must_use]
+    pub fn key_id(&self) -> &str {
+        self.key_id.as_deref().unwrap_or_default()
+    }
+
     /// The refusal if no such issuer is configured. Names the issuer, because a slash too many is the usual cause.
     #[must_use]
     pub fn issuer_unknown(&self) -> Denial {

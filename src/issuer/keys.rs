@@ -1,6 +1,7 @@
 //! One issuer's keys: in force, being fetched, or missing.
 
 use super::fetch::Fetcher;
+use super::missing::MissingKeys;
 use super::{IssuerObserver, IssuerSettings, IssuerStatus, KeySource, RefreshOutcome};
 use crate::clock::Clock;
 use crate::credential::key_set::KeySet;
@@ -56,6 +57,7 @@ pub(super) struct Issuer {
     last_error: Mutex<Option<String>>,
     progress: watch::Sender<Progress>,
     wanted: Notify,
+    missing: MissingKeys,
     clock: Arc<dyn Clock>,
     observer: Arc<dyn IssuerObserver>,
 }
@@ -87,6 +89,7 @@ impl Issuer {
             last_error: Mutex::default(),
             progress: watch::Sender::default(),
             wanted: Notify::new(),
+            missing: MissingKeys::default(),
             clock,
             observer,
         };
@@ -117,16 +120,24 @@ impl Issuer {
         self.keys.load_full()
     }
 
-    /// Newer keys than those of that generation, if an attempt to fetch them is under way or due and brings some in
-    /// time.
-    pub(super) async fn newer_than(&self, generation: u64) -> Option<Arc<Keys>> {
+    /// Newer keys than those of that generation, which lack a key, if an attempt to fetch them is under way or due and
+    /// brings some in time. A key that a fetch has not brought is not asked for again for a while.
+    pub(super) async fn newer_than(&self, generation: u64, lacking: &str) -> Option<Arc<Keys>> {
         let mut progress = self.progress.subscribe();
         let before = *progress.borrow_and_update();
-        if self.file().is_none() && (before.running || self.is_due(before)) {
+        let worth_it = self.file().is_none() && !self.missing.has(lacking, generation);
+        if worth_it && (before.running || self.is_due(before)) {
             self.wanted.notify_one();
             let ended = progress.wait_for(|now| now.attempts > before.attempts);
-            // Whether it ended in time shows in the keys.
-            _ = tokio::time::timeout(PATIENCE, ended).await;
+            let ended = tokio::time::timeout(PATIENCE, ended)
+                .await
+                .is_ok_and(|ended| ended.is_ok());
+            let succeeded = self.last_error.lock().unwrap_or_else(PoisonError::into_inner).is_none();
+            let newer = self.keys.load_full().filter(|keys| keys.generation > generation);
+            if ended && succeeded && newer.is_none() {
+                self.missing.note(lacking, generation);
+            }
+            return newer;
         }
         self.keys.load_full().filter(|keys| keys.generation > generation)
     }

@@ -239,6 +239,38 @@ async fn within_the_interval_an_unknown_key_is_refused_at_once_without_a_fetch()
 }
 
 #[tokio::test]
+async fn a_key_that_a_fetch_has_not_brought_is_not_asked_for_again_until_the_keys_change() {
+    let mut world = World::new().await;
+    world.hasten(Duration::from_millis(20));
+    let _running = world.run().await;
+    let outdated = |key: &str| world.idp.mint_with(&alice(), Algorithm::EdDsa, &json!({"kid": key}));
+    let fetched = || world.idp.fetches().key_set;
+    tokio::time::sleep(Duration::from_millis(40)).await;
+    let first = fetched();
+    assert_eq!(world.subject(&outdated("junk")).await, Err(Reason::KeyUnknown));
+    assert_eq!(fetched(), first + 1);
+    for _ in 0..3 {
+        tokio::time::sleep(Duration::from_millis(40)).await;
+        assert_eq!(world.subject(&outdated("junk")).await, Err(Reason::KeyUnknown));
+    }
+    assert_eq!(fetched(), first + 1, "the key was asked for again");
+    world.idp.rotate().unwrap();
+    let rotated = world.idp.mint(&alice());
+    assert_eq!(
+        world.subject(&rotated).await,
+        Ok("alice".to_owned()),
+        "another key was not asked for"
+    );
+    tokio::time::sleep(Duration::from_millis(40)).await;
+    assert_eq!(world.subject(&outdated("junk")).await, Err(Reason::KeyUnknown));
+    assert_eq!(
+        fetched(),
+        first + 3,
+        "the keys have changed, so that it may be there now"
+    );
+}
+
+#[tokio::test]
 async fn t_jwt_07_keys_that_rotate_during_a_request_are_fetched_once_for_it() {
     let mut world = World::new().await;
     world.hasten(Duration::from_millis(50));
