@@ -17,6 +17,7 @@ pub mod role;
 mod subject;
 pub mod testfile;
 pub mod trace;
+mod wording;
 
 /// A compiled policy: immutable, shared by every request.
 #[derive(Debug)]

@@ -3,11 +3,12 @@
 use super::RuleName;
 use super::grant::{Grant, Place};
 use super::trace::{Step, Trace};
+use super::wording::{advice, denied, described, named, not_allowed};
 use crate::catalog::Access;
 use crate::model::action::{Action, ActionSet};
 use crate::model::denial::Denial;
 use crate::model::reason::Reason;
-use crate::model::scope::{Resource, Scope, Target, TargetRole};
+use crate::model::scope::{Scope, Target, TargetRole};
 use std::sync::Arc;
 
 /// What one principal may do: the grants and denies of every rule that is for it. Immutable; kept as long as the token
@@ -113,7 +114,7 @@ impl Rights {
             field: Box::default(),
             role: TargetRole::Acts,
         };
-        matches!(self.judge(&target, &mut ()), Verdict::Allowed(_))
+        matches!(self.judge(&target, None, &mut ()), Verdict::Allowed(_))
     }
 
     /// Decides one call.
@@ -165,8 +166,12 @@ impl Rights {
         }
         let mut rules = Vec::new();
         let mut missing = None;
-        for target in call.targets {
-            match self.judge(target, trace) {
+        let acts = call.targets.iter().filter(|target| target.role == TargetRole::Acts);
+        let brought = acts.flat_map(|acts| call.targets.iter().filter_map(|other| brought_along(acts, other)));
+        let brought: Vec<(Target, Place<'_>)> = brought.collect();
+        let judged = call.targets.iter().map(|target| (target, None));
+        for (target, named_in) in judged.chain(brought.iter().map(|(target, place)| (target, Some(*place)))) {
+            match self.judge(target, named_in, trace) {
                 Verdict::Allowed(names) => rules.extend(names),
                 Verdict::Missing { listed } => missing = missing.or(Some((target, listed))),
                 Verdict::Denied(rule) => {
@@ -194,11 +199,12 @@ impl Rights {
         }
     }
 
-    fn judge<T: Trace>(&self, target: &Target, trace: &mut T) -> Verdict<'_> {
+    /// Judges one target. `named_in` is where its resource lies, if not in its scope.
+    fn judge<T: Trace>(&self, target: &Target, named_in: Option<Place<'_>>, trace: &mut T) -> Verdict<'_> {
         match &target.scope {
-            Scope::Global => self.judge_place(Place::Platform, target, trace),
+            Scope::Global => self.judge_place(Place::Platform, target, named_in, trace),
             Scope::ProjectDomain { project, domain } if self.domains.contains(domain) => {
-                self.judge_place(Place::Domain { project, domain }, target, trace)
+                self.judge_place(Place::Domain { project, domain }, target, named_in, trace)
             }
             // A domain that is not configured: `*` means the domains that are.
             Scope::ProjectDomain { .. } => Verdict::Missing { listed: false },
@@ -211,7 +217,7 @@ impl Rights {
         let mut rules = Vec::new();
         let mut missing = None;
         for domain in &*self.domains {
-            match self.judge_place(Place::Domain { project, domain }, target, trace) {
+            match self.judge_place(Place::Domain { project, domain }, target, None, trace) {
                 Verdict::Allowed(names) => rules.extend(names),
                 Verdict::Missing { listed } => missing = missing.or(Some(listed)),
                 denied @ Verdict::Denied(_) => return denied,
@@ -230,7 +236,7 @@ impl Rights {
         let mut denied = None;
         let mut missing = None;
         for domain in &*self.domains {
-            match self.judge_place(Place::Domain { project, domain }, target, trace) {
+            match self.judge_place(Place::Domain { project, domain }, target, None, trace) {
                 allowed @ Verdict::Allowed(_) => return allowed,
                 Verdict::Missing { listed } => missing = Some(listed || missing.unwrap_or(false)),
                 Verdict::Denied(rule) => denied = denied.or(Some(rule)),
@@ -244,11 +250,18 @@ impl Rights {
         }
     }
 
-    fn judge_place<T: Trace>(&self, place: Place<'_>, target: &Target, trace: &mut T) -> Verdict<'_> {
+    fn judge_place<T: Trace>(
+        &self,
+        place: Place<'_>,
+        target: &Target,
+        named_in: Option<Place<'_>>,
+        trace: &mut T,
+    ) -> Verdict<'_> {
         let resource = target.resource.as_ref();
+        let named_in = named_in.unwrap_or(place);
         let mut needs = target.needs;
         for deny in &self.denies {
-            if deny.actions.intersects(needs) && deny.is_about(place) && deny.denies(place, resource) {
+            if deny.actions.intersects(needs) && deny.is_about(place) && deny.denies(named_in, resource) {
                 trace.record(|| Step::DenyHits {
                     rule: deny.rule.clone(),
                     target: described(place, target),
@@ -265,7 +278,7 @@ impl Rights {
                 "it is about other projects or domains"
             } else if !grant.actions.intersects(needs) {
                 "it is about other actions"
-            } else if !grant.allows(place, resource) {
+            } else if !grant.allows(named_in, resource) {
                 listed = true;
                 "it lists other names"
             } else {
@@ -285,97 +298,21 @@ impl Rights {
     }
 }
 
-fn named(rules: &[&RuleName]) -> String {
-    if rules.is_empty() {
-        return "the call needs no rule".to_owned();
-    }
-    let names: Vec<String> = rules.iter().map(|rule| format!("rule {rule}")).collect();
-    names.join(" and ")
-}
-
-fn words(needs: ActionSet) -> String {
-    needs.iter().map(Action::label).collect::<Vec<_>>().join(" or ")
-}
-
-/// The resource in words, with a leading space; empty where there is none.
-fn thing(target: &Target) -> String {
-    match &target.resource {
-        None => String::new(),
-        Some(Resource::Named { kind, name }) => format!(" for {} `{name}`", kind.label()),
-        Some(Resource::Every(kind)) => format!(" for every {}", kind.label()),
-        Some(Resource::Unnamed) => " for something the request does not name".to_owned(),
-    }
-}
-
-fn described(place: Place<'_>, target: &Target) -> String {
-    let needs = words(target.needs);
-    let thing = thing(target);
-    match place {
-        Place::Platform => format!("{needs}{thing} on the platform"),
-        Place::Domain { project, domain } => format!("{needs}{thing} in project {project}, domain {domain}"),
-    }
-}
-
-fn located(scope: &Scope) -> String {
-    match scope {
-        Scope::Global => format!("on {scope}"),
-        Scope::Project(_) | Scope::ProjectInSomeDomain(_) | Scope::ProjectDomain { .. } => format!("in {scope}"),
-    }
-}
-
-fn because_of(target: &Target) -> String {
-    match target.role {
-        TargetRole::Acts => String::new(),
-        TargetRole::Refers => format!(", to which the field `{}` refers", target.field),
-    }
-}
-
-fn denied(target: &Target) -> Denial {
-    let message = format!(
-        "a rule denies {} {}{}",
-        words(target.needs),
-        located(&target.scope),
-        because_of(target)
-    );
-    Denial::new(Reason::DeniedByRule, message)
-}
-
-fn not_allowed(target: &Target, listed: bool) -> Denial {
-    let (needs, scope) = (words(target.needs), located(&target.scope));
-    let field = because_of(target);
-    if listed {
-        let thing = thing(target);
-        let message = format!("no rule allows {needs}{thing} {scope}{field}: only the names that rules list");
-        return Denial::new(Reason::ResourceNotListed, message);
-    }
-    let reason = match target.role {
-        TargetRole::Acts => Reason::NoMatchingRule,
-        TargetRole::Refers => Reason::ReferenceRefused,
+/// What a call brings into its own scope from another one: whoever may act there only on listed names may not act on
+/// others by naming them elsewhere. Judged by the rights in the call's own scope, under the name it has where it lies.
+fn brought_along<'t>(acts: &Target, other: &'t Target) -> Option<(Target, Place<'t>)> {
+    let Scope::ProjectDomain { project, domain } = &other.scope else {
+        return None;
     };
-    Denial::new(reason, format!("no rule allows {needs} {scope}{field}"))
-}
-
-/// What would have to be added.
-fn advice(target: &Target, listed: bool) -> String {
-    if listed {
-        return match &target.resource {
-            Some(Resource::Named { kind, name }) => {
-                format!(
-                    "add `{name}` to `{}s` of the grant that lists other names",
-                    kind.label()
-                )
-            }
-            _ => "a grant without `tasks`, `workflows` and `launch_plans`, since the call names none".to_owned(),
+    let foreign = other.role == TargetRole::Refers && other.scope != acts.scope && other.resource.is_some();
+    foreign.then(|| {
+        let target = Target {
+            scope: acts.scope.clone(),
+            needs: acts.needs,
+            ..other.clone()
         };
-    }
-    let action = target.needs.iter().next().map_or("*", Action::label);
-    let (projects, domains) = match &target.scope {
-        Scope::Global => ("\"*\"", "\"*\"".to_owned()),
-        Scope::ProjectDomain { project, domain } => (&**project, domain.to_string()),
-        Scope::Project(project) => (&**project, "\"*\"".to_owned()),
-        Scope::ProjectInSomeDomain(project) => (&**project, "one of the configured domains".to_owned()),
-    };
-    format!("a rule for this caller with projects: [{projects}], domains: [{domains}], actions: [{action}]")
+        (target, Place::Domain { project, domain })
+    })
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::model::principal::Principal;
-use crate::model::scope::ResourceKind;
+use crate::model::scope::{Resource, ResourceKind};
 use crate::policy::tests::{caller, policy};
 use crate::policy::trace::{Steps, render_steps};
 
@@ -419,4 +419,69 @@ fn explaining_and_serving_decide_alike_and_show_the_rule_that_counts() {
         assert_eq!(explained, served);
         assert!(render_steps(&steps).contains(line), "{}", render_steps(&steps));
     }
+}
+
+#[test]
+fn who_may_run_only_listed_names_brings_no_others_along_from_elsewhere() {
+    const WEBHOOK: &str = r#"
+version: 1
+rules:
+  - name: webhook
+    subjects: [{ groups: [webhook] }]
+    allow:
+      - projects: [ml]
+        domains: [production]
+        actions: [create_executions]
+        launch_plans: [daily, production/lib/clean]
+  - name: team
+    subjects: [{ groups: [team] }]
+    allow: [{ projects: [ml], domains: [production], actions: [create_executions] }]
+  - name: library
+    subjects: [{ groups: [webhook, team] }]
+    allow: [{ projects: [lib], domains: ["*"], actions: [use_inventory] }]
+  - name: frozen
+    subjects: [{ groups: [frozen] }]
+    deny: [{ projects: [ml], actions: [create_executions], launch_plans: [lib/drop] }]
+"#;
+    let policy = policy(WEBHOOK);
+    let outcome = |groups: &[&str], place: &str, name: &str| {
+        let acts = target("ml/production", &[Action::CreateExecutions], None);
+        let refers = Target {
+            role: TargetRole::Refers,
+            ..target(
+                place,
+                &[Action::UseInventory],
+                Some(named(ResourceKind::LaunchPlan, name)),
+            )
+        };
+        let call = Call {
+            access: Access::Scoped,
+            action: Action::CreateExecutions,
+            targets: &[acts, refers],
+        };
+        let decision = policy.resolve(&caller(groups), &mut ()).decide(&call, &mut ());
+        decision
+            .into_permit()
+            .map(drop)
+            .map_err(|refusal| refusal.denial.reason)
+    };
+    assert_eq!(outcome(&["webhook"], "lib/production", "clean"), Ok(()));
+    assert_eq!(outcome(&["webhook"], "lib/production", "daily"), Ok(()));
+    assert_eq!(
+        outcome(&["webhook"], "lib/production", "drop"),
+        Err(Reason::ResourceNotListed)
+    );
+    assert_eq!(
+        outcome(&["webhook"], "lib/staging", "clean"),
+        Err(Reason::ResourceNotListed)
+    );
+    assert_eq!(outcome(&["team"], "lib/production", "drop"), Ok(()));
+    assert_eq!(
+        outcome(&["team", "frozen"], "lib/production", "drop"),
+        Err(Reason::DeniedByRule)
+    );
+    assert_eq!(
+        outcome(&["team"], "other/production", "drop"),
+        Err(Reason::ReferenceRefused)
+    );
 }
