@@ -1,0 +1,30 @@
+//! Where credentials are looked for, as it is written.
+
+use super::{Placed, SessionDocument};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// How credentials are looked for and cached.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct CredentialsDocument {
+    /// The header looked at after `authorization` and the session, as FlyteAdmin's `grpcAuthorizationHeader` and `httpAuthorizationHeader`.
+    pub header: Placed<String>,
+    /// How many verified tokens are remembered; 0 for none.
+    pub cache_entries: Placed<u64>,
+    /// The longest token accepted, in bytes.
+    pub max_token_bytes: Placed<String>,
+    /// FlyteAdmin's own keys, to accept the sessions of people who logged in at the console; without it, session cookies are ignored.
+    pub session: Option<SessionDocument>,
+}
+
+impl Default for CredentialsDocument {
+    fn default() -> Self {
+        Self {
+            header: Placed::default_of("flyte-authorization"),
+            cache_entries: Placed::default_of(10_000_u64),
+            max_token_bytes: Placed::default_of("16KiB"),
+            session: None,
+        }
+    }
+}
