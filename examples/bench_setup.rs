@@ -28,6 +28,8 @@ fn main() -> Result<(), Failure> {
     std::fs::create_dir_all(directory)?;
     let certificates = Certificates::generate()?;
     let key = SigningKey::generate("bench", Algorithm::Rs256)?;
+    let curve = SigningKey::generate("bench-es256", Algorithm::Es256)?;
+    let edwards = SigningKey::generate("bench-eddsa", Algorithm::EdDsa)?;
     let descriptors = DescriptorPool::decode(std::fs::read(descriptors)?.as_slice())?;
     let both = format!("{}{}", certificates.certificate, certificates.key);
     for (name, bytes) in [
@@ -35,8 +37,10 @@ fn main() -> Result<(), Failure> {
         ("tls.crt", certificates.certificate.into_bytes()),
         ("tls.key", certificates.key.into_bytes()),
         ("tls.pem", both.into_bytes()),
-        ("jwks.json", jwks([&key]).to_string().into_bytes()),
+        ("jwks.json", jwks([&key, &curve, &edwards]).to_string().into_bytes()),
         ("token", padded(TOKEN, |padding| token(&key, padding).into_bytes())),
+        ("es256", padded(TOKEN, |padding| token(&curve, padding).into_bytes())),
+        ("eddsa", padded(TOKEN, |padding| token(&edwards, padding).into_bytes())),
         ("allowed.bin", message(&descriptors, "ml")?),
         ("refused.bin", message(&descriptors, "fraud")?),
     ] {

@@ -57,6 +57,8 @@ def peers(ports):
     for rules in (10, 1000):
         serve = [RELEASE / "flyte-authz-proxy", "serve", "--config", proxy(ports, rules)]
         yield Peer(f"flyte-authz-proxy, {rules} rules", serve, judges=True)
+    serve = [RELEASE / "flyte-authz-proxy", "serve", "--config", proxy(ports, 10, cached_tokens=0)]
+    yield Peer("flyte-authz-proxy, 10 rules, every token fresh", serve, judges=True)
     if shutil.which("haproxy"):
         template = string.Template((ROOT / "benches" / "haproxy.cfg").read_text())
         write("haproxy.cfg", template.substitute(ports, directory=WORK))
@@ -68,6 +70,8 @@ def peers(ports):
         yield Peer("Envoy, no judgement", [*run, WORK / "envoy-bare.json"])
         write("envoy-judging.json", json.dumps(envoy(ports, envoy_judgement(10))))
         yield Peer("Envoy, 10 rules", [*run, WORK / "envoy-judging.json"], judges=True)
+        write("envoy-fresh.json", json.dumps(envoy(ports, envoy_judgement(10, cached_tokens=0))))
+        yield Peer("Envoy, 10 rules, every token fresh", [*run, WORK / "envoy-fresh.json"], judges=True)
 
 
 def write(name, text):
@@ -82,8 +86,8 @@ def teams(rules):
     return names
 
 
-def proxy(ports, rules):
-    """The proxy's configuration with a policy of so many rules."""
+def proxy(ports, rules, cached_tokens=10_000):
+    """The proxy's configuration with a policy of so many rules. Without cached tokens each is verified anew."""
     policy = "version: 1\nrules:\n" + "".join(
         f"  - name: {team}\n    subjects: [{{ groups: [{team}-team] }}]\n"
         f"    allow: [{{ projects: [{team}], domains: [development, staging], role: contributor }}]\n"
@@ -91,7 +95,7 @@ def proxy(ports, rules):
     )
     write(f"policy-{rules}.yaml", policy)
     return write(
-        f"config-{rules}.yaml",
+        f"config-{rules}-{cached_tokens}.yaml",
         f"""version: 1
 listeners:
   - name: public
@@ -103,6 +107,7 @@ issuers:
   - issuer: https://idp.example.com
     audiences: [flyte]
     jwks: {{ file: jwks.json }}
+credentials: {{ cache_entries: {cached_tokens} }}
 policy: {{ path: policy-{rules}.yaml }}
 audit: {{ output: /dev/null }}
 log: {{ level: warn }}
@@ -171,7 +176,7 @@ def envoy(ports, filters):
     }
 
 
-def envoy_judgement(rules):
+def envoy_judgement(rules, cached_tokens=1000):
     """What comes nearest to the proxy's job: token from a cache, two fields of the message, a rule for every team."""
     prefix = "type.googleapis.com/envoy.extensions.filters.http."
     provider = {
@@ -180,8 +185,9 @@ def envoy_judgement(rules):
         "local_jwks": {"filename": str(WORK / "jwks.json")},
         "forward": True,
         "payload_in_metadata": "token",
-        "jwt_cache_config": {"jwt_cache_size": 1000, "jwt_max_token_size": 8192},
     }
+    if cached_tokens:
+        provider["jwt_cache_config"] = {"jwt_cache_size": cached_tokens, "jwt_max_token_size": 8192}
     jwt = {
         "@type": prefix + "jwt_authn.v3.JwtAuthentication",
         "providers": {"bench": provider},
@@ -374,6 +380,15 @@ class Bench:
             time.sleep(0.1)
 
 
+def verification():
+    """What reading and verifying one token costs by itself: microseconds by algorithm."""
+    command = ["taskset", "-c", PROXY_CORE, RELEASE / "examples" / "verify_token", WORK / "jwks.json"]
+    command += [WORK / name for name in ("token", "es256", "eddsa")]
+    run = subprocess.run([str(part) for part in command], check=True, capture_output=True, text=True, timeout=60)
+    measured = json.loads(run.stdout)
+    return {"RS256": measured["token"] / 1000, "ES256": measured["es256"] / 1000, "EdDSA": measured["eddsa"] / 1000}
+
+
 # --- Results ---
 
 COLUMNS = [
@@ -424,7 +439,7 @@ def main():
     ports = free_ports("proxy", "admin", "grpc", "http")
     chosen = [peer for peer in peers(ports) if not arguments.only or re.search(arguments.only, peer.name)]
     upstream = [RELEASE / "examples" / "bench_upstream", f"127.0.0.1:{ports['grpc']}", f"127.0.0.1:{ports['http']}"]
-    rounds = []
+    rounds, alone = [], []
     try:
         with Running(upstream, LOAD_CORE, "upstream.log") as running:
             running.wait_for(ports["http"])
@@ -432,10 +447,13 @@ def main():
             for number in range(arguments.rounds):
                 print(f"round {number + 1} of {arguments.rounds}", file=sys.stderr)
                 rounds.append({peer.name: bench.measure(peer) for peer in chosen})
+                alone.append(verification())
     except Wrong as wrong:
         sys.exit(f"bench: {wrong}")
     print(f"{datetime.date.today()}, {os.cpu_count()} cores, {platform.machine()}, {len(rounds)} rounds\n")
     report(rounds)
+    rows = [[name, f"{statistics.median(one[name] for one in alone):.1f}"] for name in alone[0]]
+    print("\n" + table(["verifying a token, by itself", "µs"], rows))
     (WORK / "results.json").write_text(json.dumps(rounds, indent=1))
 
 

@@ -24,6 +24,6 @@ if ! target/venv/bin/python -m pip --version >/dev/null 2>&1; then
     python3 -m venv --clear target/venv
 fi
 target/venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement benches/requirements.txt
-cargo build --locked --release --bin flyte-authz-proxy --example pass_through --example bench_upstream
+cargo build --locked --release --bin flyte-authz-proxy --example pass_through --example bench_upstream --example verify_token
 cargo run --quiet --locked --features demo --example bench_setup target/bench target/descriptors/flyteidl-1.16.8.binpb
 exec target/venv/bin/python scripts/bench.py "$@"
