@@ -14,6 +14,7 @@ mod index;
 pub mod pattern;
 pub mod resolve;
 pub mod role;
+pub mod show;
 mod subject;
 pub mod testfile;
 pub mod trace;

@@ -163,14 +163,14 @@ fn every_policy_in_the_guide_compiles_and_passes_the_tests_beside_it() {
 
 /// A rule of a generated policy: groups it is for, whom its deny spares, and entries.
 #[derive(Clone, Debug)]
-struct Generated {
+pub(super) struct Generated {
     subject: String,
     unless: Option<String>,
     deny: bool,
     entry: String,
 }
 
-fn generated_rule() -> impl Strategy<Value = Generated> {
+pub(super) fn generated_rule() -> impl Strategy<Value = Generated> {
     let subject = prop_oneof![
         4 => "[abc]".prop_map(|group| format!("{{ groups: [{group}, other] }}")),
         1 => "[abc]".prop_map(|group| format!("{{ groups: [\"{group}*\"] }}")),
@@ -223,7 +223,7 @@ fn text_of<'a>(rules: impl IntoIterator<Item = (usize, &'a Generated)>) -> Strin
     text
 }
 
-fn generated_policy(rules: &[Generated]) -> Policy {
+pub(super) fn generated_policy(rules: &[Generated]) -> Policy {
     if rules.is_empty() {
         policy("version: 1\n")
     } else {
@@ -231,7 +231,7 @@ fn generated_policy(rules: &[Generated]) -> Policy {
     }
 }
 
-fn generated_caller() -> impl Strategy<Value = Principal> {
+pub(super) fn generated_caller() -> impl Strategy<Value = Principal> {
     (proptest::collection::vec("[abcx]", 0..3), proptest::option::of("[abx]")).prop_map(|(groups, email)| {
         let mut principal = caller(&groups.iter().map(String::as_str).collect::<Vec<_>>());
         principal.email = email.map(Arc::from);
@@ -252,11 +252,13 @@ fn generated_target() -> impl Strategy<Value = Target> {
         Just(ResourceKind::Workflow),
         Just(ResourceKind::LaunchPlan)
     ];
+    let listed = kind.clone();
     let resource = prop_oneof![
         2 => Just(None),
         2 => (kind.clone(), "[tl]").prop_map(|(kind, name)| Some(Resource::Named { kind, name: name.into() })),
         1 => kind.prop_map(|kind| Some(Resource::Every(kind))),
         1 => Just(Some(Resource::Unnamed)),
+        1 => proptest::option::of(listed).prop_map(|kind| Some(Resource::Listed(kind))),
     ];
     let needs = proptest::sample::subsequence(
         vec![
@@ -276,7 +278,7 @@ fn generated_target() -> impl Strategy<Value = Target> {
     })
 }
 
-fn outcome(rights: &Rights, targets: &[Target]) -> Result<(), &'static str> {
+pub(super) fn outcome(rights: &Rights, targets: &[Target]) -> Result<(), &'static str> {
     let call = Call {
         access: Access::Scoped,
         action: Action::ViewData,
