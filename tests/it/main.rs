@@ -8,6 +8,7 @@
 )]
 
 mod admin;
+mod answers;
 mod architecture;
 mod audit;
 mod catalog;
@@ -38,6 +39,7 @@ mod hostile_protobuf;
 mod judged_fields;
 mod limits;
 mod listeners;
+mod lists;
 mod projects;
 mod proxy;
 mod raw;
