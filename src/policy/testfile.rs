@@ -329,8 +329,13 @@ fn difference(case: &CaseDocument, expect: Expected, decision: Decision) -> Opti
         (Expected::Allow | Expected::Filtered, Err(refusal)) => {
             let rule = refusal.rule.map(|rule| format!(" by rule {rule}")).unwrap_or_default();
             let denial = refusal.denial;
+            let wanted = if expect == Expected::Filtered {
+                "filtered"
+            } else {
+                "allow"
+            };
             return Some(format!(
-                "expected allow, but it is refused{rule}: {}: {}",
+                "expected {wanted}, but it is refused{rule}: {}: {}",
                 denial.reason.label(),
                 denial.message
             ));

@@ -6,7 +6,7 @@ use super::decide::{Call, Decision, Rights};
 use super::document::schema;
 use super::trace::Steps;
 use super::{Policy, testfile};
-use crate::catalog::Access;
+use crate::catalog::{Access, Catalog};
 use crate::model::action::Action;
 use crate::model::principal::{Principal, PrincipalKind};
 use crate::model::scope::{Resource, ResourceKind, Scope, Target, TargetRole};
@@ -56,11 +56,12 @@ pub(in crate::policy) fn caller(groups: &[&str]) -> Principal {
 
 #[test]
 fn every_sample_compiles_without_warnings_and_passes_its_tests() {
+    let catalog = Catalog::builtin().unwrap();
     for (name, text, tests) in SAMPLES {
         let files = [(PathBuf::from(format!("{name}.yaml")), (*text).to_owned())];
         let (policy, warnings) = compile(&files, &domains()).unwrap_or_else(|problems| panic!("{problems:#?}"));
         assert_eq!(warnings, [], "{name}");
-        let report = testfile::run(&policy, Path::new(&format!("{name}.test.yaml")), tests, None);
+        let report = testfile::run(&policy, Path::new(&format!("{name}.test.yaml")), tests, Some(&catalog));
         let shown: Vec<String> = report.failures.iter().map(ToString::to_string).collect();
         assert!(shown.is_empty(), "{}", shown.join("\n"));
         assert!(report.passed > 4, "{name}");
@@ -137,10 +138,11 @@ fn every_policy_in_the_guide_compiles_and_passes_the_tests_beside_it() {
         .filter_map(|rest| rest.split("```").next())
         .collect();
     let mut latest = None;
+    let catalog = Catalog::builtin().unwrap();
     for block in &blocks {
         if block.starts_with("cases:") {
             let policy = latest.as_ref().unwrap();
-            let report = testfile::run(policy, Path::new("guide"), block, None);
+            let report = testfile::run(policy, Path::new("guide"), block, Some(&catalog));
             assert_eq!(report.failures, [], "{block}");
         } else {
             let files = [(PathBuf::from("guide"), (*block).to_owned())];
