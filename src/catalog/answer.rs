@@ -40,8 +40,8 @@ impl Items {
         match self.show {
             Show::Viewable => format!("{list} in which the caller may view something"),
             Show::Allowed(action) => format!("{list} where the caller may {action}"),
-            Show::Listed if runs => format!("{list} of what the caller may name"),
-            Show::Listed => format!("{list} the caller may name"),
+            Show::Listed if runs => format!("{list} of things whose names are allowed"),
+            Show::Listed => format!("{list} whose names are allowed"),
         }
     }
 }

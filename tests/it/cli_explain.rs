@@ -195,7 +195,7 @@ fn an_answer_that_is_filtered_is_told_beside_the_verdict() {
     let told = explain("ListTasks", "text").stdout;
     assert!(
         told.starts_with(
-            "ALLOWED  by rule nightly-webhook (policies/webhook.yaml:5)\n         filtered: the answer shows tasks the caller may name\n"
+            "ALLOWED  by rule nightly-webhook (policies/webhook.yaml:5)\n         filtered: the answer shows tasks whose names are allowed\n"
         ),
         "{told}"
     );
@@ -206,7 +206,7 @@ fn an_answer_that_is_filtered_is_told_beside_the_verdict() {
     );
     assert_eq!(
         explain("ListExecutions", "json").json()["answer"],
-        "filtered: the answer shows executions of what the caller may name"
+        "filtered: the answer shows executions of things whose names are allowed"
     );
     assert_eq!(explain("GetDomains", "json").json()["answer"], Value::Null);
     let whole = sample(&["--rpc", "ListTasks", "--project", "ml", "--domain", "production"]).exited(0);

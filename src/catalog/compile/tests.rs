@@ -5,6 +5,7 @@
 use crate::catalog::answer::{Answer, ItemStep, Show};
 use crate::catalog::document::FLYTE1;
 use crate::catalog::{Catalog, Part, Plan, SlotRole, Step};
+use crate::model::scope::{Resource, ResourceKind};
 
 fn builtin_and(overlay: &str) -> Result<Catalog, Vec<String>> {
     let (file, text) = FLYTE1;
@@ -365,6 +366,29 @@ fn an_overlay_says_what_its_answers_show() {
     let catalog = builtin_and(&plain).unwrap();
     let answer = &catalog.lookup_rpc("/acme.Service/Call").unwrap().answer;
     assert!(matches!(answer, Some(Answer::Unfiltered(why)) if &**why == "everybody may know it"));
+}
+
+#[test]
+fn only_where_the_answer_is_filtered_by_name_a_list_may_be_asked_for_by_who_has_names_listed() {
+    let every = || Some(Resource::Every(ResourceKind::Task));
+    let (action, _) = LIST.split_once("    answer:").unwrap();
+    let tasks = "response: flyteidl.admin.TaskList, at: \"tasks[]\", project: id.project, domain: id.domain";
+    for (answer, expected) in [
+        (String::new(), every()),
+        ("    answer: own_scope\n".to_owned(), every()),
+        (
+            format!("    answer: {{items: {{{tasks}, show: {{allowed: view_data}}}}}}\n"),
+            every(),
+        ),
+        (
+            format!("    answer: {{items: {{{tasks}, name: id.name, show: listed}}}}\n"),
+            Some(Resource::Listed(Some(ResourceKind::Task))),
+        ),
+    ] {
+        let catalog = builtin_and(&format!("{RPC}{action}{answer}")).unwrap();
+        let route = catalog.lookup_rpc("/acme.Service/Call").unwrap();
+        assert_eq!(route.as_listed(every()), expected, "{answer}");
+    }
 }
 
 #[test]
