@@ -65,12 +65,12 @@ impl<'a> Filter<'a> {
         })
     }
 
-    /// The names that the items shown can have, if they can be told beforehand.
-    pub(super) fn names(&self) -> Option<Vec<Box<str>>> {
+    /// The names that the items shown can have, if they can be told beforehand and are at most so many.
+    pub(super) fn names(&self, most: usize) -> Option<Vec<Box<str>>> {
         match (self.items.show, &self.judged) {
-            (Show::Viewable, _) => self.rights.visible_projects(),
+            (Show::Viewable, _) => self.rights.visible_projects(most),
             (Show::Listed, Some((Scope::ProjectDomain { project, domain }, Some(kind)))) => {
-                self.rights.listed_names(project, domain, self.needs, *kind)
+                self.rights.listed_names(project, domain, self.needs, *kind, most)
             }
             (Show::Listed | Show::Allowed(_), _) => None,
         }

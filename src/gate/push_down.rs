@@ -15,7 +15,8 @@ use std::str;
 /// The most names that are asked for, and the longest filter in bytes: more makes a slow query of a short answer.
 const MAX_NAMES: usize = 200;
 const MAX_FILTER: usize = 4 << 10;
-/// Asked for where nothing will be shown: an empty list is a syntax error to `FlyteAdmin`. No project can have this name.
+/// Asked for where nothing will be shown: an empty list is a syntax error to `FlyteAdmin`. No project can have this name,
+/// and what else has it is left out of the answer.
 const NO_NAME: &str = "-";
 
 /// A request as it goes upstream.
@@ -30,7 +31,7 @@ pub(super) struct Narrowed {
 pub(super) fn narrow(filter: Option<&Filter<'_>>, head: &RequestHead, body: JudgedBody) -> Narrowed {
     let expression = filter.and_then(|filter| {
         let narrow = filter.items.narrow.as_ref()?;
-        Some((narrow, expression(narrow, &filter.names()?)?))
+        Some((narrow, expression(narrow, &filter.names(MAX_NAMES)?)?))
     });
     let Some((narrow, expression)) = expression else {
         return Narrowed { body, query: None };
@@ -57,7 +58,7 @@ fn expression(narrow: &Narrow, names: &[Box<str>]) -> Option<String> {
         let byte = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/".contains(&byte);
         !name.is_empty() && name.bytes().all(byte)
     };
-    if names.len() > MAX_NAMES || !names.iter().all(|name| plain(name)) {
+    if !names.iter().all(|name| plain(name)) {
         return None;
     }
     let names = if names.is_empty() {

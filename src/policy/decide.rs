@@ -19,7 +19,7 @@ pub struct Rights {
     pub(in crate::policy) denies: Vec<Arc<Grant>>,
     pub(in crate::policy) rules: Vec<RuleName>,
     pub(in crate::policy) anonymous: bool,
-    pub(in crate::policy) domains: Arc<[Box<str>]>,
+    domains: Arc<[Box<str>]>,
 }
 
 /// One call, as far as the decision is concerned.

@@ -49,9 +49,10 @@ impl Rights {
         })
     }
 
-    /// Every project in which the principal may view something, in order; `None` if rules allow projects by pattern.
+    /// Every project in which the principal may view something, in order; `None` if rules allow projects by pattern, or
+    /// name more than `most`: each has to be judged.
     #[must_use]
-    pub fn visible_projects(&self) -> Option<Vec<Box<str>>> {
+    pub fn visible_projects(&self, most: usize) -> Option<Vec<Box<str>>> {
         let mut names: BTreeSet<&Box<str>> = BTreeSet::new();
         for grant in self
             .grants
@@ -64,13 +65,17 @@ impl Rights {
                     Glob::Any | Glob::Parts(_) => return None,
                 };
             }
+            if names.len() > most {
+                return None;
+            }
         }
         let visible = names.into_iter().filter(|name| self.visible_project(name));
         Some(visible.cloned().collect())
     }
 
     /// Every name of this kind for which the principal may do one of these in a domain of a project, in order; `None` if
-    /// a rule allows names that it does not list. A list can mean more than the names of things that exist.
+    /// a rule allows names that it does not list, or rules list more than `most`. A list can mean more than the names of
+    /// things that exist.
     #[must_use]
     pub fn listed_names(
         &self,
@@ -78,6 +83,7 @@ impl Rights {
         domain: &str,
         needs: ActionSet,
         kind: ResourceKind,
+        most: usize,
     ) -> Option<Vec<Box<str>>> {
         let place = Place::Domain { project, domain };
         let covers = |grant: &&Arc<Grant>| grant.is_about(place) && grant.actions.intersects(needs);
@@ -88,6 +94,9 @@ impl Rights {
                 names.insert(entry);
                 names.extend(below(entry, project));
                 names.extend(below(entry, domain).and_then(|rest| below(rest, project)));
+            }
+            if names.len() > most {
+                return None;
             }
         }
         let shown = |name: &&str| {

@@ -92,7 +92,7 @@ fn a_list_is_allowed_with_the_names_that_any_rule_lists() {
         ["t2", "t3", "t5", "a/b", "ml/t2"],
         "t1 is denied under any spelling"
     );
-    let names = both.listed_names("ml", "staging", Action::ViewInventory.into(), ResourceKind::Task);
+    let names = both.listed_names("ml", "staging", Action::ViewInventory.into(), ResourceKind::Task, 100);
     let names = names.unwrap();
     assert!(
         ["t2", "t3", "t5", "a/b"]
@@ -118,7 +118,13 @@ fn lists_are_by_kind_and_need_the_action_in_the_scope() {
         list(&one, "ml", "staging", Some(ResourceKind::LaunchPlan)).map(|(filtered, _)| filtered),
         Some(true)
     );
-    let none = one.listed_names("ml", "staging", Action::ViewInventory.into(), ResourceKind::LaunchPlan);
+    let none = one.listed_names(
+        "ml",
+        "staging",
+        Action::ViewInventory.into(),
+        ResourceKind::LaunchPlan,
+        100,
+    );
     assert_eq!(none, Some(Vec::new()));
     assert_eq!(list(&one, "ml", "production", Some(ResourceKind::Task)), None);
     assert_eq!(list(&one, "x", "staging", Some(ResourceKind::Task)), None);
@@ -137,7 +143,7 @@ fn a_deny_with_a_list_hides_its_names_from_who_may_see_all_others() {
     );
     assert!(shows(&all, "ml", "staging", ResourceKind::Task, "t2"));
     assert!(!shows(&all, "ml", "staging", ResourceKind::Task, "t1"));
-    let names = all.listed_names("ml", "staging", Action::ViewInventory.into(), ResourceKind::Task);
+    let names = all.listed_names("ml", "staging", Action::ViewInventory.into(), ResourceKind::Task, 100);
     assert_eq!(names, None, "all but one cannot be told by name");
     assert_eq!(
         list(&all, "other", "staging", Some(ResourceKind::Task)),
@@ -148,18 +154,28 @@ fn a_deny_with_a_list_hides_its_names_from_who_may_see_all_others() {
 #[test]
 fn visible_projects_can_be_told_unless_a_pattern_allows_them() {
     assert_eq!(
-        rights(&["both"]).visible_projects(),
+        rights(&["both"]).visible_projects(100),
         Some(vec!["ml".into(), "x".into()])
     );
-    assert_eq!(rights(&["all", "both"]).visible_projects(), None);
-    assert_eq!(rights(&[]).visible_projects(), Some(Vec::new()));
+    assert_eq!(rights(&["all", "both"]).visible_projects(100), None);
+    assert_eq!(rights(&[]).visible_projects(100), Some(Vec::new()));
     let hidden = policy(
         "version: 1\nrules:\n- {name: r, subjects: [{anyone: true}], allow: [{projects: [a, b], domains: [staging], role: viewer}], deny: [{projects: [b], actions: [\"*\"]}]}\n",
     );
     assert_eq!(
-        hidden.resolve(&caller(&[]), &mut ()).visible_projects(),
+        hidden.resolve(&caller(&[]), &mut ()).visible_projects(100),
         Some(vec!["a".into()])
     );
+}
+
+#[test]
+fn more_names_than_are_asked_for_are_not_told() {
+    let both = rights(&["both"]);
+    assert_eq!(both.visible_projects(1), None);
+    assert!(both.visible_projects(2).is_some());
+    let names = |most| both.listed_names("ml", "staging", Action::ViewInventory.into(), ResourceKind::Task, most);
+    assert_eq!(names(7), None);
+    assert!(names(8).is_some());
 }
 
 proptest! {
@@ -175,7 +191,7 @@ proptest! {
         let rights = generated_policy(&rules).resolve(&principal, &mut ());
         let whole = list(&rights, &project, "staging", Some(kind));
         let any = list(&rights, &project, "staging", None);
-        let told = rights.listed_names(&project, "staging", Action::ViewInventory.into(), kind);
+        let told = rights.listed_names(&project, "staging", Action::ViewInventory.into(), kind, 100);
         for name in ["t", "l", "x", "p/t", "staging/p/t"] {
             let scope = Scope::ProjectDomain { project: project.as_str().into(), domain: "staging".into() };
             let target = Target {
@@ -208,7 +224,7 @@ proptest! {
         principal in generated_caller(),
     ) {
         let rights = generated_policy(&rules).resolve(&principal, &mut ());
-        if let Some(told) = rights.visible_projects() {
+        if let Some(told) = rights.visible_projects(100) {
             for project in ["p", "q", "r"] {
                 prop_assert_eq!(told.contains(&Box::from(project)), rights.visible_project(project));
             }
