@@ -336,7 +336,17 @@ async fn entra_tokens_without_their_groups_are_refused_so_that_clients_do_not_lo
     // A rule can name `groups` even where application roles are what the mapping finds.
     for path in ["groups", "roles"] {
         entra.issuer["claims"]["groups"] = path.into();
-        let proxy = entra.start().await;
+        let session = SessionKeys::generate().unwrap();
+        let proxy = entra.start_with(Some(session.clone())).await;
+        let id_token = entra.token("id_token", &many);
+        let cookies = session
+            .cookies(&id_token, "opaque", SystemClock.unix_seconds())
+            .unwrap();
+        let before = proxy.before();
+        let headers = [("cookie", cookies.as_str())];
+        let target = "/api/v1/executions/ml/development?limit=1";
+        let reply = proxy.client.rest(Method::GET, target, &headers, "").await.unwrap();
+        proxy.refused(&before, &reply, Reason::GroupsOverage).await;
         for kind in ["id_token", "access_token"] {
             for claims in [&many, &json!({"groups": null, "hasgroups": true})] {
                 let token = entra.token(kind, claims);
