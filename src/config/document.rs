@@ -11,7 +11,8 @@ mod session;
 
 pub use credentials::CredentialsDocument;
 pub use issuer::{
-    ClaimPathDocument, ClaimValue, ClaimsDocument, IssuerDocument, JwksDocument, RequiredClaimDocument, TokenTypeWord,
+    ClaimPathDocument, ClaimValue, ClaimsDocument, IdTokensDocument, IssuerDocument, JwksDocument,
+    RequiredClaimDocument, TokenTypeWord,
 };
 pub use listener::{FixedPrincipalDocument, IdentityDocument, ListenerDocument, TlsDocument, TlsVersion};
 pub use placed::Placed;

@@ -2,12 +2,12 @@
 
 use super::check::Check;
 use super::document::{
-    ClaimPathDocument, ClaimValue, ClaimsDocument, IssuerDocument, JwksDocument, Placed, RequiredClaimDocument,
-    TokenTypeWord,
+    ClaimPathDocument, ClaimValue, ClaimsDocument, IdTokensDocument, IssuerDocument, JwksDocument, Placed,
+    RequiredClaimDocument, TokenTypeWord,
 };
 use crate::credential::claims::{ClaimMapping, ClaimPath};
 use crate::credential::key_set::Algorithm;
-use crate::credential::rules::{IssuerRules, RequiredClaim, TokenType};
+use crate::credential::rules::{IdTokenRules, IssuerRules, RequiredClaim, TokenType};
 use crate::issuer::{IssuerSettings, KeySource};
 use serde_saphyr::Location;
 use std::sync::Arc;
@@ -63,9 +63,14 @@ fn rules(check: &mut Check<'_>, written: &IssuerDocument) -> IssuerRules {
         TokenTypeWord::AccessToken => TokenType::AccessToken,
         TokenTypeWord::IdToken => TokenType::IdToken,
     });
+    let mapping = mapping(check, &written.claims);
     IssuerRules {
-        issuer: Arc::from(check.word(&written.issuer, "an issuer")),
+        issuer: Arc::from(issuer_name(check, &written.issuer)),
         audiences: audiences(check, &written.audiences),
+        id_tokens: written
+            .id_tokens
+            .as_ref()
+            .map(|different| id_tokens(check, written, different, &mapping)),
         algorithms: algorithms(check, &written.algorithms),
         token_types: token_types.collect(),
         required_claims: required_claims(check, written),
@@ -77,7 +82,70 @@ fn rules(check: &mut Check<'_>, written: &IssuerDocument) -> IssuerRules {
         leeway: check
             .duration(&written.leeway, Duration::ZERO..=LONGEST_LEEWAY)
             .as_secs(),
-        mapping: mapping(check, &written.claims),
+        mapping,
+    }
+}
+
+/// The issuer, unless no token can name it: Microsoft Entra's tokens name their tenant.
+fn issuer_name(check: &mut Check<'_>, written: &Placed<String>) -> Box<str> {
+    const NOT_A_TENANT: [&str; 5] = ["common", "organizations", "consumers", "{tenantid}", "{tenant}"];
+    let mut parts = written.value().split('/').skip(2);
+    if parts.next() == Some("login.microsoftonline.com")
+        && parts.next().is_some_and(|name| NOT_A_TENANT.contains(&name))
+    {
+        let message = format!(
+            "no token names the issuer `{}`: write the id of your tenant, as in `https://login.microsoftonline.com/TENANT-ID/v2.0`",
+            written.value()
+        );
+        check.error(written.place(), message);
+    }
+    check.word(written, "an issuer")
+}
+
+fn id_tokens(
+    check: &mut Check<'_>,
+    written: &IssuerDocument,
+    different: &IdTokensDocument,
+    mapping: &ClaimMapping,
+) -> IdTokenRules {
+    if !written.token_types.value().contains(&TokenTypeWord::IdToken) {
+        check.error(
+            different.audiences.place(),
+            "`id_tokens` says how to read ID tokens, but none are accepted; add `id_token` to `token_types`, or leave `id_tokens` out",
+        );
+    }
+    for audience in different.audiences.value() {
+        if written
+            .audiences
+            .value()
+            .iter()
+            .any(|other| other.value() == audience.value())
+        {
+            let message = format!(
+                "`{}` is also in the issuer's `audiences`, so that a token could be read as either kind; list it once, or leave `id_tokens` out",
+                audience.value()
+            );
+            check.error(audience.place(), message);
+        }
+    }
+    let claims = &different.claims;
+    let mut elsewhere = |path: &Option<Placed<ClaimPathDocument>>| {
+        let path = path.as_ref()?;
+        claim_path(check, path.value(), path.place())
+    };
+    let subject = elsewhere(&claims.subject).unwrap_or_else(|| mapping.subject.clone());
+    let email = elsewhere(&claims.email).or_else(|| mapping.email.clone());
+    let groups = elsewhere(&claims.groups).or_else(|| mapping.groups.clone());
+    let client_id = elsewhere(&claims.client_id).map_or_else(|| mapping.client_id.clone(), |path| vec![path]);
+    IdTokenRules {
+        audiences: audiences(check, &different.audiences),
+        mapping: ClaimMapping {
+            subject,
+            email,
+            groups,
+            client_id,
+            split_groups: mapping.split_groups,
+        },
     }
 }
 
@@ -182,7 +250,10 @@ fn mapping(check: &mut Check<'_>, written: &ClaimsDocument) -> ClaimMapping {
     if let Some(subject) = claim_path(check, written.subject.value(), written.subject.place()) {
         mapping.subject = subject;
     }
-    mapping.email = claim_path(check, written.email.value(), written.email.place());
+    mapping.email = written
+        .email
+        .as_ref()
+        .and_then(|email| claim_path(check, email.value(), email.place()));
     mapping.groups = claim_path(check, written.groups.value(), written.groups.place());
     mapping.split_groups = written.split_groups;
     if let Some(path) = &written.client_id {

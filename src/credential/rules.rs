@@ -25,6 +25,16 @@ pub struct RequiredClaim {
     pub values: Vec<String>,
 }
 
+/// What is different in an issuer's ID tokens.
+#[derive(Clone, Debug)]
+pub struct IdTokenRules {
+    /// The audiences of ID tokens; access tokens must have none of them, and ID tokens none of
+    /// [`IssuerRules::audiences`], so that no token can be read by the mapping that is meant for the other kind.
+    pub audiences: Vec<String>,
+    /// Which claims of an ID token name the caller.
+    pub mapping: ClaimMapping,
+}
+
 /// What one issuer's tokens must be like. Every check is always made: there is no way to leave out issuer, audience,
 /// expiry or signature.
 #[derive(Clone, Debug)]
@@ -33,14 +43,17 @@ pub struct IssuerRules {
     pub issuer: Arc<str>,
     /// The audiences accepted: `aud` must have one of them. Never empty.
     pub audiences: Vec<String>,
+    /// What is different in ID tokens, if anything is.
+    pub id_tokens: Option<IdTokenRules>,
     /// The signature algorithms accepted.
     pub algorithms: Vec<Algorithm>,
     /// The types of token accepted.
     pub token_types: Vec<TokenType>,
     /// Claims that must be there.
     pub required_claims: Vec<RequiredClaim>,
-    /// Scopes that must all be granted, in `scp` or `scope`, whatever the type of token. FlyteAdmin's own
-    /// authorization server needs `all` here: it signs its refresh tokens and codes with the same key.
+    /// Scopes that must all be granted, in `scp` or `scope`, whatever the type of token; with [`Self::id_tokens`] to
+    /// access tokens only. FlyteAdmin's own authorization server needs `all` here: it signs its refresh tokens and codes
+    /// with the same key.
     pub required_scopes: Vec<String>,
     /// How far clocks may differ, in seconds.
     pub leeway: u64,
@@ -55,6 +68,7 @@ impl IssuerRules {
         Self {
             issuer: Arc::from(issuer),
             audiences,
+            id_tokens: None,
             algorithms: Algorithm::DEFAULT.to_vec(),
             token_types: vec![TokenType::IdToken, TokenType::AccessToken],
             required_claims: Vec::new(),
@@ -68,14 +82,35 @@ impl IssuerRules {
     ///
     /// # Errors
     /// The first claim that is missing, of the wrong type, or not accepted.
-    pub(super) fn check(&self, claims: &Map<String, Value>, now: u64) -> Result<u64, Denial> {
+    pub(super) fn check(&self, token_type: TokenType, claims: &Map<String, Value>, now: u64) -> Result<u64, Denial> {
         let expires_at = self.check_times(claims, now)?;
-        self.check_audience(claims)?;
+        self.check_audience(token_type, claims)?;
         for required in &self.required_claims {
             required.check(claims)?;
         }
-        self.check_scopes(claims)?;
+        if self.id_tokens.is_none() || token_type == TokenType::AccessToken {
+            self.check_scopes(claims)?;
+        }
         Ok(expires_at)
+    }
+
+    /// Which claims name the caller in this type of token.
+    #[must_use]
+    pub fn mapping(&self, token_type: TokenType) -> &ClaimMapping {
+        match (&self.id_tokens, token_type) {
+            (Some(id_tokens), TokenType::IdToken) => &id_tokens.mapping,
+            _ => &self.mapping,
+        }
+    }
+
+    /// What type of token has these claims, as far as the audience tells.
+    #[must_use]
+    pub fn type_by_audience(&self, claims: &Map<String, Value>) -> TokenType {
+        let audiences = claims.get("aud").and_then(strings).unwrap_or_default();
+        match &self.id_tokens {
+            Some(id_tokens) if any_of(&audiences, &id_tokens.audiences) => TokenType::IdToken,
+            _ => TokenType::AccessToken,
+        }
     }
 
     /// RFC 7519 sections 4.1.4 to 4.1.6: good from `nbf` on and before `exp`, give or take the leeway.
@@ -104,21 +139,39 @@ impl IssuerRules {
         Ok(expires_at)
     }
 
-    fn check_audience(&self, claims: &Map<String, Value>) -> Result<(), Denial> {
+    fn check_audience(&self, token_type: TokenType, claims: &Map<String, Value>) -> Result<(), Denial> {
         let audiences = match claims.get("aud") {
             None => return Err(missing("aud")),
             Some(value) => strings(value).ok_or_else(|| invalid("aud", "a string or a list of strings"))?,
         };
-        if audiences
-            .iter()
-            .any(|audience| self.audiences.iter().any(|accepted| accepted == audience))
-        {
-            return Ok(());
-        }
-        let message = format!(
-            "the token was issued for another audience; accepted: `{}`",
-            self.audiences.join("`, `")
-        );
+        let for_access_tokens = any_of(&audiences, &self.audiences);
+        let for_id_tokens = match &self.id_tokens {
+            Some(id_tokens) => any_of(&audiences, &id_tokens.audiences),
+            None if for_access_tokens => return Ok(()),
+            None => false,
+        };
+        let message = match (token_type, for_access_tokens, for_id_tokens) {
+            (TokenType::AccessToken, true, false) | (TokenType::IdToken, false, true) => return Ok(()),
+            (_, true, true) => {
+                "the token names an audience of ID tokens and one of access tokens and could be read as either".into()
+            }
+            (TokenType::AccessToken, false, true) => {
+                "the token has the audience of ID tokens; send it as `IDToken TOKEN`".into()
+            }
+            (TokenType::IdToken, true, false) => {
+                "the token has the audience of access tokens; send it as `Bearer TOKEN`".into()
+            }
+            (_, false, false) => {
+                let accepted = match (&self.id_tokens, token_type) {
+                    (Some(id_tokens), TokenType::IdToken) => &id_tokens.audiences,
+                    _ => &self.audiences,
+                };
+                format!(
+                    "the token was issued for another audience; accepted: `{}`",
+                    accepted.join("`, `")
+                )
+            }
+        };
         Err(Denial::new(Reason::AudienceMismatch, message))
     }
 
@@ -186,6 +239,10 @@ pub(super) fn invalid(name: impl std::fmt::Display, wanted: &str) -> Denial {
         Reason::ClaimInvalid,
         format!("the token's claim `{name}` is not {wanted}"),
     )
+}
+
+fn any_of(audiences: &[&str], accepted: &[String]) -> bool {
+    accepted.iter().any(|accepted| audiences.contains(&accepted.as_str()))
 }
 
 /// A list of strings, or one string. `None` for anything else.

@@ -51,8 +51,8 @@ impl<'t> UnverifiedToken<'t> {
             let message = format!("the token has more than {max_bytes} bytes");
             return Err(Denial::new(Reason::TokenMalformed, message));
         }
-        let (signed, signature) = token.rsplit_once('.').ok_or(Reason::TokenMalformed)?;
-        let (header, claims) = signed.split_once('.').ok_or(Reason::TokenMalformed)?;
+        let (signed, signature) = token.rsplit_once('.').ok_or_else(opaque)?;
+        let (header, claims) = signed.split_once('.').ok_or_else(opaque)?;
         // A dot in any segment, as in an encrypted token, is no base64url character.
         let header = json::object(&decode(header)?)
             .map_err(|_| malformed("its header is not a JSON object with distinct keys"))?;
@@ -69,6 +69,13 @@ impl<'t> UnverifiedToken<'t> {
                     Reason::ClaimInvalid,
                     "the token's claim `iss` is not a string",
                 ));
+            }
+            // FlyteAdmin's mark: nobody else names the key so.
+            None if header.contains_key("key_id") => {
+                let message = "the token lacks the claim `iss`: FlyteAdmin's own authorization server leaves out issuer \
+                               and subject when a client logs in with its secret. Such clients need an external \
+                               authorization server, or a listener that takes them as a fixed principal";
+                return Err(Denial::new(Reason::ClaimMissing, message));
             }
             None => return Err(Denial::new(Reason::ClaimMissing, "the token lacks the claim `iss`")),
         };
@@ -116,7 +123,7 @@ impl<'t> UnverifiedToken<'t> {
         if *self.issuer != *rules.issuer {
             return Err(self.issuer_unknown());
         }
-        self.check_type(scheme, rules)?;
+        let token_type = self.check_type(scheme, rules)?;
         if !rules.algorithms.contains(&self.algorithm) {
             return Err(self.algorithm_refused("is not accepted from this issuer"));
         }
@@ -132,13 +139,15 @@ impl<'t> UnverifiedToken<'t> {
             })?;
         key.verify_sig(self.signed.as_bytes(), &self.signature)
             .map_err(|_| Reason::TokenSignatureInvalid)?;
-        let expires_at = rules.check(&self.claims, now)?;
-        rules.mapping.principal(&rules.issuer, &self.claims, Some(expires_at))
+        let expires_at = rules.check(token_type, &self.claims, now)?;
+        rules
+            .mapping(token_type)
+            .principal(&rules.issuer, &self.claims, Some(expires_at))
     }
 
     /// Access token or ID token? `typ: at+jwt` (RFC 9068) is an access token. Of any other the scheme decides:
     /// `IDToken` says ID token, `Bearer` says access token. An access token is never accepted as an ID token.
-    fn check_type(&self, scheme: Scheme, rules: &IssuerRules) -> Result<(), Denial> {
+    fn check_type(&self, scheme: Scheme, rules: &IssuerRules) -> Result<TokenType, Denial> {
         let declared = self.token_type.as_deref().map(|media_type| {
             let short = media_type
                 .get(..12)
@@ -165,7 +174,7 @@ impl<'t> UnverifiedToken<'t> {
             Scheme::Bearer => TokenType::AccessToken,
         };
         if rules.token_types.contains(&needed) {
-            return Ok(());
+            return Ok(needed);
         }
         Err(type_refused(match needed {
             TokenType::IdToken => "ID tokens are not accepted from this issuer; send an access token as `Bearer TOKEN`",
@@ -179,6 +188,13 @@ impl<'t> UnverifiedToken<'t> {
         let message = format!("the token's signature algorithm {} {why}", self.algorithm.label());
         Denial::new(Reason::AlgorithmRefused, message)
     }
+}
+
+fn opaque() -> Denial {
+    malformed(
+        "it does not have three segments, as the opaque access tokens that some issuers give for their own APIs; ask the \
+         issuer for a token for Flyte",
+    )
 }
 
 fn malformed(what: &str) -> Denial {

@@ -133,6 +133,7 @@ reasons! {
     KeyUnknown "key_unknown" UNAUTHENTICATED Client "the token names a key that the issuer does not publish",
     ClaimMissing "claim_missing" UNAUTHENTICATED Client "the token lacks a claim that is required",
     ClaimInvalid "claim_invalid" UNAUTHENTICATED Client "a claim of the token has a form that is not accepted",
+    GroupsOverage "groups_overage" DENIED Client "the token leaves out the caller's groups because there are too many",
     NoMatchingRule "no_matching_rule" DENIED Client "no rule allows this",
     DeniedByRule "denied_by_rule" DENIED Client "a rule denies this",
     ReferenceRefused "reference_refused" DENIED Client "the request refers to something the caller may not use",

@@ -3,10 +3,11 @@
 
 use flyte_authz_proxy::catalog::Catalog;
 use flyte_authz_proxy::cli;
+use flyte_authz_proxy::config::Config;
 use flyte_authz_proxy::metrics::Metrics;
 use flyte_authz_proxy::model::reason::Reason;
 use flyte_authz_proxy::policy::{Policy, compile::compile, testfile};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::fs;
@@ -450,6 +451,40 @@ fn every_command_in_the_pages_is_one_that_is_understood() {
         }
     }
     assert!(commands > 5, "only {commands} commands were found");
+}
+
+/// Examples are of single top-level keys; the rest is filled up.
+#[test]
+fn every_configuration_in_the_pages_on_identity_is_accepted() {
+    let mut examples = 0;
+    for page in ["docs/identity.md", "docs/identity-providers.md"] {
+        let text = read(page);
+        for block in text
+            .split("```yaml\n")
+            .skip(1)
+            .filter_map(|rest| rest.split("```").next())
+        {
+            let example: Value = serde_saphyr::from_str(block).unwrap();
+            if example["rules"].is_array() || example["subjects"].is_array() {
+                continue;
+            }
+            examples += 1;
+            let mut config = json!({
+                "version": 1,
+                "listeners": [{"name": "public", "address": "127.0.0.1:8443"}],
+                "upstream": {"grpc": "http://127.0.0.1:8089", "http": "http://127.0.0.1:8088"},
+                "issuers": [{"issuer": "https://idp.example.com", "audiences": ["flyte"]}],
+                "policy": {"path": "policy.yaml"},
+            });
+            for (key, value) in example.as_object().unwrap() {
+                config[key] = value.clone();
+            }
+            let outcome = Config::parse(Path::new(page), &config.to_string());
+            let (_, warnings) = outcome.unwrap_or_else(|problems| panic!("{page}:\n{block}{problems:#?}"));
+            assert_eq!(warnings, [], "{page}:\n{block}");
+        }
+    }
+    assert!(examples > 6, "only {examples} examples were found");
 }
 
 fn compiled(name: &str, text: &str) -> Policy {

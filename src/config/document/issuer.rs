@@ -26,7 +26,7 @@ pub struct IssuerDocument {
     /// Claims that a token must have, by dotted path: a value, a list of which one is enough, or `present` for any value.
     #[serde(default)]
     pub required_claims: BTreeMap<String, Placed<RequiredClaimDocument>>,
-    /// Scopes that a token must have, all of them. FlyteAdmin's own authorization server needs `[all]`.
+    /// Scopes that a token must have, all of them; with `id_tokens`, only an access token. FlyteAdmin's own authorization server needs `[all]`.
     #[serde(default)]
     pub required_scopes: Vec<Placed<String>>,
     /// How far the clocks may differ.
@@ -35,6 +35,9 @@ pub struct IssuerDocument {
     /// Which claims say who the caller is: paths such as `realm_access.roles`, or lists of names where one has a dot itself.
     #[serde(default)]
     pub claims: ClaimsDocument,
+    /// What is different in its ID tokens; without it, they are read like its access tokens.
+    #[serde(default)]
+    pub id_tokens: Option<IdTokensDocument>,
     /// How often its keys are fetched.
     #[serde(default = "five_minutes")]
     pub refresh: Placed<String>,
@@ -131,8 +134,8 @@ pub enum ClaimValue {
 pub struct ClaimsDocument {
     /// The subject.
     pub subject: Placed<ClaimPathDocument>,
-    /// The e-mail address; left out when `email_verified` is false.
-    pub email: Placed<ClaimPathDocument>,
+    /// The e-mail address; left out when `email_verified` is false. Write `null` where the issuer does not verify addresses.
+    pub email: Option<Placed<ClaimPathDocument>>,
     /// The groups: a list of names, or one text.
     pub groups: Placed<ClaimPathDocument>,
     /// Whether groups in one text are split at spaces and commas. Write `false` where names of groups have spaces.
@@ -146,12 +149,38 @@ impl Default for ClaimsDocument {
         let top = |name: &str| Placed::default_of(ClaimPathDocument::Dotted(name.to_owned()));
         Self {
             subject: top("sub"),
-            email: top("email"),
+            email: Some(top("email")),
             groups: top("groups"),
             split_groups: true,
             client_id: None,
         }
     }
+}
+
+/// What is different in ID tokens.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct IdTokensDocument {
+    /// The audiences of which an ID token must name one, usually the console's client id. `audiences` is then for access
+    /// tokens, and none may be in both lists.
+    pub audiences: Placed<Vec<Placed<String>>>,
+    /// The claims that are elsewhere in ID tokens. Those left out are where `claims` says.
+    #[serde(default)]
+    pub claims: IdTokenClaimsDocument,
+}
+
+/// The claims that are elsewhere in ID tokens.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct IdTokenClaimsDocument {
+    /// The subject.
+    pub subject: Option<Placed<ClaimPathDocument>>,
+    /// The e-mail address.
+    pub email: Option<Placed<ClaimPathDocument>>,
+    /// The groups.
+    pub groups: Option<Placed<ClaimPathDocument>>,
+    /// The client id.
+    pub client_id: Option<Placed<ClaimPathDocument>>,
 }
 
 /// Where a claim is.
