@@ -1,0 +1,1 @@
+//! Keys that come, change, go and fail.
