@@ -38,6 +38,7 @@ mod hostile_protobuf;
 mod judged_fields;
 mod limits;
 mod listeners;
+mod load_balancer;
 mod projects;
 mod proxy;
 mod raw;

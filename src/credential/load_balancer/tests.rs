@@ -95,9 +95,7 @@ fn the_padding_is_what_load_balancers_write_and_no_other() {
     }
     // Bits left over in the last character: 64 bytes need 86 characters, of which the last carries 2 bits.
     let (rest, _) = value.split_at(value.len() - 3);
-    let last = value.as_bytes()[value.len() - 3];
     for other in [b'B', b'R', b'h', b'x'] {
-        assert_ne!(other, last);
         let changed = format!("{rest}{}==", char::from(other));
         assert_eq!(verify(&changed), Err(Reason::TokenMalformed));
     }
