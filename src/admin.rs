@@ -111,6 +111,7 @@ impl Admin {
             },
             "catalog": {"generation": snapshot.catalog.generation, "rpcs": snapshot.catalog.routes.len()},
             "issuers": self.issuers.status(),
+            "load_balancer": self.issuers.load_balancer_status(),
         })
     }
 

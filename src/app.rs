@@ -33,6 +33,7 @@ use std::time::Duration;
 use tokio::runtime;
 use tokio::sync::{Semaphore, watch};
 
+pub mod issuers;
 pub mod observe;
 
 /// A running proxy. Dropping it without [`App::shut_down`] leaves its threads running.
@@ -182,15 +183,11 @@ impl Loaded {
                     .transpose()
                     .map(|tls| tls.map(Arc::new))
             }));
-        let issuers = Issuers::new(
-            config.issuers.clone(),
-            config.credentials.limits,
-            Arc::clone(clock),
-            Arc::new(KeySets {
-                metrics: Arc::clone(metrics),
-                clock: Arc::clone(clock),
-            }),
-        );
+        let observer = Arc::new(KeySets {
+            metrics: Arc::clone(metrics),
+            clock: Arc::clone(clock),
+        });
+        let issuers = issuers::load(config, clock, observer);
         let upstream_tls = trust::client_config(config.upstream.ca.as_deref()).map_err(|problem| vec![problem]);
         let cookie_keys = secrets::cookie_keys(&config.credentials.cookie_keys);
         let (policy, certificates, issuers, upstream_tls, cookie_keys) =

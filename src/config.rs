@@ -1,6 +1,6 @@
 //! The configuration: what the file says ([`document`]), checked and in the types the rest of the program uses.
 
-use crate::issuer::{IssuerSettings, TokenLimits};
+use crate::issuer::{IssuerSettings, LoadBalancerSettings, TokenLimits};
 use crate::model::problem::Problem;
 use http::HeaderName;
 use http::uri::{Authority, Scheme};
@@ -14,6 +14,7 @@ pub mod quantity;
 mod check;
 mod issuers;
 mod listeners;
+mod load_balancer;
 pub mod secrets;
 
 pub use document::{Generation, LogFormat, LogLevel, TlsVersion};
@@ -137,6 +138,8 @@ pub struct Credentials {
     pub header: HeaderName,
     /// The keys of session cookies, those in force first; none if sessions are not accepted.
     pub cookie_keys: Vec<NamedCookieKeys>,
+    /// The load balancers whose header is a credential, if any.
+    pub load_balancer: Option<LoadBalancerSettings>,
     /// Bounds on what tokens may cost.
     pub limits: TokenLimits,
 }

@@ -6,6 +6,7 @@ pub mod claims;
 pub mod cookie;
 pub(crate) mod json;
 pub mod key_set;
+pub mod load_balancer;
 pub mod locate;
 pub mod rules;
 pub mod session;

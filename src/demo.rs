@@ -7,6 +7,7 @@ pub mod client;
 #[cfg(feature = "demo")]
 pub mod control_plane;
 pub mod issuer;
+pub mod load_balancer;
 pub mod session;
 pub mod signing;
 #[cfg(feature = "demo")]

@@ -24,8 +24,11 @@ use tokio::task::JoinSet;
 mod cache;
 mod fetch;
 mod keys;
+mod load_balancer;
 mod missing;
 mod settings;
+
+pub use load_balancer::{LoadBalancer, LoadBalancerKeys, LoadBalancerSettings};
 
 /// Where an issuer's keys come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,6 +127,15 @@ pub struct VerifiedToken {
     pub rights: RightsCell,
 }
 
+impl VerifiedToken {
+    fn new(principal: Principal) -> Arc<Self> {
+        Arc::new(Self {
+            principal: Arc::new(principal),
+            rights: RightsCell::default(),
+        })
+    }
+}
+
 /// The state of one issuer's keys, for the status page. Holds no secrets.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct IssuerStatus {
@@ -147,6 +159,8 @@ pub struct IssuerStatus {
 #[derive(Debug)]
 pub struct Issuers {
     configured: Vec<Arc<Issuer>>,
+    /// The load balancers that are trusted besides, if any.
+    load_balancer: Option<Arc<LoadBalancer>>,
     limits: TokenLimits,
     cache: TokenCache,
     clock: Arc<dyn Clock>,
@@ -177,11 +191,25 @@ impl Issuers {
         }
         Ok(Self {
             configured: issuers,
+            load_balancer: None,
             limits,
             cache: TokenCache::new(limits.cached),
             clock,
             observer,
         })
+    }
+
+    /// Trusts load balancers, too.
+    #[must_use]
+    pub fn with_load_balancer(mut self, load_balancer: Option<LoadBalancer>) -> Self {
+        self.load_balancer = load_balancer.map(Arc::new);
+        self
+    }
+
+    /// Whether load balancers are trusted.
+    #[must_use]
+    pub fn trusts_load_balancers(&self) -> bool {
+        self.load_balancer.is_some()
     }
 
     /// Verifies a token. If it names a key that is not known, waits up to two seconds for one attempt to fetch newer
@@ -190,7 +218,7 @@ impl Issuers {
     ///
     /// # Errors
     /// Those of [`UnverifiedToken::parse`] and [`UnverifiedToken::verify`]; `issuer_unknown`; `keys_unavailable` while
-    /// the issuer has no keys, or none that are fresh enough.
+    /// the issuer has no keys, or none that are fresh enough. For [`Scheme::LoadBalancer`] see `LoadBalancer::verify`.
     pub async fn verify(&self, scheme: Scheme, token: &str) -> Result<Arc<VerifiedToken>, Denial> {
         let now = self.clock.unix_seconds();
         let cached = self
@@ -200,6 +228,9 @@ impl Issuers {
         self.observer.cache(cached.is_some());
         if let Some(entry) = cached {
             return Ok(Arc::clone(&entry.verified));
+        }
+        if scheme == Scheme::LoadBalancer {
+            return self.verify_of_load_balancer(token, now).await;
         }
         let parsed = UnverifiedToken::parse(token, self.limits.max_bytes)?;
         let found = self
@@ -220,10 +251,7 @@ impl Issuers {
         }
         let principal = outcome?;
         let expires_at = principal.expires_at.unwrap_or(now);
-        let verified = Arc::new(VerifiedToken {
-            principal: Arc::new(principal),
-            rights: RightsCell::default(),
-        });
+        let verified = VerifiedToken::new(principal);
         let valid_until = expires_at.saturating_add(issuer.rules().leeway);
         let entry = Entry::new(
             scheme,
@@ -237,13 +265,31 @@ impl Issuers {
         Ok(verified)
     }
 
+    async fn verify_of_load_balancer(&self, value: &str, now: u64) -> Result<Arc<VerifiedToken>, Denial> {
+        let load_balancer = self.load_balancer.as_ref().ok_or(Reason::IssuerUnknown)?;
+        let vouched = load_balancer.verify(value, self.limits.max_bytes, now).await?;
+        let verified = VerifiedToken::new(vouched.principal);
+        let (generation, valid_until) = (vouched.generation, vouched.valid_until);
+        let entry = Entry::new(
+            Scheme::LoadBalancer,
+            value,
+            0,
+            generation,
+            valid_until,
+            Arc::clone(&verified),
+        );
+        self.cache.insert(entry);
+        Ok(verified)
+    }
+
     /// A verified token holds until it expires or its issuer's keys change or become too old.
     fn still_holds(&self, entry: &Entry, now: u64) -> bool {
-        let generation = self
-            .configured
-            .get(entry.issuer)
-            .and_then(|issuer| issuer.usable(now))
-            .map(|keys| keys.generation);
+        let generation = if entry.scheme == Scheme::LoadBalancer {
+            self.load_balancer.as_ref().map(|trusted| trusted.generation())
+        } else {
+            let issuer = self.configured.get(entry.issuer);
+            issuer.and_then(|issuer| issuer.usable(now)).map(|keys| keys.generation)
+        };
         now < entry.valid_until && generation == Some(entry.generation)
     }
 
@@ -255,6 +301,15 @@ impl Issuers {
             tasks.spawn(async move {
                 tokio::select! {
                     () = issuer.keep_fresh() => {}
+                    _ = shutdown.wait_for(|stop| *stop) => {}
+                }
+            });
+        }
+        if let Some(load_balancer) = &self.load_balancer {
+            let (load_balancer, mut shutdown) = (Arc::clone(load_balancer), shutdown);
+            tasks.spawn(async move {
+                tokio::select! {
+                    () = load_balancer.run() => {}
                     _ = shutdown.wait_for(|stop| *stop) => {}
                 }
             });
@@ -290,6 +345,12 @@ impl Issuers {
     pub fn status(&self) -> Vec<IssuerStatus> {
         let now = self.clock.unix_seconds();
         self.configured.iter().map(|issuer| issuer.status(now)).collect()
+    }
+
+    /// The state of the load balancers' keys, if any are trusted.
+    pub fn load_balancer_status(&self) -> Option<IssuerStatus> {
+        let now = self.clock.unix_seconds();
+        self.load_balancer.as_ref().map(|trusted| trusted.status(now))
     }
 
     /// Whether any issuer's tokens can be verified, or none is configured. One issuer that is down does not take the

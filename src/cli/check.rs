@@ -1,10 +1,10 @@
 //! `check`: everything the configuration names, every problem, no socket opened.
 
 use super::{INVALID, OK, counted, errors, listed, print, test};
+use crate::app::issuers;
 use crate::catalog::Catalog;
-use crate::clock::SystemClock;
+use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, secrets};
-use crate::issuer::Issuers;
 use crate::model::problem::Problem;
 use crate::policy::compile::compile;
 use crate::tls::LiveTls;
@@ -41,13 +41,8 @@ fn check(path: &Path) -> (Vec<Problem>, String) {
             .into_iter()
             .flatten(),
     );
-    let issuers = Issuers::new(
-        config.issuers.clone(),
-        config.credentials.limits,
-        Arc::new(SystemClock),
-        Arc::new(()),
-    );
-    problems.extend(issuers.err().into_iter().flatten());
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    problems.extend(issuers::load(&config, &clock, Arc::new(())).err().into_iter().flatten());
     let judged = check_policy(&config, &mut problems);
     if errors(&problems) > 0 {
         let summary = match judged {

@@ -5,7 +5,7 @@ use super::document::{
 };
 use super::{
     Audit, AuditOutput, Config, Credentials, Endpoint, Flyte, Limits, PolicySource, Upstream, issuers, listeners,
-    quantity, secrets,
+    load_balancer, quantity, secrets,
 };
 use crate::document;
 use crate::issuer::{IssuerSettings, TokenLimits};
@@ -178,6 +178,10 @@ impl<'a> Check<'a> {
                 .session
                 .as_ref()
                 .map_or_else(Vec::new, |session| secrets::check(self, session, issuers)),
+            load_balancer: written
+                .load_balancer
+                .as_ref()
+                .map(|written| load_balancer::check(self, written)),
             limits: TokenLimits {
                 max_bytes: self.size(&written.max_token_bytes, 256..=(1 << 20)),
                 cached: self.count(&written.cache_entries, 0..=10_000_000),
@@ -187,13 +191,14 @@ impl<'a> Check<'a> {
 
     fn credential_header(&mut self, written: &Placed<String>) -> HeaderName {
         // Names with a meaning of their own: a credential taken from or written to them would be read by others.
-        const TAKEN: [&str; 6] = [
+        const TAKEN: [&str; 7] = [
             "authorization",
             "proxy-authorization",
             "cookie",
             "host",
             "content-type",
             "te",
+            "x-amzn-oidc-data",
         ];
         match HeaderName::try_from(written.value()) {
             Ok(header) if !TAKEN.contains(&header.as_str()) => header,

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 mod credentials;
 mod issuer;
 mod listener;
+mod load_balancer;
 mod placed;
 mod session;
 
@@ -15,6 +16,7 @@ pub use issuer::{
     RequiredClaimDocument, TokenTypeWord,
 };
 pub use listener::{FixedPrincipalDocument, IdentityDocument, ListenerDocument, TlsDocument, TlsVersion};
+pub use load_balancer::{LoadBalancerDocument, LoadBalancerKeysDocument};
 pub use placed::Placed;
 pub use session::{CookieKeysDocument, SecretDocument, SessionDocument};
 

@@ -13,7 +13,7 @@ use serde_saphyr::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
-const LONGEST_LEEWAY: Duration = Duration::from_mins(5);
+pub(super) const LONGEST_LEEWAY: Duration = Duration::from_mins(5);
 const SHORTEST_REFRESH: Duration = Duration::from_secs(10);
 const DAY: Duration = Duration::from_hours(24);
 
@@ -200,7 +200,7 @@ fn keys(check: &mut Check<'_>, written: &IssuerDocument) -> KeySource {
 }
 
 /// An address that keys can be fetched from.
-fn url(check: &mut Check<'_>, text: &str, place: Location, plain_text: bool) -> String {
+pub(super) fn url(check: &mut Check<'_>, text: &str, place: Location, plain_text: bool) -> String {
     let uri = text.parse::<http::Uri>().unwrap_or_default();
     let authority = uri
         .authority()
@@ -245,7 +245,8 @@ fn required_claims(check: &mut Check<'_>, written: &IssuerDocument) -> Vec<Requi
     required
 }
 
-fn mapping(check: &mut Check<'_>, written: &ClaimsDocument) -> ClaimMapping {
+/// The claims that name a caller.
+pub(super) fn mapping(check: &mut Check<'_>, written: &ClaimsDocument) -> ClaimMapping {
     let mut mapping = ClaimMapping::default();
     if let Some(subject) = claim_path(check, written.subject.value(), written.subject.place()) {
         mapping.subject = subject;

@@ -25,7 +25,8 @@ pub(super) fn check(check: &mut Check<'_>, document: &Document) -> Vec<Listener>
             let message = format!("another listener has the address `{}`", listener.address);
             check.error(written.address.place(), message);
         }
-        if listener.identity == Identity::Tokens && document.issuers.is_empty() {
+        let nobody = document.issuers.is_empty() && document.credentials.load_balancer.is_none();
+        if listener.identity == Identity::Tokens && nobody {
             let message = format!(
                 "listener `{}` identifies callers by tokens, but there are no issuers; add one under `issuers`",
                 listener.name

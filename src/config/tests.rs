@@ -10,6 +10,7 @@ use std::fmt::Write;
 
 mod deployment;
 mod documentation;
+mod load_balancer;
 mod secrets;
 
 const SMALLEST: &str = "\

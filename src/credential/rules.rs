@@ -83,7 +83,8 @@ impl IssuerRules {
     /// # Errors
     /// The first claim that is missing, of the wrong type, or not accepted.
     pub(super) fn check(&self, token_type: TokenType, claims: &Map<String, Value>, now: u64) -> Result<u64, Denial> {
-        let expires_at = self.check_times(claims, now)?;
+        let expires_at = expiry(claims, self.leeway, now)?;
+        begun(claims, self.leeway, now)?;
         self.check_audience(token_type, claims)?;
         for required in &self.required_claims {
             required.check(claims)?;
@@ -111,32 +112,6 @@ impl IssuerRules {
             Some(id_tokens) if any_of(&audiences, &id_tokens.audiences) => TokenType::IdToken,
             _ => TokenType::AccessToken,
         }
-    }
-
-    /// RFC 7519 sections 4.1.4 to 4.1.6: good from `nbf` on and before `exp`, give or take the leeway.
-    fn check_times(&self, claims: &Map<String, Value>, now: u64) -> Result<u64, Denial> {
-        let expires_at = match claims.get("exp") {
-            None => return Err(missing("exp")),
-            Some(value) => seconds(value)
-                .filter(|_| is_whole(value))
-                .ok_or_else(|| invalid("exp", "a whole number of seconds"))?,
-        };
-        if now >= expires_at.saturating_add(self.leeway) {
-            let message = format!("the token expired {} s ago; log in again", now - expires_at);
-            return Err(Denial::new(Reason::TokenExpired, message));
-        }
-        for name in ["nbf", "iat"] {
-            let Some(value) = claims.get(name) else { continue };
-            let from = seconds(value).ok_or_else(|| invalid(name, "a number of seconds"))?;
-            if from > now.saturating_add(self.leeway) {
-                let message = format!(
-                    "the token's `{name}` is {} s in the future; check the clocks",
-                    from - now
-                );
-                return Err(Denial::new(Reason::TokenNotYetValid, message));
-            }
-        }
-        Ok(expires_at)
     }
 
     fn check_audience(&self, token_type: TokenType, claims: &Map<String, Value>) -> Result<(), Denial> {
@@ -226,6 +201,37 @@ impl RequiredClaim {
             _ => false,
         }
     }
+}
+
+/// `exp` (RFC 7519 section 4.1.4), which must be there and not over, give or take the leeway.
+pub(super) fn expiry(claims: &Map<String, Value>, leeway: u64, now: u64) -> Result<u64, Denial> {
+    let expires_at = match claims.get("exp") {
+        None => return Err(missing("exp")),
+        Some(value) => seconds(value)
+            .filter(|_| is_whole(value))
+            .ok_or_else(|| invalid("exp", "a whole number of seconds"))?,
+    };
+    if now >= expires_at.saturating_add(leeway) {
+        let message = format!("the token expired {} s ago; log in again", now - expires_at);
+        return Err(Denial::new(Reason::TokenExpired, message));
+    }
+    Ok(expires_at)
+}
+
+/// `nbf` and `iat` (RFC 7519 sections 4.1.5 and 4.1.6) must not be in the future, give or take the leeway.
+pub(super) fn begun(claims: &Map<String, Value>, leeway: u64, now: u64) -> Result<(), Denial> {
+    for name in ["nbf", "iat"] {
+        let Some(value) = claims.get(name) else { continue };
+        let from = seconds(value).ok_or_else(|| invalid(name, "a number of seconds"))?;
+        if from > now.saturating_add(leeway) {
+            let message = format!(
+                "the token's `{name}` is {} s in the future; check the clocks",
+                from - now
+            );
+            return Err(Denial::new(Reason::TokenNotYetValid, message));
+        }
+    }
+    Ok(())
 }
 
 /// The refusal for a claim that is not there.

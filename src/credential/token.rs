@@ -172,6 +172,7 @@ impl<'t> UnverifiedToken<'t> {
             }
             Scheme::IdToken => TokenType::IdToken,
             Scheme::Bearer => TokenType::AccessToken,
+            Scheme::LoadBalancer => return Err(type_refused("a token is not what a load balancer sends")),
         };
         if rules.token_types.contains(&needed) {
             return Ok(needed);
@@ -197,14 +198,14 @@ fn opaque() -> Denial {
     )
 }
 
-fn malformed(what: &str) -> Denial {
+pub(super) fn malformed(what: &str) -> Denial {
     Denial::new(
         Reason::TokenMalformed,
         format!("the token is not a well-formed signed JWT: {what}"),
     )
 }
 
-fn type_refused(message: &'static str) -> Denial {
+pub(super) fn type_refused(message: &'static str) -> Denial {
     Denial::new(Reason::TokenTypeRefused, message)
 }
 
@@ -214,12 +215,18 @@ fn decode(segment: &str) -> Result<Vec<u8>, Denial> {
         .map_err(|_| malformed("it does not consist of three base64url segments without padding"))
 }
 
-fn algorithm(header: &Map<String, Value>) -> Result<Algorithm, Denial> {
+/// Refuses members that change what the rest of a token means.
+pub(super) fn refuse_extensions(header: &Map<String, Value>) -> Result<(), Denial> {
     for name in ["crit", "b64", "zip", "enc"] {
         if header.contains_key(name) {
             return Err(malformed(&format!("the header member `{name}` is not supported")));
         }
     }
+    Ok(())
+}
+
+fn algorithm(header: &Map<String, Value>) -> Result<Algorithm, Denial> {
+    refuse_extensions(header)?;
     let name = text(header, "alg")?.ok_or_else(|| malformed("its header has no `alg`"))?;
     Algorithm::from_label(name).ok_or_else(|| Reason::AlgorithmRefused.into())
 }
@@ -234,7 +241,8 @@ fn key_id(header: &Map<String, Value>) -> Result<Option<String>, Denial> {
     Ok(id.map(str::to_owned))
 }
 
-fn text<'h>(header: &'h Map<String, Value>, name: &str) -> Result<Option<&'h str>, Denial> {
+/// A member of the JOSE header, which must be a string if it is there.
+pub(super) fn text<'h>(header: &'h Map<String, Value>, name: &str) -> Result<Option<&'h str>, Denial> {
     match header.get(name) {
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),

@@ -3,7 +3,8 @@
 use super::Gate;
 use crate::catalog::Access;
 use crate::config::FixedPrincipal;
-use crate::credential::locate::{self, Credential, CredentialSource, Scheme};
+use crate::credential::load_balancer;
+use crate::credential::locate::{self, Credential, CredentialSource, LoadBalancerHeader};
 use crate::credential::same_principal;
 use crate::credential::session::{self, SessionCookies};
 use crate::issuer::VerifiedToken;
@@ -116,7 +117,8 @@ impl Gate {
             });
         }
         let session = self.session(head)?;
-        let credentials = locate::locate(head.headers(), &session, &self.credential_header)?;
+        let load_balancer = self.load_balancer_header(head);
+        let credentials = locate::locate(head.headers(), &session, &self.credential_header, load_balancer)?;
         let mut verified: Option<(Arc<VerifiedToken>, &Credential<'_>)> = None;
         for credential in &credentials {
             let token = self.issuers.verify(credential.scheme, credential.token).await?;
@@ -149,18 +151,28 @@ impl Gate {
         }
     }
 
+    /// What `x-amzn-oidc-data` means. AWS's load balancers log people in on HTTP only.
+    fn load_balancer_header(&self, head: &RequestHead) -> LoadBalancerHeader {
+        match head.protocol() {
+            Protocol::Rest | Protocol::RestProto if self.issuers.trusts_load_balancers() => {
+                LoadBalancerHeader::Credential
+            }
+            _ => LoadBalancerHeader::Ignored,
+        }
+    }
+
     /// The verified credential in the header it came in, in the one spelling of its scheme; a session in the cookies it
-    /// was read from.
+    /// was read from, and what a load balancer signed as it is.
     fn forwarded(&self, head: &RequestHead, credential: &Credential<'_>) -> Result<(HeaderName, HeaderValue), Denial> {
         let name = match credential.source {
             CredentialSource::AuthorizationHeader => AUTHORIZATION,
             CredentialSource::Session(session) => return Ok((COOKIE, sensitive(session.cookies())?)),
             CredentialSource::FlyteAuthorizationHeader => self.credential_header.clone(),
+            CredentialSource::LoadBalancer => {
+                return Ok((load_balancer::HEADER.clone(), sensitive(credential.token)?));
+            }
         };
-        let scheme = match credential.scheme {
-            Scheme::Bearer => "Bearer",
-            Scheme::IdToken => "IDToken",
-        };
+        let scheme = credential.scheme.label();
         // Most clients spell it so already: then the value itself goes on, without a copy.
         let spelled = |value: &&HeaderValue| {
             let token = value

@@ -1,4 +1,4 @@
-//! Fetching key sets: one host at a time, no redirects, bounded in time and size.
+//! Fetching key sets and keys: one host at a time, no redirects, bounded in time and size.
 
 use super::settings::checked_url;
 use super::{IssuerSettings, KeySource};
@@ -15,17 +15,18 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long discovery and key set may take together.
-const DEADLINE: Duration = Duration::from_secs(10);
+/// How long discovery and key set may take together, or one key.
+pub(super) const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Fetches one issuer's key set. Its errors are fit for logs: they hold URLs of the configuration and of discovery,
 /// and nothing that was sent.
 #[derive(Debug)]
 pub(super) struct Fetcher {
-    client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+    client: HttpClient,
     issuer: Arc<str>,
     source: KeySource,
     allow_http: bool,
@@ -33,20 +34,8 @@ pub(super) struct Fetcher {
 
 impl Fetcher {
     pub(super) fn new(settings: &IssuerSettings) -> Result<Self, String> {
-        let tls = trust::client_config(settings.ca_file.as_deref())
-            .map_err(|problem| format!("CA file `{}` {}", problem.file.display(), problem.message))?;
-        let builder = HttpsConnectorBuilder::new().with_tls_config(tls);
-        let builder = if settings.allow_http {
-            builder.https_or_http()
-        } else {
-            builder.https_only()
-        };
-        // One connection a fetch: minutes lie between them, and a kept one would be dead by then.
-        let client = Client::builder(TokioExecutor::new())
-            .pool_max_idle_per_host(0)
-            .build(builder.enable_http1().build());
         Ok(Self {
-            client,
+            client: client(settings.ca_file.as_deref(), settings.allow_http)?,
             issuer: Arc::clone(&settings.rules.issuer),
             source: settings.keys.clone(),
             allow_http: settings.allow_http,
@@ -96,32 +85,65 @@ impl Fetcher {
     }
 
     async fn get(&self, url: Uri) -> Result<Bytes, String> {
-        let host = url.authority().map(http::uri::Authority::as_str).unwrap_or_default();
-        // Without the query, which may hold an access key.
-        let place = format!("{host}{}", url.path());
-        let request = Request::get(&url)
-            .header(ACCEPT, "application/json, application/jwk-set+json")
-            .header(USER_AGENT, concat!("flyte-authz-proxy/", env!("CARGO_PKG_VERSION")))
-            .body(Empty::new())
-            .map_err(|error| format!("{place}: {error}"))?;
-        let response = self
-            .client
-            .request(request)
-            .await
-            .map_err(|error| format!("{place}: {}", chain(&error)))?;
+        let (place, response) = request(&self.client, &url, "application/json, application/jwk-set+json").await?;
         if response.status() != StatusCode::OK {
-            return Err(format!(
-                "{place}: answered {}; redirects are not followed",
-                response.status()
-            ));
+            return Err(refused(&place, response.status()));
         }
         if !is_json(&response) {
             return Err(format!("{place}: the content type of the answer is not JSON"));
         }
-        let body = Limited::new(response.into_body(), KeySet::MAX_BYTES).collect().await;
-        let body = body.map_err(|error| format!("{place}: the answer is cut off or larger than 1 MiB: {error}"))?;
-        Ok(body.to_bytes())
+        body(&place, response, KeySet::MAX_BYTES).await
     }
+}
+
+/// Speaks HTTP/1.1 to whoever has keys, and follows no redirect.
+pub(super) type HttpClient = Client<HttpsConnector<HttpConnector>, Empty<Bytes>>;
+
+/// A client that trusts the authorities in a file, or those of the system.
+pub(super) fn client(ca_file: Option<&Path>, allow_http: bool) -> Result<HttpClient, String> {
+    let tls = trust::client_config(ca_file)
+        .map_err(|problem| format!("CA file `{}` {}", problem.file.display(), problem.message))?;
+    let builder = HttpsConnectorBuilder::new().with_tls_config(tls);
+    let builder = if allow_http {
+        builder.https_or_http()
+    } else {
+        builder.https_only()
+    };
+    // One connection a fetch: minutes lie between them, and a kept one would be dead by then.
+    Ok(Client::builder(TokioExecutor::new())
+        .pool_max_idle_per_host(0)
+        .build(builder.enable_http1().build()))
+}
+
+/// Asks for a document. Returns its place, to show in errors, and the answer, of whatever status.
+pub(super) async fn request(
+    client: &HttpClient,
+    url: &Uri,
+    accept: &'static str,
+) -> Result<(String, Response<Incoming>), String> {
+    let host = url.authority().map(http::uri::Authority::as_str).unwrap_or_default();
+    // Without the query, which may hold an access key.
+    let place = format!("{host}{}", url.path());
+    let request = Request::get(url)
+        .header(ACCEPT, accept)
+        .header(USER_AGENT, concat!("flyte-authz-proxy/", env!("CARGO_PKG_VERSION")))
+        .body(Empty::new())
+        .map_err(|error| format!("{place}: {error}"))?;
+    let response = client.request(request).await;
+    let response = response.map_err(|error| format!("{place}: {}", chain(&error)))?;
+    Ok((place, response))
+}
+
+/// What to say of an answer that is not 200.
+pub(super) fn refused(place: &str, status: StatusCode) -> String {
+    format!("{place}: answered {status}; redirects are not followed")
+}
+
+/// The body of an answer, of at most `limit` bytes.
+pub(super) async fn body(place: &str, response: Response<Incoming>, limit: usize) -> Result<Bytes, String> {
+    let body = Limited::new(response.into_body(), limit).collect().await;
+    let body = body.map_err(|error| format!("{place}: the answer is cut off or larger than {limit} bytes: {error}"))?;
+    Ok(body.to_bytes())
 }
 
 fn is_json(response: &Response<Incoming>) -> bool {

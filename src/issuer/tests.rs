@@ -349,7 +349,7 @@ async fn t_jwt_07_08_bad_answers_never_replace_good_keys() {
     for (fault, told) in [
         (Fault::Down, "client error"),
         (Fault::Garbage, "not a JSON object"),
-        (Fault::Big, "1 MiB"),
+        (Fault::Big, "1048576 bytes"),
         (Fault::ContentType("text/html"), "content type"),
         (Fault::Status(304), "304"),
         (Fault::Status(500), "500"),

@@ -130,6 +130,7 @@ reasons! {
     AlgorithmRefused "algorithm_refused" UNAUTHENTICATED Client "the token's signature algorithm is not accepted from this issuer",
     IssuerUnknown "issuer_unknown" UNAUTHENTICATED Client "the token's issuer is not configured",
     AudienceMismatch "audience_mismatch" UNAUTHENTICATED Client "the token was issued for another audience",
+    SignerRefused "signer_refused" UNAUTHENTICATED Client "the load balancer that signed is not one of those configured",
     KeyUnknown "key_unknown" UNAUTHENTICATED Client "the token names a key that the issuer does not publish",
     ClaimMissing "claim_missing" UNAUTHENTICATED Client "the token lacks a claim that is required",
     ClaimInvalid "claim_invalid" UNAUTHENTICATED Client "a claim of the token has a form that is not accepted",

@@ -39,6 +39,7 @@ mod identity_providers;
 mod judged_fields;
 mod limits;
 mod listeners;
+mod load_balancer;
 mod projects;
 mod proxy;
 mod raw;
