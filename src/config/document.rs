@@ -13,7 +13,10 @@ pub use credentials::CredentialsDocument;
 pub use issuer::{
     ClaimPathDocument, ClaimValue, ClaimsDocument, IssuerDocument, JwksDocument, RequiredClaimDocument, TokenTypeWord,
 };
-pub use listener::{FixedPrincipalDocument, IdentityDocument, ListenerDocument, TlsDocument, TlsVersion};
+pub use listener::{
+    CertificateIdentityDocument, CertificateNameWord, ClientCertificatesDocument, FixedPrincipalDocument,
+    IdentityDocument, ListenerDocument, TlsDocument, TlsVersion,
+};
 pub use placed::Placed;
 pub use session::{CookieKeysDocument, SecretDocument, SessionDocument};
 

@@ -63,6 +63,12 @@ fn rules(check: &mut Check<'_>, written: &IssuerDocument) -> IssuerRules {
         TokenTypeWord::AccessToken => TokenType::AccessToken,
         TokenTypeWord::IdToken => TokenType::IdToken,
     });
+    if written.issuer.value().starts_with("listener:") {
+        check.error(
+            written.issuer.place(),
+            "`listener:` begins the names by which policies know principals that listeners give, and tokens must not be taken for those; write the `iss` of the tokens",
+        );
+    }
     IssuerRules {
         issuer: Arc::from(check.word(&written.issuer, "an issuer")),
         audiences: audiences(check, &written.audiences),
