@@ -10,11 +10,13 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use prost_reflect::prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::Value;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 type HttpClient = hyper_util::client::legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
@@ -36,7 +38,10 @@ pub fn tls(authority: Option<&str>, identity: Option<&ClientIdentity>) -> Result
     };
     let chain = CertificateDer::pem_slice_iter(identity.certificate.as_bytes()).collect::<Result<Vec<_>, _>>()?;
     let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes())?;
-    Ok(builder.with_client_auth_cert(chain, key)?)
+    let key = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key)?;
+    // Sent as it is, also where the library would not let a client send it.
+    let identity = SingleCertAndKey::from(CertifiedKey::new(chain, key));
+    Ok(builder.with_client_cert_resolver(Arc::new(identity)))
 }
 
 /// A client with one HTTP/2 connection and a few HTTP/1.1 ones.
