@@ -12,6 +12,7 @@ use crate::credential::cookie::CookieKeys;
 use crate::extract::targets::ScopeRules;
 use crate::gate::Gate;
 use crate::gate::authenticate::{FixedCaller, Identity};
+use crate::gate::certificate::CertificateIdentity;
 use crate::gate::request_id::RequestIds;
 use crate::issuer::Issuers;
 use crate::listener::{self, Listener, socket};
@@ -250,6 +251,9 @@ fn identity(listener: &config::Listener) -> Identity {
         config::Identity::Principal(principal) => {
             Identity::Fixed(Arc::new(FixedCaller::of_listener(&listener.name, principal)))
         }
+        config::Identity::ClientCertificate(certificate) => {
+            Identity::Certificate(Arc::new(CertificateIdentity::of_listener(&listener.name, certificate)))
+        }
     }
 }
 
@@ -335,6 +339,7 @@ impl Shared {
         let gate = Gate {
             listener: Arc::clone(&name),
             identity: self.identities.get(index)?.clone(),
+            accept: settings.accept.clone(),
             anonymous: Arc::clone(&self.anonymous),
             live: Arc::clone(&self.live),
             issuers: Arc::clone(&self.issuers),

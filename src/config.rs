@@ -1,12 +1,15 @@
 //! The configuration: what the file says ([`document`]), checked and in the types the rest of the program uses.
 
+use crate::credential::certificate::NameKind;
 use crate::issuer::{IssuerSettings, LoadBalancerSettings, TokenLimits};
 use crate::model::problem::Problem;
+use crate::policy::Subjects;
 use http::HeaderName;
 use http::uri::{Authority, Scheme};
 use secrets::NamedCookieKeys;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 pub mod document;
@@ -63,6 +66,8 @@ pub struct Listener {
     pub tls: Option<ListenerTls>,
     /// How callers are identified.
     pub identity: Identity,
+    /// The callers it accepts; without it, all.
+    pub accept: Option<Arc<Subjects>>,
 }
 
 /// A listener's certificate.
@@ -74,6 +79,17 @@ pub struct ListenerTls {
     pub key: PathBuf,
     /// The lowest version accepted.
     pub minimum_version: TlsVersion,
+    /// What certificates it asks clients for, if any.
+    pub client_certificates: Option<ClientCertificates>,
+}
+
+/// What certificates a listener asks its clients for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientCertificates {
+    /// PEM file with the authorities that vouch for clients.
+    pub ca: PathBuf,
+    /// Whether there is no connection without one.
+    pub required: bool,
 }
 
 /// How the callers of a listener are identified.
@@ -83,6 +99,8 @@ pub enum Identity {
     Tokens,
     /// Whoever reaches the listener is this principal.
     Principal(FixedPrincipal),
+    /// By the client certificate of the connection; by tokens where there is none.
+    ClientCertificate(CertificatePrincipal),
 }
 
 /// The principal that every caller of a listener is.
@@ -93,6 +111,17 @@ pub struct FixedPrincipal {
     /// Its groups.
     pub groups: Vec<Box<str>>,
     /// Whether credentials that callers send are forwarded, unverified, instead of being removed.
+    pub pass_credential: bool,
+}
+
+/// How a client certificate says who the caller is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificatePrincipal {
+    /// The kinds of name that may be its subject, in order; never empty.
+    pub names: Vec<NameKind>,
+    /// Its groups.
+    pub groups: Vec<Box<str>>,
+    /// Whether an `authorization` header is forwarded, unverified, instead of being refused.
     pub pass_credential: bool,
 }
 

@@ -2,6 +2,7 @@
 
 use crate::model::principal::Principal;
 
+pub mod certificate;
 pub mod claims;
 pub mod cookie;
 pub(crate) mod json;

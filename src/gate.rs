@@ -12,11 +12,13 @@ use crate::live::{Live, Snapshot};
 use crate::metrics::Outcome;
 use crate::model::denial::Denial;
 use crate::model::reason::Reason;
+use crate::policy::Subjects;
 use crate::policy::decide::Call;
 use crate::protocol::{Protocol, RequestHead, canonical, classify, deny};
 use crate::upstream::{Upstream, headers};
 use authenticate::{FixedCaller, Identity};
 use body::JudgedBody;
+use certificate::PeerCertificate;
 use http::header::HeaderName;
 use http::{Method, Request, Response};
 use hyper::body::Incoming;
@@ -27,6 +29,7 @@ use std::sync::Arc;
 pub mod answer;
 pub mod authenticate;
 pub mod body;
+pub mod certificate;
 mod filter;
 pub mod forward;
 pub mod page;
@@ -38,12 +41,14 @@ pub use answer::Body;
 const HEALTH_CHECK: &str = "/grpc.health.v1.Health/Check";
 
 /// What a connection says about its requests.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct ConnectionInfo {
     /// The peer's address and port.
     pub peer: SocketAddr,
     /// Whether the connection is encrypted.
     pub encrypted: bool,
+    /// The verified certificate of the client, if the listener asked for one and there is one.
+    pub certificate: Option<PeerCertificate>,
 }
 
 /// Judges and forwards the requests of one listener. Each worker has its own, with its own upstream connections.
@@ -53,6 +58,8 @@ pub struct Gate {
     pub listener: Arc<str>,
     /// How callers are identified.
     pub identity: Identity,
+    /// The callers that are accepted; without it, all.
+    pub accept: Option<Arc<Subjects>>,
     /// Whoever makes a public call.
     pub anonymous: Arc<FixedCaller>,
     /// The policy and catalogue in force.
@@ -160,8 +167,9 @@ impl Gate {
             Destination::HealthCheck => return self.answer_health(&head, body, audit).await,
         };
         audit.route(&route.rpc, (route.access == Access::Scoped).then_some(route.action));
-        let authenticated = self.authenticate(&head, route.access).await?;
+        let authenticated = self.authenticate(&head, route.access, around.info).await?;
         audit.principal(authenticated.caller.principal());
+        self.accept(authenticated.caller.principal(), route.access)?;
         let binding = rest.map(|rest| rest.binding);
         let body = body::judged(&head, route.access, binding, body, &self.limits).await?;
         audit.request_bytes(body.len());

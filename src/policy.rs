@@ -19,6 +19,8 @@ pub mod testfile;
 pub mod trace;
 mod wording;
 
+pub use subject::Subjects;
+
 /// A compiled policy: immutable, shared by every request.
 #[derive(Debug)]
 pub struct Policy {

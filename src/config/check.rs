@@ -40,7 +40,7 @@ pub(super) fn check(path: &Path, text: &str) -> Result<(Config, Vec<Problem>), V
 /// thrown away.
 pub(super) struct Check<'a> {
     pub(super) file: &'a Path,
-    text: &'a str,
+    pub(super) text: &'a str,
     problems: Vec<Problem>,
 }
 
@@ -62,6 +62,10 @@ impl<'a> Check<'a> {
     pub(super) fn error_unseen(&mut self, place: Location, message: impl Into<String>) {
         self.problems
             .push(Problem::error(self.file, place.line(), place.column(), message));
+    }
+
+    pub(super) fn found(&mut self, problems: Vec<Problem>) {
+        self.problems.extend(problems);
     }
 
     pub(super) fn warning(&mut self, place: Location, message: impl Into<String>) {

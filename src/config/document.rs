@@ -15,7 +15,10 @@ pub use issuer::{
     ClaimPathDocument, ClaimValue, ClaimsDocument, IdTokensDocument, IssuerDocument, JwksDocument,
     RequiredClaimDocument, TokenTypeWord,
 };
-pub use listener::{FixedPrincipalDocument, IdentityDocument, ListenerDocument, TlsDocument, TlsVersion};
+pub use listener::{
+    CertificateIdentityDocument, CertificateNameWord, ClientCertificatesDocument, FixedPrincipalDocument,
+    IdentityDocument, ListenerDocument, TlsDocument, TlsVersion,
+};
 pub use load_balancer::{LoadBalancerDocument, LoadBalancerKeysDocument};
 pub use placed::Placed;
 pub use session::{CookieKeysDocument, SecretDocument, SessionDocument};

@@ -86,8 +86,8 @@ fn rules(check: &mut Check<'_>, written: &IssuerDocument) -> IssuerRules {
     }
 }
 
-/// The issuer, unless no token can name it: Microsoft Entra's tokens name their tenant.
-fn issuer_name(check: &mut Check<'_>, written: &Placed<String>) -> Box<str> {
+/// The issuer, unless no token may or can name it: Microsoft Entra's tokens name their tenant.
+pub(super) fn issuer_name(check: &mut Check<'_>, written: &Placed<String>) -> Box<str> {
     const NOT_A_TENANT: [&str; 5] = ["common", "organizations", "consumers", "{tenantid}", "{tenant}"];
     let mut parts = written.value().split('/').skip(2);
     if parts.next() == Some("login.microsoftonline.com")
@@ -98,6 +98,12 @@ fn issuer_name(check: &mut Check<'_>, written: &Placed<String>) -> Box<str> {
             written.value()
         );
         check.error(written.place(), message);
+    }
+    if written.value().starts_with("listener:") {
+        check.error(
+            written.place(),
+            "`listener:` begins the names by which policies know principals that listeners give, and tokens must not be taken for those; write the `iss` of the tokens",
+        );
     }
     check.word(written, "an issuer")
 }

@@ -13,7 +13,7 @@ pub(super) fn check(check: &mut Check<'_>, written: &LoadBalancerDocument) -> Lo
         rules: LoadBalancerRules {
             signers: signers(check, &written.signers),
             client_ids: client_ids(check, &written.client_ids),
-            issuer: Arc::from(check.word(&written.issuer, "an issuer")),
+            issuer: Arc::from(issuers::issuer_name(check, &written.issuer)),
             leeway: check
                 .duration(&written.leeway, Duration::ZERO..=issuers::LONGEST_LEEWAY)
                 .as_secs(),

@@ -1,9 +1,9 @@
 //! From policy files to a [`Policy`]: what the words mean, with every mistake found in one go.
 
-use super::document::{At, PolicyDocument, RuleDocument, VERSION, Words};
+use super::document::{At, PolicyDocument, RuleDocument, SubjectDocument, VERSION, Words};
 use super::index::Index;
 use super::role::{BUILT_IN, Roles, nearest};
-use super::{Policy, Rule, RuleName};
+use super::{Policy, Rule, RuleName, Subjects};
 use crate::document::{parse, problem_at, warning_at};
 use crate::model::action::{Action, ActionSet};
 use crate::model::problem::{Problem, Severity};
@@ -60,6 +60,26 @@ pub fn compile(files: &[(PathBuf, String)], domains: &[Box<str>]) -> Result<(Pol
         },
         problems,
     ))
+}
+
+/// Compiles a list of subjects that stands under `key` in another document than a policy, such as the configuration.
+///
+/// # Errors
+/// Every fault, at its place in the file.
+pub fn subjects(
+    file: &Path,
+    text: &str,
+    key: &str,
+    documents: &At<Vec<At<SubjectDocument>>>,
+) -> Result<Subjects, Vec<Problem>> {
+    let mut report = Report::new(file, text);
+    let (subjects, _) = subject::compile(key, documents, &mut report);
+    let problems = report.finish();
+    if problems.is_empty() {
+        Ok(Subjects(subjects))
+    } else {
+        Err(problems)
+    }
 }
 
 /// Collects what is wrong with one file.

@@ -44,7 +44,7 @@ impl<T: JsonSchema> JsonSchema for At<T> {
 }
 
 /// A key that may be left out, but not left empty: in YAML `groups:` alone would read as "not there" and widen.
-pub(in crate::policy) fn present<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+pub(crate) fn present<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,
     T: Deserialize<'de>,

@@ -6,6 +6,18 @@ use serde_json::Value;
 use std::borrow::Cow;
 use std::fmt;
 
+/// Some callers: those that one of the items describes. None, without items.
+#[derive(Debug)]
+pub struct Subjects(pub(in crate::policy) Vec<Subject>);
+
+impl Subjects {
+    /// Whether the principal is one of them.
+    #[must_use]
+    pub fn include(&self, principal: &Principal) -> bool {
+        self.0.iter().any(|subject| subject.includes(principal))
+    }
+}
+
 /// One item of `subjects` or `unless`: every condition must hold. One without conditions matches nobody.
 #[derive(Debug)]
 pub(in crate::policy) struct Subject {
@@ -57,6 +69,11 @@ impl Attribute {
 }
 
 impl Subject {
+    /// Whether every condition holds, without what a pattern captures.
+    fn includes(&self, principal: &Principal) -> bool {
+        !self.conditions.is_empty() && self.conditions.iter().all(|condition| condition.holds(principal))
+    }
+
     /// What the item's pattern captures from the principal, once for each value that matches; one empty set without a
     /// pattern. If the item does not match, the condition that fails.
     pub(super) fn matches(&self, principal: &Principal) -> Result<Vec<Captures>, &Condition> {

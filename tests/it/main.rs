@@ -7,6 +7,7 @@
     reason = "tests"
 )]
 
+mod accepted_principals;
 mod admin;
 mod architecture;
 mod audit;
@@ -17,6 +18,8 @@ mod cli_check;
 mod cli_explain;
 mod cli_serve;
 mod cli_test;
+mod client_certificates;
+mod client_certificates_tls;
 mod credentials;
 mod descriptors;
 mod documents;
@@ -40,6 +43,7 @@ mod judged_fields;
 mod limits;
 mod listeners;
 mod load_balancer;
+mod mesh;
 mod projects;
 mod proxy;
 mod raw;
