@@ -21,6 +21,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+pub(crate) mod bearer;
 mod cache;
 mod fetch;
 mod keys;
@@ -52,8 +53,10 @@ pub struct IssuerSettings {
     pub refresh_interval: Duration,
     /// How long the last keys are used while no newer can be fetched.
     pub max_stale: Duration,
-    /// PEM file with the certificate authorities for fetching, in place of those of the system.
+    /// PEM file with the certificate authorities for fetching, in place of those of the system. Read anew for each fetch.
     pub ca_file: Option<PathBuf>,
+    /// File with a token to send when fetching, to the origin of the configured address only. Read anew for each fetch.
+    pub bearer_token: Option<PathBuf>,
     /// Whether keys may be fetched over plain HTTP. Whoever is on the path can then make tokens: for loopback only.
     pub allow_http: bool,
 }
@@ -68,6 +71,7 @@ impl IssuerSettings {
             refresh_interval: Duration::from_mins(5),
             max_stale: Duration::from_hours(24),
             ca_file: None,
+            bearer_token: None,
             allow_http: false,
         }
     }

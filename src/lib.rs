@@ -19,8 +19,8 @@ pub mod policy;
 // Effects: files, sockets, threads.
 pub mod trust;
 pub mod live;
-pub mod issuer;
 pub mod files;
+pub mod issuer;
 pub mod policy_files;
 pub mod config;
 pub mod metrics;

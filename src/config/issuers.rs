@@ -8,7 +8,7 @@ use super::document::{
 use crate::credential::claims::{ClaimMapping, ClaimPath};
 use crate::credential::key_set::Algorithm;
 use crate::credential::rules::{IssuerRules, RequiredClaim, TokenType};
-use crate::issuer::{IssuerSettings, KeySource};
+use crate::issuer::{IssuerSettings, KeySource, bearer};
 use serde_saphyr::Location;
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,14 +42,19 @@ fn issuer(check: &mut Check<'_>, written: &IssuerDocument) -> IssuerSettings {
             "`max_stale` is less than `refresh`, so that keys would lapse between fetches; write more",
         );
     }
-    IssuerSettings {
+    let settings = IssuerSettings {
         rules: rules(check, written),
         keys: keys(check, written),
         refresh_interval,
         max_stale,
         ca_file: written.ca.as_ref().map(|ca| check.path(ca)),
+        bearer_token: written.bearer_token.as_ref().map(|file| check.path(file)),
         allow_http: written.allow_http,
+    };
+    if let (Some(file), Some(fault)) = (&written.bearer_token, bearer::fault(&settings)) {
+        check.error_unseen(file.place(), fault);
     }
+    settings
 }
 
 fn rules(check: &mut Check<'_>, written: &IssuerDocument) -> IssuerRules {

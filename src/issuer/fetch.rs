@@ -1,12 +1,13 @@
 //! Fetching key sets: one host at a time, no redirects, bounded in time and size.
 
+use super::bearer::BearerFile;
 use super::settings::checked_url;
 use super::{IssuerSettings, KeySource};
 use crate::credential::json;
 use crate::credential::key_set::KeySet;
 use crate::trust;
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
 use http::{Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Incoming;
@@ -15,17 +16,23 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How long discovery and key set may take together.
 const DEADLINE: Duration = Duration::from_secs(10);
 
+type HttpsClient = Client<HttpsConnector<HttpConnector>, Empty<Bytes>>;
+
 /// Fetches one issuer's key set. Its errors are fit for logs: they hold URLs of the configuration and of discovery,
 /// and nothing that was sent.
 #[derive(Debug)]
 pub(super) struct Fetcher {
-    client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+    /// With the authorities as they were at the start.
+    client: HttpsClient,
+    ca_file: Option<PathBuf>,
+    bearer: Option<BearerFile>,
     issuer: Arc<str>,
     source: KeySource,
     allow_http: bool,
@@ -33,20 +40,10 @@ pub(super) struct Fetcher {
 
 impl Fetcher {
     pub(super) fn new(settings: &IssuerSettings) -> Result<Self, String> {
-        let tls = trust::client_config(settings.ca_file.as_deref())
-            .map_err(|problem| format!("CA file `{}` {}", problem.file.display(), problem.message))?;
-        let builder = HttpsConnectorBuilder::new().with_tls_config(tls);
-        let builder = if settings.allow_http {
-            builder.https_or_http()
-        } else {
-            builder.https_only()
-        };
-        // One connection a fetch: minutes lie between them, and a kept one would be dead by then.
-        let client = Client::builder(TokioExecutor::new())
-            .pool_max_idle_per_host(0)
-            .build(builder.enable_http1().build());
         Ok(Self {
-            client,
+            client: client(settings.ca_file.as_deref(), settings.allow_http)?,
+            ca_file: settings.ca_file.clone(),
+            bearer: BearerFile::of(settings),
             issuer: Arc::clone(&settings.rules.issuer),
             source: settings.keys.clone(),
             allow_http: settings.allow_http,
@@ -71,7 +68,16 @@ impl Fetcher {
             }
             KeySource::File(_) => return Err("the keys are in a file".to_owned()),
         };
-        self.get(url).await
+        let elsewhere = self.bearer.as_ref().is_some_and(|bearer| !bearer.is_for(&url));
+        self.get(url).await.map_err(|fault| {
+            if elsewhere {
+                format!(
+                    "{fault}; `bearer_token` is not sent there, because the discovery document names another origin than the configured one: name the key set itself, for Kubernetes `jwks: {{url: https://kubernetes.default.svc/openid/v1/jwks}}`"
+                )
+            } else {
+                fault
+            }
+        })
     }
 
     /// Where the key set is, according to the discovery document. One for another issuer is not believed (OpenID
@@ -102,10 +108,16 @@ impl Fetcher {
         let request = Request::get(&url)
             .header(ACCEPT, "application/json, application/jwk-set+json")
             .header(USER_AGENT, concat!("flyte-authz-proxy/", env!("CARGO_PKG_VERSION")))
-            .body(Empty::new())
-            .map_err(|error| format!("{place}: {error}"))?;
-        let response = self
-            .client
+            .body(Empty::new());
+        let mut request = request.map_err(|error| format!("{place}: {error}"))?;
+        if let Some(bearer) = self.bearer.as_ref().filter(|bearer| bearer.is_for(&url)) {
+            request.headers_mut().insert(AUTHORIZATION, bearer.header()?);
+        }
+        let client = match &self.ca_file {
+            Some(_) => client(self.ca_file.as_deref(), self.allow_http)?,
+            None => self.client.clone(),
+        };
+        let response = client
             .request(request)
             .await
             .map_err(|error| format!("{place}: {}", chain(&error)))?;
@@ -122,6 +134,22 @@ impl Fetcher {
         let body = body.map_err(|error| format!("{place}: the answer is cut off or larger than 1 MiB: {error}"))?;
         Ok(body.to_bytes())
     }
+}
+
+/// A client that trusts the authorities in the file as it is now, or those of the system.
+fn client(ca_file: Option<&Path>, allow_http: bool) -> Result<HttpsClient, String> {
+    let tls = trust::client_config(ca_file)
+        .map_err(|problem| format!("CA file `{}` {}", problem.file.display(), problem.message))?;
+    let builder = HttpsConnectorBuilder::new().with_tls_config(tls);
+    let builder = if allow_http {
+        builder.https_or_http()
+    } else {
+        builder.https_only()
+    };
+    // One connection a request: minutes lie between them, and a kept one would be dead by then.
+    Ok(Client::builder(TokioExecutor::new())
+        .pool_max_idle_per_host(0)
+        .build(builder.enable_http1().build()))
 }
 
 fn is_json(response: &Response<Incoming>) -> bool {

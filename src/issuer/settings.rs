@@ -1,6 +1,6 @@
 //! Checks of issuer settings that need no file and no network.
 
-use super::{IssuerSettings, KeySource};
+use super::{IssuerSettings, KeySource, bearer};
 use crate::model::problem::Problem;
 use http::Uri;
 use std::collections::HashSet;
@@ -46,6 +46,9 @@ pub(super) fn check(settings: &[IssuerSettings]) -> Vec<Problem> {
         }
         if one.refresh_interval < Duration::from_secs(1) || one.max_stale < one.refresh_interval {
             report("the refresh interval must be at least 1 s and at most the time stale keys are kept".to_owned());
+        }
+        if let Some(fault) = bearer::fault(one) {
+            report(fault.to_owned());
         }
         let url = match &one.keys {
             KeySource::Discovery { url } => Some(url.as_deref().unwrap_or(&rules.issuer)),

@@ -43,6 +43,7 @@ mod proxy;
 mod raw;
 mod reference;
 mod reload;
+mod service_accounts;
 mod session;
 mod smoke;
 mod sockets;

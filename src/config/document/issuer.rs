@@ -41,9 +41,12 @@ pub struct IssuerDocument {
     /// How old its keys may become while they cannot be fetched.
     #[serde(default = "one_day")]
     pub max_stale: Placed<String>,
-    /// PEM file with the authorities trusted for fetching; without it those of the system.
+    /// PEM file with the authorities trusted for fetching; without it those of the system. It is read anew each time.
     #[serde(default)]
     pub ca: Option<Placed<String>>,
+    /// File with a token that is sent when keys are fetched, to the host and port named here only; read anew each time. For the API server of Kubernetes.
+    #[serde(default)]
+    pub bearer_token: Option<Placed<String>>,
     /// Whether its keys may be fetched in plain text: whoever is on the way can then forge tokens.
     #[serde(default)]
     pub allow_http: bool,
