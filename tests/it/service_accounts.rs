@@ -261,7 +261,7 @@ async fn in_cluster(source: &str, server: &ApiServer) -> Proxy {
     let keys = jwks([&*server.key]).to_string();
     let issuer = format!("  - issuer: {ISSUER}\n    audiences: [flyte]\n{source}policy:");
     let proxy = Proxy::start_with(|setup| {
-        setup.policy = POLICY.to_owned();
+        POLICY.clone_into(&mut setup.policy);
         for (name, text) in [
             ("cluster-ca.pem", server.certificates.authority.clone()),
             ("token", "shown\n".to_owned()),
@@ -331,4 +331,11 @@ async fn a_service_account_acts_where_its_namespace_says() {
             .iter()
             .all(|(_, shown)| shown.as_deref() == Some("Bearer shown"))
     );
+}
+
+#[test]
+fn the_issuer_in_the_documentation_loads() {
+    let issuer = crate::documents::issuer_of("docs/identity.md", "Kubernetes workloads");
+    let token = Path::new("/var/run/secrets/kubernetes.io/serviceaccount/token");
+    assert_eq!(issuer.bearer_token.as_deref(), Some(token));
 }
