@@ -12,6 +12,7 @@ use std::time::Duration;
 pub mod document;
 pub mod quantity;
 mod check;
+mod introspection;
 mod issuers;
 mod listeners;
 pub mod secrets;

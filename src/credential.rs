@@ -4,6 +4,7 @@ use crate::model::principal::Principal;
 
 pub mod claims;
 pub mod cookie;
+pub mod introspected;
 pub(crate) mod json;
 pub mod key_set;
 pub mod locate;

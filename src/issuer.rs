@@ -4,6 +4,7 @@
 //! replaced whole, and a verified token is forgotten when they change.
 
 use crate::clock::Clock;
+use crate::credential::introspected::is_opaque;
 use crate::credential::locate::Scheme;
 use crate::credential::rules::IssuerRules;
 use crate::credential::token::{self, UnverifiedToken};
@@ -12,7 +13,9 @@ use crate::model::denial::Denial;
 use crate::model::principal::Principal;
 use crate::model::problem::Problem;
 use crate::model::reason::Reason;
+use crate::named_secret::NamedSecret;
 use cache::{Entry, TokenCache};
+use introspection::Introspection;
 use keys::Issuer;
 use std::fmt;
 use std::path::PathBuf;
@@ -24,6 +27,7 @@ use tokio::task::JoinSet;
 pub(crate) mod bearer;
 mod cache;
 mod fetch;
+mod introspection;
 mod keys;
 mod missing;
 mod settings;
@@ -40,6 +44,23 @@ pub enum KeySource {
     Url(String),
     /// A JWKS document in a file, read at start and by [`Issuers::reload_files`].
     File(PathBuf),
+    /// None: its tokens are opaque, and it is asked about each.
+    Introspection(IntrospectionSettings),
+}
+
+/// How an issuer is asked about opaque tokens (RFC 7662).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IntrospectionSettings {
+    /// The introspection endpoint.
+    pub url: String,
+    /// As whom the proxy asks. Read anew for each question.
+    pub client_id: NamedSecret,
+    /// How it proves that. Read anew for each question.
+    pub client_secret: NamedSecret,
+    /// How long the answer that a token is active is relied upon, in whole seconds and at most until it expires.
+    pub cache: Duration,
+    /// How long an answer may take.
+    pub timeout: Duration,
 }
 
 /// The configuration of one issuer.
@@ -106,12 +127,27 @@ pub enum RefreshOutcome {
     Failed,
 }
 
+/// How a question about an opaque token ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum IntrospectionOutcome {
+    /// The token is active and names a caller.
+    Active,
+    /// It is not active, or its claims are not accepted.
+    Refused,
+    /// There was no usable answer.
+    Failed,
+    /// The issuer was not asked: it has just failed, or too many wait already.
+    HeldBack,
+}
+
 /// Is told what happens, for metrics.
 pub trait IssuerObserver: Send + Sync + fmt::Debug {
     /// An attempt to fetch or read an issuer's keys has ended.
     fn refreshed(&self, issuer: &str, outcome: RefreshOutcome);
     /// A token was looked up among those verified before.
     fn cache(&self, hit: bool);
+    /// A question about an opaque token has ended.
+    fn introspected(&self, _issuer: &str, _outcome: IntrospectionOutcome) {}
 }
 
 impl IssuerObserver for () {
@@ -128,16 +164,18 @@ pub struct VerifiedToken {
     pub rights: RightsCell,
 }
 
-/// The state of one issuer's keys, for the status page. Holds no secrets.
+/// The state of one issuer, for the status page. Holds no secrets.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct IssuerStatus {
     /// The issuer.
     pub issuer: Arc<str>,
+    /// `keys`, or `introspection` for the issuer of opaque tokens, which has none.
+    pub kind: &'static str,
     /// How many keys are in force; 0 while its tokens cannot be verified.
     pub keys: usize,
     /// Counts the changes of the keys.
     pub generation: u64,
-    /// When the keys were last fetched or read, in seconds since the Unix epoch.
+    /// When the keys were last fetched or read, or a question was answered, in seconds since the Unix epoch.
     pub last_success: Option<u64>,
     /// Why the last attempt failed, if it did.
     pub last_error: Option<String>,
@@ -150,7 +188,9 @@ pub struct IssuerStatus {
 /// Every configured issuer.
 #[derive(Debug)]
 pub struct Issuers {
+    /// Those that sign their tokens.
     configured: Vec<Arc<Issuer>>,
+    introspection: Option<Arc<Introspection>>,
     limits: TokenLimits,
     cache: TokenCache,
     clock: Arc<dyn Clock>,
@@ -170,7 +210,15 @@ impl Issuers {
     ) -> Result<Self, Vec<Problem>> {
         let mut problems = settings::check(&settings);
         let mut issuers = Vec::with_capacity(settings.len());
+        let mut introspection = None;
         for (index, one) in settings.into_iter().enumerate() {
+            if let KeySource::Introspection(asked) = &one.keys {
+                match Introspection::new(&one, asked, limits, Arc::clone(&clock), Arc::clone(&observer)) {
+                    Ok(ready) => introspection = Some(Arc::new(ready)),
+                    Err(faults) => problems.extend(faults),
+                }
+                continue;
+            }
             match Issuer::new(one, Arc::clone(&clock), Arc::clone(&observer)) {
                 Ok(issuer) => issuers.push(Arc::new(issuer)),
                 Err(fault) => problems.push(settings::problem(index, fault)),
@@ -181,6 +229,7 @@ impl Issuers {
         }
         Ok(Self {
             configured: issuers,
+            introspection,
             limits,
             cache: TokenCache::new(limits.cached),
             clock,
@@ -188,14 +237,21 @@ impl Issuers {
         })
     }
 
-    /// Verifies a token. If it names a key that is not known, waits up to two seconds for one attempt to fetch newer
+    /// Verifies a token, or asks about it if it is opaque, a `Bearer`, and an issuer is configured for that. If it names a key that is not known, waits up to two seconds for one attempt to fetch newer
     /// keys; such attempts are at least ten seconds apart, however many requests want one, and a key that one has not brought
     /// is not asked for again for a minute, unless the keys change.
     ///
     /// # Errors
     /// Those of [`UnverifiedToken::parse`] and [`UnverifiedToken::verify`]; `issuer_unknown`; `keys_unavailable` while
-    /// the issuer has no keys, or none that are fresh enough.
+    /// the issuer has no keys, or none that are fresh enough; for opaque tokens `token_inactive`, those of claims, and
+    /// `introspection_unavailable`.
     pub async fn verify(&self, scheme: Scheme, token: &str) -> Result<Arc<VerifiedToken>, Denial> {
+        if let Some(introspection) = &self.introspection
+            && scheme == Scheme::Bearer
+            && is_opaque(token)
+        {
+            return introspection.verify(token).await;
+        }
         let now = self.clock.unix_seconds();
         let cached = self
             .cache
@@ -211,7 +267,7 @@ impl Issuers {
             .iter()
             .enumerate()
             .find(|(_, issuer)| *issuer.rules().issuer == *parsed.issuer());
-        let (index, issuer) = found.ok_or_else(|| parsed.issuer_unknown())?;
+        let (index, issuer) = found.ok_or_else(|| self.without_keys(&parsed))?;
         let mut keys = issuer.usable(now).ok_or(Reason::KeysUnavailable)?;
         let mut outcome = parsed.verify(scheme, issuer.rules(), &keys.set, now);
         if outcome
@@ -239,6 +295,17 @@ impl Issuers {
         );
         self.cache.insert(entry);
         Ok(verified)
+    }
+
+    /// The refusal of a token whose issuer has no keys here.
+    fn without_keys(&self, token: &UnverifiedToken<'_>) -> Denial {
+        match &self.introspection {
+            Some(introspection) if *introspection.rules().issuer == *token.issuer() => Denial::new(
+                Reason::IssuerUnknown,
+                "the token's issuer is configured for opaque tokens only (`introspection`), and this one is a JWT",
+            ),
+            _ => token.issuer_unknown(),
+        }
     }
 
     /// A verified token holds until it expires or its issuer's keys change or become too old.
@@ -290,14 +357,17 @@ impl Issuers {
         self.configured.iter().filter_map(|issuer| issuer.file())
     }
 
-    /// The state of every issuer, in the order of the configuration.
+    /// The state of every issuer, in the order of the configuration; that of opaque tokens last.
     pub fn status(&self) -> Vec<IssuerStatus> {
         let now = self.clock.unix_seconds();
-        self.configured.iter().map(|issuer| issuer.status(now)).collect()
+        let signing = self.configured.iter().map(|issuer| issuer.status(now));
+        let opaque = self.introspection.iter().map(|issuer| issuer.status());
+        signing.chain(opaque).collect()
     }
 
     /// Whether any issuer's tokens can be verified, or none is configured. One issuer that is down does not take the
-    /// others' callers with it: its own tokens get `keys_unavailable`.
+    /// others' callers with it: its own tokens get `keys_unavailable`. Whether the issuer of opaque tokens answers does not
+    /// matter: it is not asked unless there are requests, which only who is ready gets.
     pub fn ready(&self) -> bool {
         let now = self.clock.unix_seconds();
         self.configured.is_empty() || self.configured.iter().any(|issuer| issuer.usable(now).is_some())

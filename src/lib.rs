@@ -20,6 +20,7 @@ pub mod policy;
 pub mod trust;
 pub mod live;
 pub mod files;
+pub mod named_secret;
 pub mod issuer;
 pub mod policy_files;
 pub mod config;

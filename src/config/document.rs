@@ -4,12 +4,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 mod credentials;
+mod introspection;
 mod issuer;
 mod listener;
 mod placed;
 mod session;
 
 pub use credentials::CredentialsDocument;
+pub use introspection::IntrospectionDocument;
 pub use issuer::{
     ClaimPathDocument, ClaimValue, ClaimsDocument, IssuerDocument, JwksDocument, RequiredClaimDocument, TokenTypeWord,
 };

@@ -5,6 +5,7 @@ use super::document::{
     ClaimPathDocument, ClaimValue, ClaimsDocument, IssuerDocument, JwksDocument, Placed, RequiredClaimDocument,
     TokenTypeWord,
 };
+use super::introspection;
 use crate::credential::claims::{ClaimMapping, ClaimPath};
 use crate::credential::key_set::Algorithm;
 use crate::credential::rules::{IssuerRules, RequiredClaim, TokenType};
@@ -30,6 +31,7 @@ pub(super) fn check(check: &mut Check<'_>, written: &[IssuerDocument]) -> Vec<Is
         }
         issuers.push(issuer);
     }
+    introspection::only_one(check, written);
     issuers
 }
 
@@ -68,6 +70,7 @@ fn rules(check: &mut Check<'_>, written: &IssuerDocument) -> IssuerRules {
         TokenTypeWord::AccessToken => TokenType::AccessToken,
         TokenTypeWord::IdToken => TokenType::IdToken,
     });
+    let token_types = token_types.filter(|kind| written.introspection.is_none() || *kind == TokenType::AccessToken);
     IssuerRules {
         issuer: Arc::from(check.word(&written.issuer, "an issuer")),
         audiences: audiences(check, &written.audiences),
@@ -122,8 +125,11 @@ fn algorithms(check: &mut Check<'_>, written: &Placed<Vec<Placed<String>>>) -> V
 }
 
 fn keys(check: &mut Check<'_>, written: &IssuerDocument) -> KeySource {
+    if let Some(asked) = &written.introspection {
+        return KeySource::Introspection(introspection::check(check, written, asked.value()));
+    }
     let plain_text = written.allow_http;
-    match &written.jwks {
+    match written.jwks.value() {
         JwksDocument::Discovery => {
             url(check, written.issuer.value(), written.issuer.place(), plain_text);
             KeySource::Discovery { url: None }

@@ -22,7 +22,7 @@ fn configured_url(settings: &IssuerSettings) -> Option<&str> {
     match &settings.keys {
         KeySource::Url(url) | KeySource::Discovery { url: Some(url) } => Some(url),
         KeySource::Discovery { url: None } => Some(&settings.rules.issuer),
-        KeySource::File(_) => None,
+        KeySource::File(_) | KeySource::Introspection(_) => None,
     }
 }
 

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
 use http::{Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Empty, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -23,14 +23,15 @@ use std::time::Duration;
 /// How long discovery and key set may take together.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-type HttpsClient = Client<HttpsConnector<HttpConnector>, Empty<Bytes>>;
+/// A client for the hosts of issuers.
+pub(super) type HttpsClient<B> = Client<HttpsConnector<HttpConnector>, B>;
 
 /// Fetches one issuer's key set. Its errors are fit for logs: they hold URLs of the configuration and of discovery,
 /// and nothing that was sent.
 #[derive(Debug)]
 pub(super) struct Fetcher {
     /// With the authorities as they were at the start.
-    client: HttpsClient,
+    client: HttpsClient<Empty<Bytes>>,
     ca_file: Option<PathBuf>,
     bearer: Option<BearerFile>,
     issuer: Arc<str>,
@@ -66,7 +67,7 @@ impl Fetcher {
                 self.discover(&format!("{base}/.well-known/openid-configuration"))
                     .await?
             }
-            KeySource::File(_) => return Err("the keys are in a file".to_owned()),
+            KeySource::File(_) | KeySource::Introspection(_) => return Err("there are no keys to fetch".to_owned()),
         };
         let elsewhere = self.bearer.as_ref().is_some_and(|bearer| !bearer.is_for(&url));
         self.get(url).await.map_err(|fault| {
@@ -137,7 +138,10 @@ impl Fetcher {
 }
 
 /// A client that trusts the authorities in the file as it is now, or those of the system.
-fn client(ca_file: Option<&Path>, allow_http: bool) -> Result<HttpsClient, String> {
+pub(super) fn client<B>(ca_file: Option<&Path>, allow_http: bool) -> Result<HttpsClient<B>, String>
+where
+    B: Body<Data: Send> + Send,
+{
     let tls = trust::client_config(ca_file)
         .map_err(|problem| format!("CA file `{}` {}", problem.file.display(), problem.message))?;
     let builder = HttpsConnectorBuilder::new().with_tls_config(tls);
@@ -146,13 +150,13 @@ fn client(ca_file: Option<&Path>, allow_http: bool) -> Result<HttpsClient, Strin
     } else {
         builder.https_only()
     };
-    // One connection a request: minutes lie between them, and a kept one would be dead by then.
+    // One connection a request: minutes may lie between them, and a kept one would be dead by then.
     Ok(Client::builder(TokioExecutor::new())
         .pool_max_idle_per_host(0)
         .build(builder.enable_http1().build()))
 }
 
-fn is_json(response: &Response<Incoming>) -> bool {
+pub(super) fn is_json(response: &Response<Incoming>) -> bool {
     let Some(Ok(value)) = response.headers().get(CONTENT_TYPE).map(http::HeaderValue::to_str) else {
         return false;
     };
@@ -161,7 +165,7 @@ fn is_json(response: &Response<Incoming>) -> bool {
 }
 
 /// An error with its causes: hyper's own text says only "client error".
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {
