@@ -159,11 +159,11 @@ impl Introspection {
             }
             Err(Failure::Endpoint(fault)) => {
                 self.pause.begin(asked);
-                self.failed(fault)
+                self.failed(&fault)
             }
             Err(Failure::Token(fault)) => {
                 self.pause.end();
-                self.failed_for(token, fault)
+                self.failed_for(token, &fault)
             }
         }
     }
@@ -172,7 +172,7 @@ impl Introspection {
         let now = self.clock.unix_seconds();
         let principal = match introspected::principal(answer, &self.rules, now) {
             Ok(principal) => principal,
-            Err(Fault::Unreadable(what)) => return self.failed_for(token, format!("the answer about a token {what}")),
+            Err(Fault::Unreadable(what)) => return self.failed_for(token, &format!("the answer about a token {what}")),
             Err(Fault::Refused(denial)) => {
                 self.answered(IntrospectionOutcome::Refused, now);
                 self.refused.note(token, denial.clone(), REFUSED_FOR);
@@ -202,17 +202,17 @@ impl Introspection {
         self.observer.introspected(issuer, outcome);
     }
 
-    fn failed(&self, fault: String) -> Outcome {
+    fn failed(&self, fault: &str) -> Outcome {
         let issuer = &*self.rules.issuer;
         // Once for each fault: a storm of tokens must not become one of lines in the log.
-        if self.set_error(Some(fault.clone())).as_ref() != Some(&fault) {
+        if self.set_error(Some(fault.to_owned())).as_deref() != Some(fault) {
             tracing::warn!(issuer, error = fault, "the issuer could not be asked about a token");
         }
         self.observer.introspected(issuer, IntrospectionOutcome::Failed);
         Err(Reason::IntrospectionUnavailable.into())
     }
 
-    fn failed_for(&self, token: &str, fault: String) -> Outcome {
+    fn failed_for(&self, token: &str, fault: &str) -> Outcome {
         self.refused
             .note(token, Reason::IntrospectionUnavailable.into(), FAILED_FOR);
         self.failed(fault)

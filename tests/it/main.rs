@@ -35,6 +35,7 @@ mod hostile_method;
 mod hostile_mutations;
 mod hostile_path;
 mod hostile_protobuf;
+mod introspection;
 mod judged_fields;
 mod limits;
 mod listeners;

@@ -11,16 +11,23 @@ use tokio::time::Instant;
 /// The most tokens remembered.
 const MOST: usize = 4096;
 
-/// Refusals by the hash of the token, with the time at which each is forgotten.
+/// Refusals by the hash of the token.
 #[derive(Debug, Default)]
-pub(super) struct RefusedTokens(Mutex<HashMap<Box<[u8]>, (Denial, Instant)>>);
+pub(super) struct RefusedTokens(Mutex<HashMap<Box<[u8]>, Refused>>);
+
+#[derive(Debug)]
+struct Refused {
+    denial: Denial,
+    /// When it is forgotten.
+    until: Instant,
+}
 
 impl RefusedTokens {
     /// Why the token was refused, if that is remembered.
     pub(super) fn get(&self, token: &str) -> Option<Denial> {
         let refused = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (denial, until) = refused.get(&*hash(token))?;
-        (Instant::now() < *until).then(|| denial.clone())
+        let found = refused.get(&*hash(token))?;
+        (Instant::now() < found.until).then(|| found.denial.clone())
     }
 
     /// Remembers a refusal for a while, unless there are too many others.
@@ -28,10 +35,11 @@ impl RefusedTokens {
         let now = Instant::now();
         let mut refused = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if refused.len() >= MOST {
-            refused.retain(|_, (_, until)| now < *until);
+            refused.retain(|_, kept| now < kept.until);
         }
         if refused.len() < MOST {
-            refused.insert(hash(token), (denial, now + lasting));
+            let until = now + lasting;
+            refused.insert(hash(token), Refused { denial, until });
         }
     }
 }
