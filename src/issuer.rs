@@ -1,7 +1,7 @@
 //! Issuers at run time: their keys, kept fresh, and the tokens verified with them.
 //!
-//! A request takes [`Issuers::verify`]; one task runs [`Issuers::run`], which alone talks to the issuers. Keys are
-//! replaced whole, and a verified token is forgotten when they change.
+//! A request takes [`Issuers::verify`]; one task runs [`Issuers::run`], which alone fetches keys. Keys are replaced
+//! whole, and a verified token is forgotten when they change. An issuer of opaque tokens has no keys and is asked.
 
 use crate::clock::Clock;
 use crate::credential::introspected::is_opaque;
@@ -13,7 +13,6 @@ use crate::model::denial::Denial;
 use crate::model::principal::Principal;
 use crate::model::problem::Problem;
 use crate::model::reason::Reason;
-use crate::named_secret::NamedSecret;
 use cache::{Entry, TokenCache};
 use introspection::Introspection;
 use keys::Issuer;
@@ -32,6 +31,8 @@ mod keys;
 mod missing;
 mod settings;
 
+pub use introspection::{IntrospectionOutcome, IntrospectionSettings};
+
 /// Where an issuer's keys come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeySource {
@@ -46,21 +47,6 @@ pub enum KeySource {
     File(PathBuf),
     /// None: its tokens are opaque, and it is asked about each.
     Introspection(IntrospectionSettings),
-}
-
-/// How an issuer is asked about opaque tokens (RFC 7662).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IntrospectionSettings {
-    /// The introspection endpoint.
-    pub url: String,
-    /// As whom the proxy asks. Read anew for each question.
-    pub client_id: NamedSecret,
-    /// How it proves that. Read anew for each question.
-    pub client_secret: NamedSecret,
-    /// How long the answer that a token is active is relied upon, in whole seconds and at most until it expires.
-    pub cache: Duration,
-    /// How long an answer may take.
-    pub timeout: Duration,
 }
 
 /// The configuration of one issuer.
@@ -125,19 +111,6 @@ pub enum RefreshOutcome {
     Unchanged,
     /// No usable keys; the last ones stay in force.
     Failed,
-}
-
-/// How a question about an opaque token ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum IntrospectionOutcome {
-    /// The token is active and names a caller.
-    Active,
-    /// It is not active, or its claims are not accepted.
-    Refused,
-    /// There was no usable answer.
-    Failed,
-    /// The issuer was not asked: it has just failed, or too many wait already.
-    HeldBack,
 }
 
 /// Is told what happens, for metrics.
@@ -237,8 +210,9 @@ impl Issuers {
         })
     }
 
-    /// Verifies a token, or asks about it if it is opaque, a `Bearer`, and an issuer is configured for that. If it names a key that is not known, waits up to two seconds for one attempt to fetch newer
-    /// keys; such attempts are at least ten seconds apart, however many requests want one, and a key that one has not brought
+    /// Verifies a token, or asks about it: if it is opaque, a `Bearer`, and an issuer is configured for that.
+    ///
+    /// If it names a key that is not known, waits up to two seconds for one attempt to fetch newer keys; such attempts are at least ten seconds apart, however many requests want one, and a key that one has not brought
     /// is not asked for again for a minute, unless the keys change.
     ///
     /// # Errors

@@ -3,10 +3,7 @@
 //! What is kept of an answer is the caller whom it names after every check, never the answer itself.
 
 use super::cache::{Entry, TokenCache};
-use super::{
-    IntrospectionOutcome, IntrospectionSettings, IssuerObserver, IssuerSettings, IssuerStatus, TokenLimits,
-    VerifiedToken,
-};
+use super::{IssuerObserver, IssuerSettings, IssuerStatus, TokenLimits, VerifiedToken};
 use crate::clock::Clock;
 use crate::credential::introspected::{self, Fault};
 use crate::credential::locate::Scheme;
@@ -15,6 +12,7 @@ use crate::live::RightsCell;
 use crate::model::denial::Denial;
 use crate::model::problem::Problem;
 use crate::model::reason::Reason;
+use crate::named_secret::NamedSecret;
 use endpoint::{Endpoint, Failure};
 use flights::Flights;
 use pause::Pause;
@@ -36,6 +34,34 @@ const AT_ONE_TIME: usize = 64;
 const REFUSED_FOR: Duration = Duration::from_secs(5);
 /// The same for one about which no usable answer came.
 const FAILED_FOR: Duration = Duration::from_secs(1);
+
+/// How an issuer is asked about opaque tokens (RFC 7662).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IntrospectionSettings {
+    /// The introspection endpoint.
+    pub url: String,
+    /// As whom the proxy asks. Read anew for each question.
+    pub client_id: NamedSecret,
+    /// How it proves that. Read anew for each question.
+    pub client_secret: NamedSecret,
+    /// How long the answer that a token is active is relied upon, in whole seconds and at most until it expires.
+    pub cache: Duration,
+    /// How long an answer may take.
+    pub timeout: Duration,
+}
+
+/// How a question about an opaque token ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum IntrospectionOutcome {
+    /// The token is active and names a caller.
+    Active,
+    /// It is not active, or its claims are not accepted.
+    Refused,
+    /// There was no usable answer.
+    Failed,
+    /// The issuer was not asked: it has just failed, or too many wait already.
+    HeldBack,
+}
 
 /// What is found out about a token.
 type Outcome = Result<Arc<VerifiedToken>, Denial>;
