@@ -159,7 +159,7 @@ async fn a_refused_token_is_not_asked_about_again_for_a_while() {
 
 #[tokio::test]
 async fn requests_with_one_token_share_one_question_even_when_the_first_goes_away() {
-    let world = World::new().await;
+    let world = World::with(|settings| settings.timeout = Duration::from_secs(20)).await;
     world.idp.fail(Fault::Slow(Duration::from_millis(200)));
     let first = {
         let issuers = Arc::clone(&world.issuers);
@@ -178,7 +178,7 @@ async fn requests_with_one_token_share_one_question_even_when_the_first_goes_awa
 
 #[tokio::test]
 async fn a_storm_of_tokens_asks_only_so_much_at_one_time() {
-    let world = World::new().await;
+    let world = World::with(|settings| settings.timeout = Duration::from_secs(20)).await;
     world.idp.fail(Fault::Slow(Duration::from_millis(50)));
     let mut requests = JoinSet::new();
     for number in 0..300 {
@@ -193,7 +193,9 @@ async fn a_storm_of_tokens_asks_only_so_much_at_one_time() {
         reasons.iter().all(|reason| *reason == Some(Reason::TokenInactive)),
         "{reasons:?}"
     );
-    assert_eq!((world.asked(), world.idp.most_at_one_time()), (300, AT_ONE_TIME));
+    assert_eq!(world.asked(), 300);
+    let most = world.idp.most_at_one_time();
+    assert!((2..=AT_ONE_TIME).contains(&most), "{most} at one time");
 }
 
 #[tokio::test]
