@@ -15,6 +15,7 @@ use std::time::Duration;
 pub mod document;
 pub mod quantity;
 mod check;
+mod introspection;
 mod issuers;
 mod listeners;
 mod load_balancer;

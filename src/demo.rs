@@ -6,6 +6,7 @@ pub mod certificates;
 pub mod client;
 #[cfg(feature = "demo")]
 pub mod control_plane;
+pub mod introspection;
 pub mod issuer;
 pub mod load_balancer;
 pub mod session;

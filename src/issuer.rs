@@ -1,9 +1,10 @@
 //! Issuers at run time: their keys, kept fresh, and the tokens verified with them.
 //!
-//! A request takes [`Issuers::verify`]; one task runs [`Issuers::run`], which alone talks to the issuers. Keys are
-//! replaced whole, and a verified token is forgotten when they change.
+//! A request takes [`Issuers::verify`]; one task runs [`Issuers::run`], which alone fetches keys. Keys are replaced
+//! whole, and a verified token is forgotten when they change. An issuer of opaque tokens has no keys and is asked.
 
 use crate::clock::Clock;
+use crate::credential::introspected::is_opaque;
 use crate::credential::locate::Scheme;
 use crate::credential::rules::IssuerRules;
 use crate::credential::token::{self, UnverifiedToken};
@@ -13,6 +14,7 @@ use crate::model::principal::Principal;
 use crate::model::problem::Problem;
 use crate::model::reason::Reason;
 use cache::{Entry, TokenCache};
+use introspection::Introspection;
 use keys::Issuer;
 use std::fmt;
 use std::path::PathBuf;
@@ -21,13 +23,16 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+pub(crate) mod bearer;
 mod cache;
 mod fetch;
+mod introspection;
 mod keys;
 mod load_balancer;
 mod missing;
 mod settings;
 
+pub use introspection::{IntrospectionOutcome, IntrospectionSettings};
 pub use load_balancer::{LoadBalancer, LoadBalancerKeys, LoadBalancerSettings};
 
 /// Where an issuer's keys come from.
@@ -42,6 +47,8 @@ pub enum KeySource {
     Url(String),
     /// A JWKS document in a file, read at start and by [`Issuers::reload_files`].
     File(PathBuf),
+    /// None: its tokens are opaque, and it is asked about each.
+    Introspection(IntrospectionSettings),
 }
 
 /// The configuration of one issuer.
@@ -55,8 +62,10 @@ pub struct IssuerSettings {
     pub refresh_interval: Duration,
     /// How long the last keys are used while no newer can be fetched.
     pub max_stale: Duration,
-    /// PEM file with the certificate authorities for fetching, in place of those of the system.
+    /// PEM file with the certificate authorities for fetching, in place of those of the system. Read anew for each fetch.
     pub ca_file: Option<PathBuf>,
+    /// File with a token to send when fetching, to the origin of the configured address only. Read anew for each fetch.
+    pub bearer_token: Option<PathBuf>,
     /// Whether keys may be fetched over plain HTTP. Whoever is on the path can then make tokens: for loopback only.
     pub allow_http: bool,
 }
@@ -71,6 +80,7 @@ impl IssuerSettings {
             refresh_interval: Duration::from_mins(5),
             max_stale: Duration::from_hours(24),
             ca_file: None,
+            bearer_token: None,
             allow_http: false,
         }
     }
@@ -111,6 +121,8 @@ pub trait IssuerObserver: Send + Sync + fmt::Debug {
     fn refreshed(&self, issuer: &str, outcome: RefreshOutcome);
     /// A token was looked up among those verified before.
     fn cache(&self, hit: bool);
+    /// A question about an opaque token has ended.
+    fn introspected(&self, _issuer: &str, _outcome: IntrospectionOutcome) {}
 }
 
 impl IssuerObserver for () {
@@ -136,16 +148,18 @@ impl VerifiedToken {
     }
 }
 
-/// The state of one issuer's keys, for the status page. Holds no secrets.
+/// The state of one issuer, for the status page. Holds no secrets.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct IssuerStatus {
     /// The issuer.
     pub issuer: Arc<str>,
+    /// `keys`, or `introspection` for the issuer of opaque tokens, which has none.
+    pub kind: &'static str,
     /// How many keys are in force; 0 while its tokens cannot be verified.
     pub keys: usize,
     /// Counts the changes of the keys.
     pub generation: u64,
-    /// When the keys were last fetched or read, in seconds since the Unix epoch.
+    /// When the keys were last fetched or read, or a question was answered, in seconds since the Unix epoch.
     pub last_success: Option<u64>,
     /// Why the last attempt failed, if it did.
     pub last_error: Option<String>,
@@ -158,9 +172,11 @@ pub struct IssuerStatus {
 /// Every configured issuer.
 #[derive(Debug)]
 pub struct Issuers {
+    /// Those that sign their tokens.
     configured: Vec<Arc<Issuer>>,
     /// The load balancers that are trusted besides, if any.
     load_balancer: Option<Arc<LoadBalancer>>,
+    introspection: Option<Arc<Introspection>>,
     limits: TokenLimits,
     cache: TokenCache,
     clock: Arc<dyn Clock>,
@@ -180,7 +196,15 @@ impl Issuers {
     ) -> Result<Self, Vec<Problem>> {
         let mut problems = settings::check(&settings);
         let mut issuers = Vec::with_capacity(settings.len());
+        let mut introspection = None;
         for (index, one) in settings.into_iter().enumerate() {
+            if let KeySource::Introspection(asked) = &one.keys {
+                match Introspection::new(&one, asked, limits, Arc::clone(&clock), Arc::clone(&observer)) {
+                    Ok(ready) => introspection = Some(Arc::new(ready)),
+                    Err(faults) => problems.extend(faults),
+                }
+                continue;
+            }
             match Issuer::new(one, Arc::clone(&clock), Arc::clone(&observer)) {
                 Ok(issuer) => issuers.push(Arc::new(issuer)),
                 Err(fault) => problems.push(settings::problem(index, fault)),
@@ -192,6 +216,7 @@ impl Issuers {
         Ok(Self {
             configured: issuers,
             load_balancer: None,
+            introspection,
             limits,
             cache: TokenCache::new(limits.cached),
             clock,
@@ -212,14 +237,22 @@ impl Issuers {
         self.load_balancer.is_some()
     }
 
-    /// Verifies a token. If it names a key that is not known, waits up to two seconds for one attempt to fetch newer
-    /// keys; such attempts are at least ten seconds apart, however many requests want one, and a key that one has not brought
+    /// Verifies a token, or asks about it: if it is opaque, a `Bearer`, and an issuer is configured for that.
+    ///
+    /// If it names a key that is not known, waits up to two seconds for one attempt to fetch newer keys; such attempts are at least ten seconds apart, however many requests want one, and a key that one has not brought
     /// is not asked for again for a minute, unless the keys change.
     ///
     /// # Errors
     /// Those of [`UnverifiedToken::parse`] and [`UnverifiedToken::verify`]; `issuer_unknown`; `keys_unavailable` while
-    /// the issuer has no keys, or none that are fresh enough. For [`Scheme::LoadBalancer`] see `LoadBalancer::verify`.
+    /// the issuer has no keys, or none that are fresh enough; for opaque tokens `token_inactive`, those of claims, and
+    /// `introspection_unavailable`. For [`Scheme::LoadBalancer`] see `LoadBalancer::verify`.
     pub async fn verify(&self, scheme: Scheme, token: &str) -> Result<Arc<VerifiedToken>, Denial> {
+        if let Some(introspection) = &self.introspection
+            && scheme == Scheme::Bearer
+            && is_opaque(token)
+        {
+            return introspection.verify(token).await;
+        }
         let now = self.clock.unix_seconds();
         let cached = self
             .cache
@@ -238,7 +271,7 @@ impl Issuers {
             .iter()
             .enumerate()
             .find(|(_, issuer)| *issuer.rules().issuer == *parsed.issuer());
-        let (index, issuer) = found.ok_or_else(|| parsed.issuer_unknown())?;
+        let (index, issuer) = found.ok_or_else(|| self.without_keys(&parsed))?;
         let mut keys = issuer.usable(now).ok_or(Reason::KeysUnavailable)?;
         let mut outcome = parsed.verify(scheme, issuer.rules(), &keys.set, now);
         if outcome
@@ -280,6 +313,17 @@ impl Issuers {
         );
         self.cache.insert(entry);
         Ok(verified)
+    }
+
+    /// The refusal of a token whose issuer has no keys here.
+    fn without_keys(&self, token: &UnverifiedToken<'_>) -> Denial {
+        match &self.introspection {
+            Some(introspection) if *introspection.rules().issuer == *token.issuer() => Denial::new(
+                Reason::IssuerUnknown,
+                "the token's issuer is configured for opaque tokens only (`introspection`), and this one is a JWT",
+            ),
+            _ => token.issuer_unknown(),
+        }
     }
 
     /// A verified token holds until it expires or its issuer's keys change or become too old.
@@ -341,10 +385,12 @@ impl Issuers {
         self.configured.iter().filter_map(|issuer| issuer.file())
     }
 
-    /// The state of every issuer, in the order of the configuration.
+    /// The state of every issuer, in the order of the configuration; that of opaque tokens last.
     pub fn status(&self) -> Vec<IssuerStatus> {
         let now = self.clock.unix_seconds();
-        self.configured.iter().map(|issuer| issuer.status(now)).collect()
+        let signing = self.configured.iter().map(|issuer| issuer.status(now));
+        let opaque = self.introspection.iter().map(|issuer| issuer.status());
+        signing.chain(opaque).collect()
     }
 
     /// The state of the load balancers' keys, if any are trusted.
@@ -354,7 +400,8 @@ impl Issuers {
     }
 
     /// Whether any issuer's tokens can be verified, or none is configured. One issuer that is down does not take the
-    /// others' callers with it: its own tokens get `keys_unavailable`.
+    /// others' callers with it: its own tokens get `keys_unavailable`. Whether the issuer of opaque tokens answers does not
+    /// matter: it is not asked unless there are requests, which only who is ready gets.
     pub fn ready(&self) -> bool {
         let now = self.clock.unix_seconds();
         self.configured.is_empty() || self.configured.iter().any(|issuer| issuer.usable(now).is_some())

@@ -19,8 +19,9 @@ pub mod policy;
 // Effects: files, sockets, threads.
 pub mod trust;
 pub mod live;
-pub mod issuer;
 pub mod files;
+pub mod named_secret;
+pub mod issuer;
 pub mod policy_files;
 pub mod config;
 pub mod metrics;

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 mod credentials;
+mod introspection;
 mod issuer;
 mod listener;
 mod load_balancer;
@@ -11,6 +12,7 @@ mod placed;
 mod session;
 
 pub use credentials::CredentialsDocument;
+pub use introspection::IntrospectionDocument;
 pub use issuer::{
     ClaimPathDocument, ClaimValue, ClaimsDocument, IdTokensDocument, IssuerDocument, JwksDocument,
     RequiredClaimDocument, TokenTypeWord,

@@ -5,10 +5,11 @@ use super::document::{
     ClaimPathDocument, ClaimValue, ClaimsDocument, IdTokensDocument, IssuerDocument, JwksDocument, Placed,
     RequiredClaimDocument, TokenTypeWord,
 };
+use super::introspection;
 use crate::credential::claims::{ClaimMapping, ClaimPath};
 use crate::credential::key_set::Algorithm;
 use crate::credential::rules::{IdTokenRules, IssuerRules, RequiredClaim, TokenType};
-use crate::issuer::{IssuerSettings, KeySource};
+use crate::issuer::{IssuerSettings, KeySource, bearer};
 use serde_saphyr::Location;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +31,7 @@ pub(super) fn check(check: &mut Check<'_>, written: &[IssuerDocument]) -> Vec<Is
         }
         issuers.push(issuer);
     }
+    introspection::only_one(check, written);
     issuers
 }
 
@@ -42,14 +44,19 @@ fn issuer(check: &mut Check<'_>, written: &IssuerDocument) -> IssuerSettings {
             "`max_stale` is less than `refresh`, so that keys would lapse between fetches; write more",
         );
     }
-    IssuerSettings {
+    let settings = IssuerSettings {
         rules: rules(check, written),
         keys: keys(check, written),
         refresh_interval,
         max_stale,
         ca_file: written.ca.as_ref().map(|ca| check.path(ca)),
+        bearer_token: written.bearer_token.as_ref().map(|file| check.path(file)),
         allow_http: written.allow_http,
+    };
+    if let (Some(file), Some(fault)) = (&written.bearer_token, bearer::fault(&settings)) {
+        check.error_unseen(file.place(), fault);
     }
+    settings
 }
 
 fn rules(check: &mut Check<'_>, written: &IssuerDocument) -> IssuerRules {
@@ -63,6 +70,7 @@ fn rules(check: &mut Check<'_>, written: &IssuerDocument) -> IssuerRules {
         TokenTypeWord::AccessToken => TokenType::AccessToken,
         TokenTypeWord::IdToken => TokenType::IdToken,
     });
+    let token_types = token_types.filter(|kind| written.introspection.is_none() || *kind == TokenType::AccessToken);
     let mapping = mapping(check, &written.claims);
     IssuerRules {
         issuer: Arc::from(issuer_name(check, &written.issuer)),
@@ -191,8 +199,11 @@ fn algorithms(check: &mut Check<'_>, written: &Placed<Vec<Placed<String>>>) -> V
 }
 
 fn keys(check: &mut Check<'_>, written: &IssuerDocument) -> KeySource {
+    if let Some(asked) = &written.introspection {
+        return KeySource::Introspection(introspection::check(check, written, asked.value()));
+    }
     let plain_text = written.allow_http;
-    match &written.jwks {
+    match written.jwks.value() {
         JwksDocument::Discovery => {
             url(check, written.issuer.value(), written.issuer.place(), plain_text);
             KeySource::Discovery { url: None }

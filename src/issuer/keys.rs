@@ -76,7 +76,9 @@ impl Issuer {
     ) -> Result<Self, String> {
         let origin = match &settings.keys {
             KeySource::File(file) => Origin::File(file.clone().into_boxed_path()),
-            KeySource::Discovery { .. } | KeySource::Url(_) => Origin::Network(Box::new(Fetcher::new(&settings)?)),
+            KeySource::Discovery { .. } | KeySource::Url(_) | KeySource::Introspection(_) => {
+                Origin::Network(Box::new(Fetcher::new(&settings)?))
+            }
         };
         let issuer = Self {
             origin,
@@ -251,6 +253,7 @@ impl Issuer {
         let usable = self.usable(now).is_some();
         IssuerStatus {
             issuer: Arc::clone(&self.rules.issuer),
+            kind: "keys",
             keys: known.as_ref().filter(|_| usable).map_or(0, |keys| keys.set.len()),
             generation: known.as_ref().map_or(0, |keys| keys.generation),
             last_success: known.as_ref().map(|_| self.last_success.load(Ordering::Acquire)),

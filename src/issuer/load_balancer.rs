@@ -312,6 +312,7 @@ impl LoadBalancer {
         let keys = state.kept.keys().filter(|id| state.usable(id, now).is_some()).count();
         IssuerStatus {
             issuer: Arc::clone(&self.rules.issuer),
+            kind: "keys",
             keys,
             generation: self.generation(),
             last_success: state.last_success,

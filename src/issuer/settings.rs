@@ -1,6 +1,6 @@
 //! Checks of issuer settings that need no file and no network.
 
-use super::{IssuerSettings, KeySource};
+use super::{IssuerSettings, KeySource, bearer};
 use crate::model::problem::Problem;
 use http::Uri;
 use std::collections::HashSet;
@@ -15,6 +15,11 @@ pub(super) fn problem(index: usize, message: impl Into<String>) -> Problem {
 pub(super) fn check(settings: &[IssuerSettings]) -> Vec<Problem> {
     let mut seen = HashSet::new();
     let mut problems = Vec::new();
+    let opaque = |one: &&IssuerSettings| matches!(one.keys, KeySource::Introspection(_));
+    if settings.iter().filter(opaque).count() > 1 {
+        let message = "an opaque token does not say whose it is; only one issuer can have `introspection`";
+        problems.push(Problem::error("issuers", 0, 0, message));
+    }
     for (index, one) in settings.iter().enumerate() {
         let mut report = |message: String| problems.push(problem(index, message));
         let rules = &one.rules;
@@ -47,9 +52,13 @@ pub(super) fn check(settings: &[IssuerSettings]) -> Vec<Problem> {
         if one.refresh_interval < Duration::from_secs(1) || one.max_stale < one.refresh_interval {
             report("the refresh interval must be at least 1 s and at most the time stale keys are kept".to_owned());
         }
+        if let Some(fault) = bearer::fault(one) {
+            report(fault.to_owned());
+        }
         let url = match &one.keys {
             KeySource::Discovery { url } => Some(url.as_deref().unwrap_or(&rules.issuer)),
             KeySource::Url(url) => Some(url.as_str()),
+            KeySource::Introspection(asked) => Some(asked.url.as_str()),
             KeySource::File(_) => None,
         };
         if let Some(Err(fault)) = url.map(|url| checked_url(url, one.allow_http)) {
@@ -59,10 +68,10 @@ pub(super) fn check(settings: &[IssuerSettings]) -> Vec<Problem> {
     problems
 }
 
-/// A URL that keys may be fetched from. It may come from a discovery document, so it is shown escaped and cut.
+/// A URL that keys may be fetched from or tokens shown to. It may come from a discovery document, so it is shown escaped and cut.
 pub(super) fn checked_url(text: &str, allow_http: bool) -> Result<Uri, String> {
     if text.contains('@') {
-        return Err("a URL for keys must have no user name, no password and no `@`".to_owned());
+        return Err("the URL must have no user name, no password and no `@`".to_owned());
     }
     let shown: String = text.chars().take(200).flat_map(char::escape_debug).collect();
     let uri: Uri = text.parse().map_err(|_| format!("`{shown}` is not an absolute URL"))?;
@@ -70,7 +79,7 @@ pub(super) fn checked_url(text: &str, allow_http: bool) -> Result<Uri, String> {
         Some("https") => Ok(uri),
         Some("http") if allow_http => Ok(uri),
         Some(_) => Err(format!(
-            "`{shown}` is not an https URL; keys fetched without TLS can be anyone's"
+            "`{shown}` is not an https URL; what comes without TLS can be anyone's"
         )),
         None => Err(format!("`{shown}` is not an absolute URL")),
     }

@@ -4,6 +4,7 @@
 use flyte_authz_proxy::catalog::Catalog;
 use flyte_authz_proxy::cli;
 use flyte_authz_proxy::config::Config;
+use flyte_authz_proxy::issuer::IssuerSettings;
 use flyte_authz_proxy::metrics::Metrics;
 use flyte_authz_proxy::model::reason::Reason;
 use flyte_authz_proxy::policy::{Policy, compile::compile, testfile};
@@ -531,4 +532,22 @@ fn every_policy_that_ships_passes_its_tests() {
         assert!(shown.is_empty() && report.passed > 0, "{tests}: {}", shown.join("\n"));
     }
     assert!(policies > 6);
+}
+
+/// Checks that the block with `issuers` in a section of a page is good configuration, and returns the issuer.
+pub(crate) fn issuer_of(page: &str, section: &str) -> IssuerSettings {
+    let text = read(page);
+    let section = text.split(&format!("## {section}\n")).nth(1).unwrap();
+    let mut blocks = section.split("```yaml\n").skip(1);
+    let written = blocks.find_map(|block| block.strip_prefix("issuers:")).unwrap();
+    let written = written.split("```").next().unwrap();
+    let configuration = format!(
+        "version: 1\nlisteners: [{{name: public, address: 127.0.0.1:8443}}]\n\
+         upstream: {{grpc: http://127.0.0.1:8089, http: http://127.0.0.1:8088}}\npolicy: {{path: policy.yaml}}\n\
+         issuers:{written}"
+    );
+    let (config, warnings) = Config::parse(Path::new("config.yaml"), &configuration)
+        .unwrap_or_else(|problems| panic!("{page}: {problems:#?}"));
+    assert_eq!(warnings, [], "{page}");
+    config.issuers.into_iter().next().unwrap()
 }

@@ -1,6 +1,6 @@
 //! One issuer as it is written.
 
-use super::{Placed, one_minute};
+use super::{IntrospectionDocument, Placed, one_minute};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -15,8 +15,11 @@ pub struct IssuerDocument {
     /// The audiences of which a token must name one; at least one.
     pub audiences: Placed<Vec<Placed<String>>>,
     /// Where its keys come from.
+    #[serde(default = "discovery")]
+    pub jwks: Placed<JwksDocument>,
+    /// In place of keys: asking the issuer about each token, because its tokens are opaque (RFC 7662). One issuer can have this.
     #[serde(default)]
-    pub jwks: JwksDocument,
+    pub introspection: Option<Placed<IntrospectionDocument>>,
     /// The signature algorithms accepted: RS256, PS256, ES256, ES384, EdDSA.
     #[serde(default = "default_algorithms")]
     pub algorithms: Placed<Vec<Placed<String>>>,
@@ -44,12 +47,19 @@ pub struct IssuerDocument {
     /// How old its keys may become while they cannot be fetched.
     #[serde(default = "one_day")]
     pub max_stale: Placed<String>,
-    /// PEM file with the authorities trusted for fetching; without it those of the system.
+    /// PEM file with the authorities trusted for fetching; without it those of the system. It is read anew each time.
     #[serde(default)]
     pub ca: Option<Placed<String>>,
+    /// File with a token that is sent when keys are fetched, to the host and port named here only; read anew each time. For the API server of Kubernetes.
+    #[serde(default)]
+    pub bearer_token: Option<Placed<String>>,
     /// Whether its keys may be fetched in plain text: whoever is on the way can then forge tokens.
     #[serde(default)]
     pub allow_http: bool,
+}
+
+fn discovery() -> Placed<JwksDocument> {
+    Placed::default_of(JwksDocument::Discovery)
 }
 
 fn default_algorithms() -> Placed<Vec<Placed<String>>> {
@@ -69,11 +79,10 @@ fn one_day() -> Placed<String> {
 }
 
 /// Where an issuer's keys come from.
-#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum JwksDocument {
     /// From the discovery document below the issuer's own URL.
-    #[default]
     Discovery,
     /// From the discovery document at this URL.
     DiscoveryUrl(Placed<String>),

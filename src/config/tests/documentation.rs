@@ -121,7 +121,7 @@ fn the_example_of_the_documentation_loads_and_shows_every_key() {
     let (config, warnings) = parse(example).unwrap();
     assert_eq!(warnings, []);
     assert_eq!(config.listeners.len(), 3);
-    assert_eq!(config.issuers.len(), 2);
+    assert_eq!(config.issuers.len(), 4);
     for Key { path, .. } in all_keys().into_iter().filter(|key| !key.choice) {
         let key = path.rsplit('.').next().unwrap();
         let used = example

@@ -2,10 +2,11 @@
 
 use super::{LoadBalancerKeys, LoadBalancerSettings};
 use crate::credential::load_balancer::{KeyId, SignerKey};
-use crate::issuer::fetch::{self, HttpClient};
+use crate::issuer::fetch::{self, HttpsClient};
 use crate::issuer::settings::checked_url;
 use bytes::Bytes;
 use http::StatusCode;
+use http_body_util::Empty;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
@@ -18,7 +19,7 @@ const READ_AGAIN_AFTER: u64 = 60;
 #[derive(Debug)]
 pub(super) enum Origin {
     Network {
-        client: Box<HttpClient>,
+        client: Box<HttpsClient<Empty<Bytes>>>,
         base: String,
         allow_http: bool,
     },
@@ -83,8 +84,8 @@ impl Origin {
 }
 
 /// The store behind AWS's address answers 403 as well as 404 for what it does not have. Its content types say nothing.
-async fn get(client: &HttpClient, url: http::Uri) -> Result<Option<Bytes>, String> {
-    let (place, response) = fetch::request(client, &url, "*/*").await?;
+async fn get(client: &HttpsClient<Empty<Bytes>>, url: http::Uri) -> Result<Option<Bytes>, String> {
+    let (place, response) = fetch::request(client, &url, "*/*", None).await?;
     match response.status() {
         StatusCode::OK => fetch::body(&place, response, SignerKey::MAX_BYTES).await.map(Some),
         StatusCode::NOT_FOUND | StatusCode::FORBIDDEN | StatusCode::GONE => Ok(None),
