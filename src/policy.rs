@@ -11,6 +11,7 @@ pub mod decide;
 pub mod document;
 mod grant;
 mod index;
+mod instant;
 pub mod pattern;
 pub mod resolve;
 pub mod role;
@@ -24,6 +25,7 @@ mod wording;
 pub struct Policy {
     version: Box<str>,
     rules: Vec<Rule>,
+    revoked: Vec<Revocation>,
     roles: role::Roles,
     index: index::Index,
     domains: Arc<[Box<str>]>,
@@ -40,6 +42,11 @@ impl Policy {
     pub fn rules(&self) -> impl ExactSizeIterator<Item = &RuleName> {
         self.rules.iter().map(|rule| &rule.name)
     }
+
+    /// The items of `revoked`, in the order of the files: `revoked[0]` and so on.
+    pub fn revocations(&self) -> impl ExactSizeIterator<Item = &RuleName> {
+        self.revoked.iter().map(|revocation| &revocation.name)
+    }
 }
 
 #[derive(Debug)]
@@ -49,6 +56,13 @@ struct Rule {
     unless: Vec<subject::Subject>,
     allow: Vec<grant::Plan>,
     deny: Vec<Arc<grant::Grant>>,
+}
+
+/// Callers whose tokens count no more.
+#[derive(Debug)]
+struct Revocation {
+    name: RuleName,
+    subject: subject::Subject,
 }
 
 /// A rule's name and where it is written. Cheap to clone.

@@ -86,10 +86,13 @@ fn check_policy(config: &Config, problems: &mut Vec<Problem>) -> Option<String> 
     };
     let mut outcome = test::run_beside(&config.policy.path, &policy, &catalog);
     problems.append(&mut outcome.problems);
-    let counts = [
+    let mut counts = vec![
         counted(policy.rules().len(), "rule"),
         format!("{} passed", counted(outcome.passed, "decision test")),
         format!("{} in the catalogue", counted(catalog.routes.len(), "RPC")),
     ];
+    if policy.revocations().len() > 0 {
+        counts.insert(1, counted(policy.revocations().len(), "revocation"));
+    }
     Some(counts.join(", "))
 }

@@ -43,6 +43,7 @@ mod proxy;
 mod raw;
 mod reference;
 mod reload;
+mod revocation;
 mod session;
 mod smoke;
 mod sockets;

@@ -90,6 +90,13 @@ impl Explanation<'_> {
                     lines: Vec::new(),
                 });
             }
+            if let Step::Revoked { rule } = step {
+                rules.push(Applied {
+                    title: rule.to_string(),
+                    rule,
+                    lines: vec![("- revokes the token".to_owned(), 1)],
+                });
+            }
             let Some((rule, line)) = said(step) else { continue };
             let Some(applied) = rules.iter_mut().find(|applied| applied.rule == rule) else {
                 continue;
@@ -228,7 +235,11 @@ fn said(step: &Step) -> Option<(&RuleName, String)> {
         Step::GrantPassed { rule, target, why } => (rule, format!("  does not allow {target}: {why}")),
         Step::DenyExempted { rule } => (rule, "  denies nothing here: `unless` names this caller".to_owned()),
         Step::ExpansionDropped { rule, why } => (rule, format!("  has a grant that is left out: {why}")),
-        Step::RuleSkipped { .. } | Step::RuleApplies { .. } | Step::Decided { .. } | Step::Advice { .. } => {
+        Step::Revoked { .. }
+        | Step::RuleSkipped { .. }
+        | Step::RuleApplies { .. }
+        | Step::Decided { .. }
+        | Step::Advice { .. } => {
             return None;
         }
     })
