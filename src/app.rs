@@ -120,6 +120,7 @@ impl App {
             metrics: Arc::clone(&metrics),
             live: Arc::clone(&live),
             issuers: loaded.issuers,
+            whoami: shared.config.admin_whoami,
             drain: draining.clone(),
         };
         let workers = bound

@@ -34,6 +34,7 @@ pub mod gate;
 
 // Edges: sockets, signals, the command line.
 pub mod listener;
+pub mod whoami;
 pub mod admin;
 pub mod app;
 // A local issuer and a stand-in control plane.

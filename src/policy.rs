@@ -16,6 +16,7 @@ pub mod pattern;
 pub mod resolve;
 pub mod role;
 mod subject;
+pub mod summary;
 pub mod testfile;
 pub mod trace;
 mod wording;

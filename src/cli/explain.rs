@@ -16,8 +16,8 @@ use crate::reload::policy::PolicyInputs;
 use caller::{Caller, Source};
 use std::path::{Path, PathBuf};
 
-mod caller;
-mod render;
+pub(super) mod caller;
+pub(super) mod render;
 
 /// Whose call to explain, under which policy.
 #[derive(Debug, clap::Args)]

@@ -1,7 +1,7 @@
 //! Checks the listeners.
 
 use super::check::Check;
-use super::document::{Document, IdentityDocument, ListenerDocument, Placed};
+use super::document::{AdminDocument, Document, IdentityDocument, ListenerDocument};
 use super::{FixedPrincipal, Identity, Listener, ListenerTls};
 use std::net::SocketAddr;
 
@@ -81,7 +81,8 @@ fn listener(check: &mut Check<'_>, written: &ListenerDocument) -> Listener {
     }
 }
 
-pub(super) fn admin(check: &mut Check<'_>, written: &Placed<String>, listeners: &[Listener]) -> SocketAddr {
+pub(super) fn admin(check: &mut Check<'_>, document: &AdminDocument, listeners: &[Listener]) -> SocketAddr {
+    let written = &document.address;
     let address = check.address(written);
     if let Some(listener) = listeners
         .iter()
@@ -94,6 +95,13 @@ pub(super) fn admin(check: &mut Check<'_>, written: &Placed<String>, listeners: 
         check.warning(
             written.place(),
             "metrics and status are open to whoever reaches this address; let a NetworkPolicy close it to others",
+        );
+    }
+    if *document.whoami.value() && !address.ip().is_loopback() {
+        check.warning(
+            document.whoami.place(),
+            "tokens that are sent to `/whoami` cross the network in plain text here; let the admin listener have a loopback \
+             address, or leave `whoami` out",
         );
     }
     address

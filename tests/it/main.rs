@@ -49,3 +49,4 @@ mod smoke;
 mod sockets;
 mod upstream;
 mod upstream_links;
+mod whoami;

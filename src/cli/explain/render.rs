@@ -168,7 +168,7 @@ impl Explanation<'_> {
 }
 
 /// Lines beside a word, or nothing.
-fn block(text: &mut String, word: &str, lines: impl IntoIterator<Item = String>) {
+pub(in crate::cli) fn block(text: &mut String, word: &str, lines: impl IntoIterator<Item = String>) {
     let mut word = word;
     for line in lines {
         // Writing to a String cannot fail.
@@ -178,7 +178,7 @@ fn block(text: &mut String, word: &str, lines: impl IntoIterator<Item = String>)
 }
 
 /// Lines below a title, or nothing.
-fn section(text: &mut String, title: &str, lines: impl Iterator<Item = String>) {
+pub(in crate::cli) fn section(text: &mut String, title: &str, lines: impl Iterator<Item = String>) {
     let mut lines = lines.peekable();
     if lines.peek().is_some() {
         _ = writeln!(text, "\n{title}");
@@ -188,7 +188,7 @@ fn section(text: &mut String, title: &str, lines: impl Iterator<Item = String>) 
     }
 }
 
-fn names(principal: &Principal) -> Vec<String> {
+pub(in crate::cli) fn names(principal: &Principal) -> Vec<String> {
     if principal.kind == PrincipalKind::Anonymous {
         return vec!["anyone".to_owned()];
     }
@@ -204,7 +204,7 @@ fn names(principal: &Principal) -> Vec<String> {
     lines
 }
 
-fn some_of(names: &[&str]) -> String {
+pub(in crate::cli) fn some_of(names: &[&str]) -> String {
     let shown: Vec<&str> = names.iter().take(SHOWN).copied().collect();
     match names.len() - shown.len() {
         0 => shown.join(", "),
