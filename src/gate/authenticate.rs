@@ -139,6 +139,18 @@ impl Gate {
         })
     }
 
+    /// Whether the cookies are the session of somebody who is revoked.
+    pub(super) async fn has_revoked_session(&self, head: &RequestHead, snapshot: &Snapshot) -> bool {
+        if matches!(self.identity, Identity::Fixed(_)) {
+            return false;
+        }
+        let Ok(SessionCookies::Session(session)) = self.session(head) else {
+            return false;
+        };
+        let verified = self.issuers.verify(Scheme::IdToken, session.id_token()).await;
+        verified.is_ok_and(|token| token.rights.under(snapshot, &token.principal).revoked().is_some())
+    }
+
     /// The session in the cookies. FlyteAdmin reads cookies on its HTTP port only.
     fn session(&self, head: &RequestHead) -> Result<SessionCookies, Denial> {
         match head.protocol() {
