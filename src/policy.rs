@@ -48,6 +48,13 @@ impl Policy {
     pub fn revocations(&self) -> impl ExactSizeIterator<Item = &RuleName> {
         self.revoked.iter().map(|revocation| &revocation.name)
     }
+
+    /// Those of them that are about tokens issued before a time, with that in seconds since the Unix epoch.
+    pub fn dated_revocations(&self) -> impl Iterator<Item = (&RuleName, u64)> {
+        self.revoked
+            .iter()
+            .filter_map(|revocation| Some((&revocation.name, revocation.subject.issued_before()?.seconds())))
+    }
 }
 
 #[derive(Debug)]

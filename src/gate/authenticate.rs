@@ -62,6 +62,12 @@ impl FixedCaller {
             pass_credential: settings.pass_credential,
         }
     }
+
+    /// Who it is.
+    #[must_use]
+    pub fn principal(&self) -> &Principal {
+        &self.principal
+    }
 }
 
 /// A caller and the header that says so upstream.

@@ -82,6 +82,18 @@ impl Subject {
         }
         Ok(captured)
     }
+
+    /// The time before which the tokens it is about were issued, if it says one.
+    pub(super) fn issued_before(&self) -> Option<Instant> {
+        self.conditions.iter().find_map(|condition| match condition {
+            Condition::IssuedBefore(time) => Some(*time),
+            Condition::Anyone
+            | Condition::Attribute(..)
+            | Condition::Issuer(_)
+            | Condition::Claim(..)
+            | Condition::Pattern(..) => None,
+        })
+    }
 }
 
 impl Condition {

@@ -1,7 +1,6 @@
 //! What a decision says: why a call is refused, what allowed it, what would have to be added.
 
 use super::grant::Place;
-use super::subject::Condition;
 use super::{Revocation, RuleName};
 use crate::model::action::{Action, ActionSet};
 use crate::model::denial::Denial;
@@ -80,19 +79,7 @@ pub(super) fn not_allowed(target: &Target, listed: bool) -> Denial {
 
 /// Which token would not be revoked.
 pub(super) fn new_token(revocation: &Revocation) -> String {
-    let time = revocation
-        .subject
-        .conditions
-        .iter()
-        .find_map(|condition| match condition {
-            Condition::IssuedBefore(time) => Some(time),
-            Condition::Anyone
-            | Condition::Attribute(..)
-            | Condition::Issuer(_)
-            | Condition::Claim(..)
-            | Condition::Pattern(..) => None,
-        });
-    match time {
+    match revocation.subject.issued_before() {
         Some(time) => format!("a token issued at or after {time}: log in again"),
         None => format!(
             "a token that {} is not about, or a policy without that item",

@@ -281,3 +281,41 @@ async fn explain_and_decision_tests_say_what_the_proxy_does_with_a_revoked_token
     let checked = run(&["check", "--config", config]).exited(0).stdout;
     assert!(checked.contains("1 revocation, 2 decision tests passed"), "{checked}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn check_warns_of_a_time_that_is_to_come_and_of_listeners_that_are_shut_out() {
+    let proxy = Proxy::start().await;
+    let line = POLICY.lines().count() + 2;
+    let checked = |items: &str| {
+        proxy.write_policy(&format!("{POLICY}\nrevoked: [{items}]\n")).unwrap();
+        run(&["check", "--config", text(&proxy.configuration)]).exited(0).stdout
+    };
+    let future = format!(
+        "{}:{line}:1: warning: `issued_before` is in the future",
+        text(&proxy.policy)
+    );
+    let shut_out = format!(
+        "{}:{line}:1: warning: revoked[0] shuts out every caller of the listener `engine`, who cannot log in again",
+        text(&proxy.policy)
+    );
+    for (item, warns_of_time, warns_of_listener) in [
+        ("{ anyone: true, issued_before: 2100-01-01T00:00:00Z }", true, true),
+        ("{ anyone: true, issued_before: 2026-01-01T00:00:00Z }", false, true),
+        ("{ groups: [flyte-engine] }", false, true),
+        (
+            "{ issuer: \"https://idp.example.com\", issued_before: 2100-01-01T00:00:00Z }",
+            true,
+            false,
+        ),
+        (
+            "{ issuer: \"https://idp.example.com\", issued_before: 2026-01-01T00:00:00Z }",
+            false,
+            false,
+        ),
+        ("{ subject: [alice] }", false, false),
+    ] {
+        let checked = checked(item);
+        assert_eq!(checked.contains(&future), warns_of_time, "{item}: {checked}");
+        assert_eq!(checked.contains(&shut_out), warns_of_listener, "{item}: {checked}");
+    }
+}
