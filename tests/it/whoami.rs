@@ -265,7 +265,11 @@ async fn command_endpoint_and_proxy_refuse_the_same_tokens_for_the_same_reasons(
         );
         let ran = command(&proxy, &header, &["--format", "json"]);
         let shown = ran.exited(if reason.is_some() { 2 } else { 0 }).json();
-        assert_eq!((&shown["reason"], &shown["message"]), (&label, &told["message"]));
+        assert_eq!(shown["reason"], label);
+        // That of an expired token tells for how long, and time goes on.
+        if reason != Some(Reason::TokenExpired) {
+            assert_eq!(shown["message"], told["message"]);
+        }
         let ran = command(&proxy, &header, &[]);
         let first = if reason.is_some() { "REFUSED  " } else { "ACCEPTED " };
         assert!(
