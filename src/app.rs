@@ -122,6 +122,7 @@ impl App {
             metrics: Arc::clone(&metrics),
             live: Arc::clone(&live),
             issuers: loaded.issuers,
+            whoami: shared.config.admin_whoami,
             drain: draining.clone(),
         };
         let workers = bound

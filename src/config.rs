@@ -30,6 +30,8 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// The address for metrics and health.
     pub admin: SocketAddr,
+    /// Whether that listener tells what a token is taken for.
+    pub admin_whoami: bool,
     /// Where FlyteAdmin is.
     pub upstream: Upstream,
     /// What kind of Flyte it is.

@@ -13,7 +13,7 @@ use crate::metrics::Outcome;
 use crate::model::denial::Denial;
 use crate::model::reason::Reason;
 use crate::policy::Subjects;
-use crate::policy::decide::Call;
+use crate::policy::decide::{Call, Refusal};
 use crate::protocol::{Protocol, RequestHead, canonical, classify, deny};
 use crate::upstream::{Upstream, headers};
 use authenticate::{FixedCaller, Identity};
@@ -170,6 +170,10 @@ impl Gate {
         let authenticated = self.authenticate(&head, route.access, around.info).await?;
         audit.principal(authenticated.caller.principal());
         self.accept(authenticated.caller.principal(), route.access)?;
+        let rights = authenticated.caller.rights(snapshot);
+        rights
+            .admit(route.access)
+            .map_err(|refusal| by_policy(refusal, snapshot, audit))?;
         let binding = rest.map(|rest| rest.binding);
         let body = body::judged(&head, route.access, binding, body, &self.limits).await?;
         audit.request_bytes(body.len());
@@ -178,16 +182,15 @@ impl Gate {
             audit.targets(touched.action, &touched.targets);
         }
         audit.policy(snapshot.policy.version(), snapshot.generation);
-        let rights = authenticated.caller.rights(snapshot);
         let call = Call {
             access: route.access,
             action: touched.action,
             targets: &touched.targets,
         };
-        let permit = rights.decide(&call, &mut ()).into_permit().map_err(|refusal| {
-            audit.rules(refusal.rule.iter().map(|rule| rule.name().into()));
-            refusal.denial
-        })?;
+        let permit = rights
+            .decide(&call, &mut ())
+            .into_permit()
+            .map_err(|refusal| by_policy(refusal, snapshot, audit))?;
         audit.rules(permit.rules().iter().map(|rule| rule.name().into()));
         audit.judged();
         let origin = page::origin(&head, around);
@@ -232,6 +235,13 @@ impl Gate {
             &limits,
         )
     }
+}
+
+/// Records which policy refuses, and by which rule.
+fn by_policy(refusal: Refusal, snapshot: &Snapshot, audit: &mut AuditGuard) -> Denial {
+    audit.policy(snapshot.policy.version(), snapshot.generation);
+    audit.rules(refusal.rule.iter().map(|rule| rule.name().into()));
+    refusal.denial
 }
 
 /// Finds what a request is for, or refuses what nothing is known about.

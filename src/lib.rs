@@ -35,6 +35,7 @@ pub mod gate;
 
 // Edges: sockets, signals, the command line.
 pub mod listener;
+pub mod whoami;
 pub mod admin;
 pub mod app;
 // A local issuer and a stand-in control plane.

@@ -81,7 +81,8 @@ impl<'a> Check<'a> {
         let listeners = listeners::check(self, document);
         let issuers = issuers::check(self, &document.issuers);
         Config {
-            admin: listeners::admin(self, &document.admin.address, &listeners),
+            admin: listeners::admin(self, &document.admin, &listeners),
+            admin_whoami: *document.admin.whoami.value(),
             listeners,
             upstream: self.upstream(&document.upstream),
             flyte: self.flyte(&document.flyte),

@@ -1,7 +1,9 @@
 //! Checks the listeners.
 
 use super::check::Check;
-use super::document::{CertificateNameWord, Document, IdentityDocument, ListenerDocument, Placed, TlsDocument};
+use super::document::{
+    AdminDocument, CertificateNameWord, Document, IdentityDocument, ListenerDocument, Placed, TlsDocument,
+};
 use super::{CertificatePrincipal, ClientCertificates, FixedPrincipal, Identity, Listener, ListenerTls};
 use crate::credential::certificate::NameKind;
 use crate::policy::{Subjects, compile};
@@ -127,7 +129,7 @@ fn names(check: &mut Check<'_>, written: &Placed<Vec<CertificateNameWord>>) -> V
 
 fn accepted(check: &mut Check<'_>, written: &ListenerDocument) -> Option<Arc<Subjects>> {
     let accept = written.accept.as_ref()?;
-    match compile::subjects(check.file, check.text, "accept", accept) {
+    match compile::subjects(check.file, check.text, accept) {
         Ok(subjects) => Some(Arc::new(subjects)),
         Err(problems) => {
             check.found(problems);
@@ -173,7 +175,8 @@ fn exposed(check: &mut Check<'_>, written: &ListenerDocument, listener: &Listene
     }
 }
 
-pub(super) fn admin(check: &mut Check<'_>, written: &Placed<String>, listeners: &[Listener]) -> SocketAddr {
+pub(super) fn admin(check: &mut Check<'_>, document: &AdminDocument, listeners: &[Listener]) -> SocketAddr {
+    let written = &document.address;
     let address = check.address(written);
     if let Some(listener) = listeners
         .iter()
@@ -186,6 +189,13 @@ pub(super) fn admin(check: &mut Check<'_>, written: &Placed<String>, listeners: 
         check.warning(
             written.place(),
             "metrics and status are open to whoever reaches this address; let a NetworkPolicy close it to others",
+        );
+    }
+    if *document.whoami.value() && !address.ip().is_loopback() {
+        check.warning(
+            document.whoami.place(),
+            "tokens that are sent to `/whoami` cross the network in plain text here; let the admin listener have a loopback \
+             address, or leave `whoami` out",
         );
     }
     address

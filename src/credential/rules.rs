@@ -270,7 +270,7 @@ fn is_whole(value: &Value) -> bool {
     clippy::cast_sign_loss,
     reason = "the range is checked and the fraction is meant to go"
 )]
-fn seconds(value: &Value) -> Option<u64> {
+pub(crate) fn seconds(value: &Value) -> Option<u64> {
     let number = value.as_f64()?;
     (0.0..=9_007_199_254_740_992.0)
         .contains(&number)

@@ -5,7 +5,7 @@ use super::{ConnectionInfo, Gate};
 use crate::catalog::Access;
 use crate::config::FixedPrincipal;
 use crate::credential::load_balancer;
-use crate::credential::locate::{self, Credential, CredentialSource, LoadBalancerHeader};
+use crate::credential::locate::{self, Credential, CredentialSource, LoadBalancerHeader, Scheme};
 use crate::credential::same_principal;
 use crate::credential::session::{self, SessionCookies};
 use crate::issuer::VerifiedToken;
@@ -65,6 +65,12 @@ impl FixedCaller {
             ..Principal::anonymous()
         };
         Self::new(principal, settings.pass_credential)
+    }
+
+    /// Who it is.
+    #[must_use]
+    pub fn principal(&self) -> &Principal {
+        &self.principal
     }
 }
 
@@ -194,6 +200,18 @@ impl Gate {
             self.listener, principal.subject, principal.issuer
         );
         Err(Denial::new(Reason::PrincipalRefused, message))
+    }
+
+    /// Whether the cookies are the session of somebody who is revoked.
+    pub(super) async fn has_revoked_session(&self, head: &RequestHead, snapshot: &Snapshot) -> bool {
+        if matches!(self.identity, Identity::Fixed(_)) {
+            return false;
+        }
+        let Ok(SessionCookies::Session(session)) = self.session(head) else {
+            return false;
+        };
+        let verified = self.issuers.verify(Scheme::IdToken, session.id_token()).await;
+        verified.is_ok_and(|token| token.rights.under(snapshot, &token.principal).revoked().is_some())
     }
 
     /// The session in the cookies. FlyteAdmin reads cookies on its HTTP port only.

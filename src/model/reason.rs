@@ -126,6 +126,7 @@ reasons! {
     TokenSignatureInvalid "token_signature_invalid" UNAUTHENTICATED Client "the token's signature does not match the issuer's key",
     TokenExpired "token_expired" UNAUTHENTICATED Client "the token has expired; log in again",
     TokenInactive "token_inactive" UNAUTHENTICATED Client "the issuer says that the token is not active; log in again",
+    TokenRevoked "token_revoked" UNAUTHENTICATED Client "the token was revoked; log in again",
     TokenNotYetValid "token_not_yet_valid" UNAUTHENTICATED Client "the token is not valid yet; check the clocks",
     TokenTypeRefused "token_type_refused" UNAUTHENTICATED Client "the token's type is not accepted from this issuer",
     AlgorithmRefused "algorithm_refused" UNAUTHENTICATED Client "the token's signature algorithm is not accepted from this issuer",

@@ -99,8 +99,8 @@ fn the_page_of_metrics_is_generated() {
 fn the_page_of_the_command_line_is_generated() {
     let mut page = format!(
         "# Command line\n\n\
-        Exit codes: {} done, {} could not be done, {} `explain`: the call would be refused, {} a configuration, policy or test file\n\
-        is not right, {} the command line is not right. `demo` is there when built with `--features demo`.\n\n\
+        Exit codes: {} done, {} could not be done, {} `explain`: the call would be refused, `whoami`: the token is refused, {} a\n\
+        configuration, policy or test file is not right, {} the command line is not right. `demo` is there when built with `--features demo`.\n\n\
         This page is generated from the code.\n",
         cli::OK,
         cli::FAILED,

@@ -12,6 +12,7 @@ use crate::model::reason::Reason;
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tokio::runtime::Runtime;
 
 /// The caller, or why the credential is refused.
 pub(super) struct Caller {
@@ -142,16 +143,24 @@ fn given(config: Option<&Config>, claims: Map<String, Value>) -> Caller {
     }
 }
 
-/// Verifies a token as the server does, after fetching keys: as an access token, or else as an ID token.
-fn verify(config: &Config, token: &str) -> Result<Result<Principal, Denial>, Fault> {
-    let failed = |fault: &dyn std::fmt::Display| Fault::Verification(fault.to_string());
+/// The issuers as the server has them, without keys yet, and where they can be asked for some.
+///
+/// # Errors
+/// What cannot be set up.
+pub(in crate::cli) fn issuers(config: &Config) -> Result<(Runtime, Issuers), String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| failed(&error))?;
+        .map_err(|error| error.to_string())?;
     let limits = config.credentials.limits;
     let issuers = Issuers::new(config.issuers.clone(), limits, Arc::new(SystemClock), Arc::new(()))
-        .map_err(|problems| failed(&crate::cli::listed(&problems)))?;
+        .map_err(|problems| crate::cli::listed(&problems))?;
+    Ok((runtime, issuers))
+}
+
+/// Verifies a token as the server does, after fetching keys: as an access token, or else as an ID token.
+fn verify(config: &Config, token: &str) -> Result<Result<Principal, Denial>, Fault> {
+    let (runtime, issuers) = issuers(config).map_err(Fault::Verification)?;
     Ok(runtime.block_on(async {
         issuers.refresh_all().await;
         let mut verified = issuers.verify(Scheme::Bearer, token).await;
