@@ -11,6 +11,7 @@ import pathlib
 import re
 import select
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -31,6 +32,11 @@ START_SECONDS = 60
 
 def pytest_addoption(parser):
     parser.addoption("--keycloak", help="the folder of Keycloak", default=None)
+
+
+def pytest_configure():
+    # What was started is ended also when the tests are told to stop.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def until(condition, seconds, what):

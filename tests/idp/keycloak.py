@@ -146,6 +146,18 @@ class Keycloak:
         finally:
             self.admin("PUT", path, before | {"attributes": before["attributes"] | dict.fromkeys(changed, "")})
 
+    @contextlib.contextmanager
+    def mapping(self, extra):
+        """The client scope `flyte` has another mapper meanwhile."""
+        scopes = self.admin("GET", f"/{REALM}/client-scopes")
+        (scope,) = [scope["id"] for scope in scopes if scope["name"] == CLIENT_SCOPE["name"]]
+        path = f"/{REALM}/client-scopes/{scope}/protocol-mappers/models"
+        made = self.admin("POST", path, extra)
+        try:
+            yield
+        finally:
+            self.admin("DELETE", f"{path}/{made}")
+
     def signing_keys(self):
         """The ids of the components that give the realm its RSA signing keys."""
         components = self.admin("GET", f"/{REALM}/components", type="org.keycloak.keys.KeyProvider")
@@ -168,18 +180,18 @@ class Keycloak:
     def remove_key(self, component):
         self.admin("DELETE", f"/{REALM}/components/{component}")
 
-    def tokens(self, **form):
-        """What the token endpoint answers."""
-        answer = requests.post(f"{self.issuer}/protocol/openid-connect/token", form, timeout=SECONDS)
+    def tokens(self, *, host=None, **form):
+        """What the token endpoint answers; `host` is another name that it is reached by."""
+        url = f"{self.issuer}/protocol/openid-connect/token"
+        answer = requests.post(url, form, headers={"host": host} if host else None, timeout=SECONDS)
         if not answer.ok:
             raise RuntimeError(f"{answer.status_code} {answer.text}")
         return answer.json()
 
-    def log_in(self, name, client="flytectl"):
+    def log_in(self, name, client="flytectl", **more):
         """Logs a person in with the password grant."""
-        return self.tokens(
-            grant_type="password", client_id=client, username=name, password=PASSWORD, scope="openid profile"
-        )
+        form = {"grant_type": "password", "client_id": client, "username": name, "password": PASSWORD}
+        return self.tokens(**form, scope="openid profile", **more)
 
     def service_token(self, client="ci"):
         """A service's token, by the client-credentials grant."""
@@ -216,6 +228,13 @@ CLIENT_SCOPE = {
         mapper("groups", "oidc-group-membership-mapper", **{"claim.name": "groups", "full.path": "false"}),
     ],
 }
+
+
+REALM_ROLES = mapper(
+    "realm roles",
+    "oidc-usermodel-realm-role-mapper",
+    **{"claim.name": "realm_access.roles", "multivalued": "true", "jsonType.label": "String"},
+)
 
 
 def client(name, *, flow=None, attributes=None, **more):

@@ -8,7 +8,7 @@ import urllib.parse
 
 import browser
 import pytest
-from keycloak import CLI_REDIRECT, CONSOLE_REDIRECT, PASSWORD, SECRETS
+from keycloak import CLI_REDIRECT, CONSOLE_REDIRECT, PASSWORD, REALM_ROLES, SECRETS
 
 
 def contents(token):
@@ -82,6 +82,9 @@ def test_keycloak_leaves_realm_roles_out_of_id_tokens_unless_told(keycloak, prox
     token = keycloak.log_in("carol")["id_token"]
     assert "realm_access" not in contents(token)[1]
     proxy.refuses(control_plane, token, "no_matching_rule", "ml", "production", scheme="IDToken")
+    with keycloak.mapping(REALM_ROLES):
+        token = keycloak.log_in("carol")["id_token"]
+    proxy.allows(control_plane, token, "ml", "production", scheme="IDToken")
 
 
 def test_other_signature_algorithms_of_keycloak_are_verified(keycloak, proxy, control_plane):
@@ -125,6 +128,12 @@ def test_another_realm_of_the_same_server_is_another_issuer(keycloak, proxy, con
     token = keycloak.admin_token()
     message = proxy.refuses(control_plane, token, "issuer_unknown")
     assert f"{keycloak.url}/realms/master" in message
+
+
+def test_keycloak_reached_by_another_name_is_another_issuer(keycloak, proxy, control_plane):
+    token = keycloak.log_in("alice", host="keycloak.internal")["access_token"]
+    message = proxy.refuses(control_plane, token, "issuer_unknown")
+    assert "http://keycloak.internal/realms/flyte" in message
 
 
 def test_a_changed_token_is_refused(keycloak, proxy, control_plane):
