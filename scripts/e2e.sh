@@ -3,21 +3,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
-    if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-        echo "e2e.sh: python3 has no venv module; install python3-venv" >&2
-        exit 1
-    fi
-    apt-get update -q && apt-get install -q -y python3-venv
-fi
-if ! target/venv/bin/python -m pip --version >/dev/null 2>&1; then
-    python3 -m venv --clear target/venv
-fi
-# Nothing is fetched when the pinned versions are there already.
-if ! cmp -s tests/e2e/requirements.txt target/venv/e2e-requirements.txt; then
-    target/venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement tests/e2e/requirements.txt
-    cp tests/e2e/requirements.txt target/venv/e2e-requirements.txt
-fi
+scripts/venv.sh tests/e2e/requirements.txt
 scripts/descriptors.sh
 cargo build --quiet --locked --features demo
 # Nothing is written beside the tests.

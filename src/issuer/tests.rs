@@ -223,7 +223,7 @@ async fn t_jwt_02_a_storm_of_unknown_keys_makes_one_fetch() {
 }
 
 #[tokio::test]
-async fn within_the_interval_an_unknown_key_is_refused_at_once_without_a_fetch() {
+async fn within_the_interval_unknown_keys_are_refused_at_once_without_another_fetch() {
     let world = World::new().await;
     let _running = world.run().await;
     let before = world.idp.fetches();
@@ -235,7 +235,15 @@ async fn within_the_interval_an_unknown_key_is_refused_at_once_without_a_fetch()
         assert_eq!(world.subject(&token).await, Err(Reason::KeyUnknown));
     }
     assert!(begun.elapsed() < Duration::from_secs(1));
-    assert_eq!(world.idp.fetches(), before);
+    assert_eq!(world.idp.fetches().key_set, before.key_set + 1);
+}
+
+#[tokio::test]
+async fn a_key_that_is_new_right_after_a_fetch_by_the_timer_is_fetched_for_its_first_token() {
+    let world = World::new().await;
+    let _running = world.run().await;
+    world.idp.rotate().unwrap();
+    assert_eq!(world.subject(&world.idp.mint(&alice())).await.as_deref(), Ok("alice"));
 }
 
 #[tokio::test]
