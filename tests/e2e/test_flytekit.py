@@ -4,7 +4,7 @@ import re
 import uuid
 
 import pytest
-from conftest import HERE
+from programs import HERE
 from flytekit.configuration import Config
 from flytekit.exceptions.system import FlyteSystemException
 from flytekit.models.core.execution import WorkflowExecutionPhase
