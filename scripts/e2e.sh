@@ -22,7 +22,7 @@ fi
 if ! cmp -s tests/e2e/idp/package-lock.json target/idp/installed-package-lock.json; then
     mkdir -p target/idp
     cp tests/e2e/idp/package.json tests/e2e/idp/package-lock.json tests/e2e/idp/.npmrc target/idp
-    PATH="$PWD/target/venv/bin:$PATH" npm ci --prefix target/idp --omit=dev --silent
+    PATH="$PWD/target/venv/bin:$PATH" npm ci --prefix target/idp --omit=dev --loglevel=error
     cp tests/e2e/idp/package-lock.json target/idp/installed-package-lock.json
 fi
 # The browser; its test is skipped without.
@@ -38,4 +38,4 @@ scripts/descriptors.sh
 cargo build --quiet --locked --features demo
 # Nothing is written beside the tests.
 export PYTHONDONTWRITEBYTECODE=1
-exec target/venv/bin/python -m pytest -p no:cacheprovider tests/e2e "$@"
+exec target/venv/bin/python -m pytest -p no:cacheprovider -rs tests/e2e "$@"

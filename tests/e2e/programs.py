@@ -40,7 +40,7 @@ def ended(process):
         raise
 
 
-def eventually(what, seconds=15):
+def eventually(what, seconds=30):
     """What a function gives, as soon as it gives something."""
     deadline = time.monotonic() + seconds
     while not (value := what()):
