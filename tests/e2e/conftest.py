@@ -70,6 +70,24 @@ class Client:
         return done.returncode, done.stdout + done.stderr
 
 
+def write_client(home, client_id, secret, endpoint, ca_file):
+    """Writes what flytekit needs to log in with a secret."""
+    home.mkdir(exist_ok=True)
+    secret_file = home / "secret"
+    secret_file.write_text(secret)
+    config = home / "config.yaml"
+    config.write_text(
+        "admin:\n"
+        f"  endpoint: dns:///{endpoint}\n"
+        "  insecure: false\n"
+        f"  caCertFilePath: {ca_file}\n"
+        "  authType: ClientSecret\n"
+        f"  clientId: {client_id}\n"
+        f"  clientSecretLocation: {secret_file}\n"
+    )
+    return Client(client_id, secret, config, home)
+
+
 class Demo:
     """Where everything is, as the proxy printed it."""
 
@@ -80,24 +98,10 @@ class Demo:
         self.issuer = shape["issuer"]
         self.token_endpoint = shape["token_endpoint"]
         self.control_plane = ControlPlane(shape["control_plane_arrivals_url"])
-        self._clients = {team: self._client(team, client, folder) for team, client in shape["clients"].items()}
-
-    def _client(self, team, client, folder):
-        home = folder / team
-        home.mkdir()
-        secret = home / "secret"
-        secret.write_text(client["secret"])
-        config = home / "config.yaml"
-        config.write_text(
-            "admin:\n"
-            f"  endpoint: dns:///{self.grpc}\n"
-            "  insecure: false\n"
-            f"  caCertFilePath: {self.ca_file}\n"
-            "  authType: ClientSecret\n"
-            f"  clientId: {client['id']}\n"
-            f"  clientSecretLocation: {secret}\n"
-        )
-        return Client(client["id"], client["secret"], config, home)
+        self._clients = {
+            team: write_client(folder / team, client["id"], client["secret"], self.grpc, self.ca_file)
+            for team, client in shape["clients"].items()
+        }
 
     def client(self, team):
         return self._clients[team]

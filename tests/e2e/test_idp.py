@@ -5,7 +5,8 @@ import json
 
 import provider
 import pytest
-from programs import eventually
+from conftest import write_client
+from programs import HERE, eventually
 
 
 def claims(token):
@@ -94,12 +95,27 @@ def test_new_keys_are_fetched_when_a_token_names_one(deployed):
     deployed.provider.ask("POST", "rotate")
     after = deployed.provider.machine("ci")
     assert key_of(after) != key_of(before)
-    # Keys were fetched at the start: for 10 seconds, a token brings about no other fetch.
-    eventually(lambda: deployed.proxy.get("ml", f"Bearer {after}").ok)
     assert_allowed(deployed, "ml", f"Bearer {after}")
     # The last key is still published.
     assert_allowed(deployed, "ml", f"Bearer {before}")
     assert deployed.provider.ask("GET", "counters")["jwks"] == fetched + 1
+
+
+def test_flytekit_gets_its_token_from_the_provider(deployed, running, tmp_path):
+    """It learns from the control plane, through the proxy, where to log in."""
+    client = write_client(tmp_path, "ci", "ci-secret", deployed.proxy.url.removeprefix("https://"), running.ca_file)
+    register = ["register", "--domain", "development", "--version", "v1", "--image", "demo:1", "--project"]
+    package = tmp_path / "team"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "workflows.py").write_text((HERE / "workflows.py").read_text())
+    code, output = client.pyflyte(*register, "ml", package)
+    assert code == 0, output
+    assert "CreateWorkflow" in deployed.control_plane.calls()
+    deployed.control_plane.reset()
+    code, output = client.pyflyte(*register, "fraud", package)
+    assert code != 0 and "no_matching_rule" in output and "project fraud, domain development" in output, output
+    assert deployed.control_plane.calls() == []
 
 
 def test_an_issuer_that_calls_itself_something_else_is_not_believed(deployed, running, tmp_path):
