@@ -10,6 +10,7 @@ mod fault;
 mod gateway;
 mod grpc;
 mod inventory;
+mod login;
 mod methods;
 mod pages;
 mod projects;
@@ -20,6 +21,7 @@ mod tests;
 
 pub use arrivals::{Arrival, Outcome};
 pub use fault::{Fault, Script};
+pub use login::Console;
 
 use answer::Answer;
 use arrivals::Arrivals;
@@ -64,6 +66,8 @@ pub struct Options {
     pub scopes: Vec<String>,
     /// The audience that clients are told to ask for.
     pub audience: String,
+    /// How people log in at the console; without it nobody can.
+    pub console: Option<Console>,
 }
 
 impl Default for Options {
@@ -80,6 +84,7 @@ impl Default for Options {
             redirect_uri: "http://localhost:53593/callback".to_owned(),
             scopes: vec!["all".to_owned()],
             audience: String::new(),
+            console: None,
         }
     }
 }
