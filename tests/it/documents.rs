@@ -454,7 +454,7 @@ fn every_command_in_the_pages_is_one_that_is_understood() {
     assert!(commands > 5, "only {commands} commands were found");
 }
 
-/// Examples are of single top-level keys; the rest is filled up.
+/// Examples are of single top-level keys, of listeners, or of what is in one; the rest is filled up.
 #[test]
 fn every_configuration_in_the_pages_on_identity_is_accepted() {
     let mut examples = 0;
@@ -466,7 +466,8 @@ fn every_configuration_in_the_pages_on_identity_is_accepted() {
             .filter_map(|rest| rest.split("```").next())
         {
             let example: Value = serde_saphyr::from_str(block).unwrap();
-            if example["rules"].is_array() || example["subjects"].is_array() {
+            let of_something_else = ["rules", "subjects", "volumes"];
+            if of_something_else.iter().any(|key| example[key].is_array()) {
                 continue;
             }
             examples += 1;
@@ -477,8 +478,15 @@ fn every_configuration_in_the_pages_on_identity_is_accepted() {
                 "issuers": [{"issuer": "https://idp.example.com", "audiences": ["flyte"]}],
                 "policy": {"path": "policy.yaml"},
             });
-            for (key, value) in example.as_object().unwrap() {
-                config[key] = value.clone();
+            match example {
+                Value::Array(listeners) => config["listeners"] = Value::Array(listeners),
+                Value::Object(mut keys) => {
+                    if let Some(accept) = keys.remove("accept") {
+                        config["listeners"][0]["accept"] = accept;
+                    }
+                    config.as_object_mut().unwrap().extend(keys);
+                }
+                other => panic!("{page}: {other}"),
             }
             let outcome = Config::parse(Path::new(page), &config.to_string());
             let (_, warnings) = outcome.unwrap_or_else(|problems| panic!("{page}:\n{block}{problems:#?}"));
