@@ -4,7 +4,7 @@ SHELL := /bin/bash
 CARGO ?= cargo
 DESCRIPTORS := target/descriptors/flyteidl-1.16.8.binpb
 
-.PHONY: help demo demo-stay test unit e2e policies lint fmt doc bench descriptors clean-demo
+.PHONY: help demo demo-stay test unit e2e test-idp policies lint fmt doc bench descriptors clean-demo
 
 help: ## List the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -27,6 +27,9 @@ policies: ## The decision tests of the sample policies
 
 e2e: descriptors ## Real flytekit, gRPC and REST clients through the proxy
 	scripts/e2e.sh
+
+test-idp: descriptors ## The proxy with a real Keycloak, which it fetches; not part of `test`
+	scripts/idp.sh
 
 lint: ## Formatting, clippy and documentation, without warnings
 	$(CARGO) fmt --check

@@ -15,15 +15,8 @@ if [ -n "$missing" ]; then
     fi
     apt-get update -q && apt-get install -q -y --no-install-recommends $missing
 fi
-# Makes target/venv too.
 scripts/descriptors.sh
-if ! python3 -c 'import ensurepip, venv' 2>/dev/null && [ "$(id -u)" = 0 ]; then
-    apt-get update -q && apt-get install -q -y python3-venv
-fi
-if ! target/venv/bin/python -m pip --version >/dev/null 2>&1; then
-    python3 -m venv --clear target/venv
-fi
-target/venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement benches/requirements.txt
+scripts/venv.sh benches/requirements.txt
 cargo build --locked --release --bin flyte-authz-proxy --example pass_through --example bench_upstream --example verify_token
 cargo run --quiet --locked --features demo --example bench_setup target/bench target/descriptors/flyteidl-1.16.8.binpb
 exec target/venv/bin/python scripts/bench.py "$@"

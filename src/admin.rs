@@ -1,11 +1,12 @@
-//! The operator's own listener: metrics, health, readiness and what is in force. Plain HTTP/1.1, no credentials: keep it
-//! off public networks.
+//! The operator's own listener: metrics, health, readiness, what is in force and, if wanted, what a token is taken for.
+//! Plain HTTP/1.1, open to whoever reaches it: keep it off public networks.
 
 use crate::issuer::Issuers;
 use crate::live::Live;
 use crate::metrics::Metrics;
+use crate::whoami;
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -32,6 +33,8 @@ pub struct Admin {
     pub live: Arc<Live>,
     /// The issuers and their key sets.
     pub issuers: Arc<Issuers>,
+    /// Whether it tells what a token is taken for.
+    pub whoami: bool,
     /// Whether the process drains.
     pub drain: watch::Receiver<bool>,
 }
@@ -51,10 +54,7 @@ impl Admin {
             };
             let admin = Arc::clone(&self);
             tokio::spawn(async move {
-                let service = service_fn(|request| {
-                    let answer = admin.answer(&request);
-                    async { Ok::<_, Infallible>(answer) }
-                });
+                let service = service_fn(async |request| Ok::<_, Infallible>(admin.answer(&request).await));
                 let mut builder = http1::Builder::new();
                 builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
                 if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).await {
@@ -65,7 +65,7 @@ impl Admin {
         }
     }
 
-    fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
         if request.method() != Method::GET && request.method() != Method::HEAD {
             let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "use GET\n");
             response
@@ -78,6 +78,7 @@ impl Admin {
             "/readyz" => self.ready(),
             "/status" => document(StatusCode::OK, &self.status()),
             "/metrics" => self.metrics(),
+            "/whoami" if self.whoami => self.who_am_i(request).await,
             _ => text(
                 StatusCode::NOT_FOUND,
                 "known are /healthz, /readyz, /status and /metrics\n",
@@ -111,7 +112,28 @@ impl Admin {
             },
             "catalog": {"generation": snapshot.catalog.generation, "rpcs": snapshot.catalog.routes.len()},
             "issuers": self.issuers.status(),
+            "load_balancer": self.issuers.load_balancer_status(),
         })
+    }
+
+    /// What the token in `authorization` is taken for. The token itself is never answered.
+    async fn who_am_i(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+        let snapshot = self.live.load();
+        match whoami::whoami(request.headers(), &self.issuers, &snapshot.policy).await {
+            Ok(whoami) => document(StatusCode::OK, &whoami.json().into()),
+            Err(denial) => {
+                let status = StatusCode::from_u16(denial.reason.status().http);
+                let mut response = document(
+                    status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+                    &whoami::refusal(&denial).into(),
+                );
+                if response.status() == StatusCode::UNAUTHORIZED {
+                    let challenge = HeaderValue::from_static("Bearer realm=\"flyte\"");
+                    response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+                }
+                response
+            }
+        }
     }
 
     fn metrics(&self) -> Response<Full<Bytes>> {

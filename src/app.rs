@@ -12,6 +12,7 @@ use crate::credential::cookie::CookieKeys;
 use crate::extract::targets::ScopeRules;
 use crate::gate::Gate;
 use crate::gate::authenticate::{FixedCaller, Identity};
+use crate::gate::certificate::CertificateIdentity;
 use crate::gate::request_id::RequestIds;
 use crate::issuer::Issuers;
 use crate::listener::{self, Listener, socket};
@@ -33,6 +34,7 @@ use std::time::Duration;
 use tokio::runtime;
 use tokio::sync::{Semaphore, watch};
 
+pub mod issuers;
 pub mod observe;
 
 /// A running proxy. Dropping it without [`App::shut_down`] leaves its threads running.
@@ -120,6 +122,7 @@ impl App {
             metrics: Arc::clone(&metrics),
             live: Arc::clone(&live),
             issuers: loaded.issuers,
+            whoami: shared.config.admin_whoami,
             drain: draining.clone(),
         };
         let workers = bound
@@ -182,15 +185,11 @@ impl Loaded {
                     .transpose()
                     .map(|tls| tls.map(Arc::new))
             }));
-        let issuers = Issuers::new(
-            config.issuers.clone(),
-            config.credentials.limits,
-            Arc::clone(clock),
-            Arc::new(KeySets {
-                metrics: Arc::clone(metrics),
-                clock: Arc::clone(clock),
-            }),
-        );
+        let observer = Arc::new(KeySets {
+            metrics: Arc::clone(metrics),
+            clock: Arc::clone(clock),
+        });
+        let issuers = issuers::load(config, clock, observer);
         let upstream_tls = trust::client_config(config.upstream.ca.as_deref()).map_err(|problem| vec![problem]);
         let cookie_keys = secrets::cookie_keys(&config.credentials.cookie_keys);
         let (policy, certificates, issuers, upstream_tls, cookie_keys) =
@@ -252,6 +251,9 @@ fn identity(listener: &config::Listener) -> Identity {
         config::Identity::Tokens => Identity::Tokens,
         config::Identity::Principal(principal) => {
             Identity::Fixed(Arc::new(FixedCaller::of_listener(&listener.name, principal)))
+        }
+        config::Identity::ClientCertificate(certificate) => {
+            Identity::Certificate(Arc::new(CertificateIdentity::of_listener(&listener.name, certificate)))
         }
     }
 }
@@ -338,6 +340,7 @@ impl Shared {
         let gate = Gate {
             listener: Arc::clone(&name),
             identity: self.identities.get(index)?.clone(),
+            accept: settings.accept.clone(),
             anonymous: Arc::clone(&self.anonymous),
             live: Arc::clone(&self.live),
             issuers: Arc::clone(&self.issuers),

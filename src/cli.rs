@@ -15,12 +15,13 @@ pub mod explain;
 pub mod schema;
 pub mod serve;
 pub mod test;
+pub mod whoami;
 
 /// Done as asked.
 pub const OK: u8 = 0;
 /// It could not be done.
 pub const FAILED: u8 = 1;
-/// `explain`: the call would be refused.
+/// `explain`: the call would be refused; `whoami`: every call with the token would be.
 pub const DENIED: u8 = 2;
 /// A configuration, policy or test file is not right.
 pub const INVALID: u8 = 3;
@@ -30,9 +31,9 @@ pub const USAGE: u8 = 64;
 /// Shown below every help text.
 const EXIT_CODES: &str = "\
 Exit codes:
-  0   done as asked; for `explain`: the call is allowed
+  0   done as asked; for `explain`: the call is allowed; for `whoami`: the token is accepted
   1   it could not be done, and the message tells why
-  2   `explain`: the call is refused
+  2   `explain`: the call is refused; `whoami`: the token is refused
   3   a file is not right, a decision test failed, or an address cannot be listened on; every problem is listed
   64  the command line is not right";
 
@@ -68,6 +69,11 @@ enum Command {
     Test(test::Arguments),
     /// Tell why a call would be permitted or refused, rule by rule. Exit 0 if permitted, 2 if refused.
     Explain(explain::Arguments),
+    /// Tell what the proxy makes of a token, and what the policy says about its owner.
+    ///
+    /// The token is verified as for a request, fetching the issuer's keys. It is never printed. Exit 0 if it is accepted; 2 if
+    /// it is refused or revoked; 1 if that cannot be told, since the keys cannot be fetched, say.
+    Whoami(whoami::Arguments),
     /// Print the API catalogue: every RPC, the action it needs, where its scope is.
     Catalog {
         /// The form of the output.
@@ -114,6 +120,7 @@ pub fn run() -> ExitCode {
         Command::Check { config } => check::run(&config),
         Command::Test(arguments) => test::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
+        Command::Whoami(arguments) => whoami::run(&arguments),
         Command::Catalog { format, overlays } => catalog::run(format, &overlays),
         Command::Schema { document } => schema::run(document),
         #[cfg(feature = "demo")]

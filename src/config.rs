@@ -1,19 +1,24 @@
 //! The configuration: what the file says ([`document`]), checked and in the types the rest of the program uses.
 
-use crate::issuer::{IssuerSettings, TokenLimits};
+use crate::credential::certificate::NameKind;
+use crate::issuer::{IssuerSettings, LoadBalancerSettings, TokenLimits};
 use crate::model::problem::Problem;
+use crate::policy::Subjects;
 use http::HeaderName;
 use http::uri::{Authority, Scheme};
 use secrets::NamedCookieKeys;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 pub mod document;
 pub mod quantity;
 mod check;
+mod introspection;
 mod issuers;
 mod listeners;
+mod load_balancer;
 pub mod secrets;
 
 pub use document::{Generation, LogFormat, LogLevel, TlsVersion};
@@ -25,6 +30,8 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// The address for metrics and health.
     pub admin: SocketAddr,
+    /// Whether that listener tells what a token is taken for.
+    pub admin_whoami: bool,
     /// Where FlyteAdmin is.
     pub upstream: Upstream,
     /// What kind of Flyte it is.
@@ -62,6 +69,8 @@ pub struct Listener {
     pub tls: Option<ListenerTls>,
     /// How callers are identified.
     pub identity: Identity,
+    /// The callers it accepts; without it, all.
+    pub accept: Option<Arc<Subjects>>,
 }
 
 /// A listener's certificate.
@@ -73,6 +82,17 @@ pub struct ListenerTls {
     pub key: PathBuf,
     /// The lowest version accepted.
     pub minimum_version: TlsVersion,
+    /// What certificates it asks clients for, if any.
+    pub client_certificates: Option<ClientCertificates>,
+}
+
+/// What certificates a listener asks its clients for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientCertificates {
+    /// PEM file with the authorities that vouch for clients.
+    pub ca: PathBuf,
+    /// Whether there is no connection without one.
+    pub required: bool,
 }
 
 /// How the callers of a listener are identified.
@@ -82,6 +102,8 @@ pub enum Identity {
     Tokens,
     /// Whoever reaches the listener is this principal.
     Principal(FixedPrincipal),
+    /// By the client certificate of the connection; by tokens where there is none.
+    ClientCertificate(CertificatePrincipal),
 }
 
 /// The principal that every caller of a listener is.
@@ -92,6 +114,17 @@ pub struct FixedPrincipal {
     /// Its groups.
     pub groups: Vec<Box<str>>,
     /// Whether credentials that callers send are forwarded, unverified, instead of being removed.
+    pub pass_credential: bool,
+}
+
+/// How a client certificate says who the caller is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificatePrincipal {
+    /// The kinds of name that may be its subject, in order; never empty.
+    pub names: Vec<NameKind>,
+    /// Its groups.
+    pub groups: Vec<Box<str>>,
+    /// Whether an `authorization` header is forwarded, unverified, instead of being refused.
     pub pass_credential: bool,
 }
 
@@ -137,6 +170,8 @@ pub struct Credentials {
     pub header: HeaderName,
     /// The keys of session cookies, those in force first; none if sessions are not accepted.
     pub cookie_keys: Vec<NamedCookieKeys>,
+    /// The load balancers whose header is a credential, if any.
+    pub load_balancer: Option<LoadBalancerSettings>,
     /// Bounds on what tokens may cost.
     pub limits: TokenLimits,
 }

@@ -2,10 +2,13 @@
 
 use crate::model::principal::Principal;
 
+pub mod certificate;
 pub mod claims;
 pub mod cookie;
+pub mod introspected;
 pub(crate) mod json;
 pub mod key_set;
+pub mod load_balancer;
 pub mod locate;
 pub mod rules;
 pub mod session;

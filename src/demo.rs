@@ -6,7 +6,9 @@ pub mod certificates;
 pub mod client;
 #[cfg(feature = "demo")]
 pub mod control_plane;
+pub mod introspection;
 pub mod issuer;
+pub mod load_balancer;
 pub mod session;
 pub mod signing;
 #[cfg(feature = "demo")]

@@ -12,11 +12,13 @@ use crate::live::{Live, Snapshot};
 use crate::metrics::Outcome;
 use crate::model::denial::Denial;
 use crate::model::reason::Reason;
-use crate::policy::decide::Call;
+use crate::policy::Subjects;
+use crate::policy::decide::{Call, Refusal};
 use crate::protocol::{Protocol, RequestHead, canonical, classify, deny};
 use crate::upstream::{Upstream, headers};
 use authenticate::{FixedCaller, Identity};
 use body::JudgedBody;
+use certificate::PeerCertificate;
 use filter::Filter;
 use http::header::HeaderName;
 use http::{Method, Request, Response};
@@ -28,6 +30,7 @@ use std::sync::Arc;
 pub mod answer;
 pub mod authenticate;
 pub mod body;
+pub mod certificate;
 mod filter;
 pub mod forward;
 pub mod page;
@@ -40,12 +43,14 @@ pub use answer::Body;
 const HEALTH_CHECK: &str = "/grpc.health.v1.Health/Check";
 
 /// What a connection says about its requests.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct ConnectionInfo {
     /// The peer's address and port.
     pub peer: SocketAddr,
     /// Whether the connection is encrypted.
     pub encrypted: bool,
+    /// The verified certificate of the client, if the listener asked for one and there is one.
+    pub certificate: Option<PeerCertificate>,
 }
 
 /// Judges and forwards the requests of one listener. Each worker has its own, with its own upstream connections.
@@ -55,6 +60,8 @@ pub struct Gate {
     pub listener: Arc<str>,
     /// How callers are identified.
     pub identity: Identity,
+    /// The callers that are accepted; without it, all.
+    pub accept: Option<Arc<Subjects>>,
     /// Whoever makes a public call.
     pub anonymous: Arc<FixedCaller>,
     /// The policy and catalogue in force.
@@ -162,8 +169,13 @@ impl Gate {
             Destination::HealthCheck => return self.answer_health(&head, body, audit).await,
         };
         audit.route(&route.rpc, (route.access == Access::Scoped).then_some(route.action));
-        let authenticated = self.authenticate(&head, route.access).await?;
+        let authenticated = self.authenticate(&head, route.access, around.info).await?;
         audit.principal(authenticated.caller.principal());
+        self.accept(authenticated.caller.principal(), route.access)?;
+        let rights = authenticated.caller.rights(snapshot);
+        rights
+            .admit(route.access)
+            .map_err(|refusal| by_policy(refusal, snapshot, audit))?;
         let binding = rest.map(|rest| rest.binding);
         let body = body::judged(&head, route.access, binding, body, &self.limits).await?;
         audit.request_bytes(body.len());
@@ -172,16 +184,15 @@ impl Gate {
             audit.targets(touched.action, &touched.targets);
         }
         audit.policy(snapshot.policy.version(), snapshot.generation);
-        let rights = authenticated.caller.rights(snapshot);
         let call = Call {
             access: route.access,
             action: touched.action,
             targets: &touched.targets,
         };
-        let permit = rights.decide(&call, &mut ()).into_permit().map_err(|refusal| {
-            audit.rules(refusal.rule.iter().map(|rule| rule.name().into()));
-            refusal.denial
-        })?;
+        let permit = rights
+            .decide(&call, &mut ())
+            .into_permit()
+            .map_err(|refusal| by_policy(refusal, snapshot, audit))?;
         audit.rules(permit.rules().iter().map(|rule| rule.name().into()));
         audit.judged();
         let filter = Filter::of(route, &touched, &rights, &permit);
@@ -228,6 +239,13 @@ impl Gate {
             &limits,
         )
     }
+}
+
+/// Records which policy refuses, and by which rule.
+fn by_policy(refusal: Refusal, snapshot: &Snapshot, audit: &mut AuditGuard) -> Denial {
+    audit.policy(snapshot.policy.version(), snapshot.generation);
+    audit.rules(refusal.rule.iter().map(|rule| rule.name().into()));
+    refusal.denial
 }
 
 /// Finds what a request is for, or refuses what nothing is known about.

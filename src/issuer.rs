@@ -1,95 +1,37 @@
 //! Issuers at run time: their keys, kept fresh, and the tokens verified with them.
 //!
-//! A request takes [`Issuers::verify`]; one task runs [`Issuers::run`], which alone talks to the issuers. Keys are
-//! replaced whole, and a verified token is forgotten when they change.
+//! A request takes [`Issuers::verify`]; one task runs [`Issuers::run`], which alone fetches keys. Keys are replaced
+//! whole, and a verified token is forgotten when they change. An issuer of opaque tokens has no keys and is asked.
 
 use crate::clock::Clock;
+use crate::credential::introspected::is_opaque;
 use crate::credential::locate::Scheme;
-use crate::credential::rules::IssuerRules;
-use crate::credential::token::{self, UnverifiedToken};
+use crate::credential::token::UnverifiedToken;
 use crate::live::RightsCell;
 use crate::model::denial::Denial;
 use crate::model::principal::Principal;
 use crate::model::problem::Problem;
 use crate::model::reason::Reason;
 use cache::{Entry, TokenCache};
+use introspection::Introspection;
 use keys::Issuer;
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+pub(crate) mod bearer;
 mod cache;
 mod fetch;
+mod introspection;
 mod keys;
+mod load_balancer;
 mod missing;
 mod settings;
 
-/// Where an issuer's keys come from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum KeySource {
-    /// The discovery document (OpenID Connect Discovery, RFC 8414), whose `issuer` must be the configured one.
-    Discovery {
-        /// Where it is, unless at `ISSUER/.well-known/openid-configuration`.
-        url: Option<String>,
-    },
-    /// A JWKS document at a URL.
-    Url(String),
-    /// A JWKS document in a file, read at start and by [`Issuers::reload_files`].
-    File(PathBuf),
-}
-
-/// The configuration of one issuer.
-#[derive(Clone, Debug)]
-pub struct IssuerSettings {
-    /// What its tokens must be like.
-    pub rules: IssuerRules,
-    /// Where its keys come from.
-    pub keys: KeySource,
-    /// How often the keys are fetched. They are also fetched when a token names an unknown key.
-    pub refresh_interval: Duration,
-    /// How long the last keys are used while no newer can be fetched.
-    pub max_stale: Duration,
-    /// PEM file with the certificate authorities for fetching, in place of those of the system.
-    pub ca_file: Option<PathBuf>,
-    /// Whether keys may be fetched over plain HTTP. Whoever is on the path can then make tokens: for loopback only.
-    pub allow_http: bool,
-}
-
-impl IssuerSettings {
-    /// Settings with every default: discovery, every 5 minutes, last keys kept for 24 hours.
-    #[must_use]
-    pub fn new(rules: IssuerRules) -> Self {
-        Self {
-            rules,
-            keys: KeySource::Discovery { url: None },
-            refresh_interval: Duration::from_mins(5),
-            max_stale: Duration::from_hours(24),
-            ca_file: None,
-            allow_http: false,
-        }
-    }
-}
-
-/// Bounds on what tokens may cost.
-#[derive(Clone, Copy, Debug)]
-pub struct TokenLimits {
-    /// The longest token accepted, in bytes.
-    pub max_bytes: usize,
-    /// How many verified tokens are remembered.
-    pub cached: usize,
-}
-
-impl Default for TokenLimits {
-    fn default() -> Self {
-        Self {
-            max_bytes: token::MAX_BYTES,
-            cached: 10_000,
-        }
-    }
-}
+pub use introspection::{IntrospectionOutcome, IntrospectionSettings};
+pub use load_balancer::{LoadBalancer, LoadBalancerKeys, LoadBalancerSettings};
+pub use settings::{IssuerSettings, KeySource, TokenLimits};
 
 /// How an attempt to fetch keys ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -108,6 +50,8 @@ pub trait IssuerObserver: Send + Sync + fmt::Debug {
     fn refreshed(&self, issuer: &str, outcome: RefreshOutcome);
     /// A token was looked up among those verified before.
     fn cache(&self, hit: bool);
+    /// A question about an opaque token has ended.
+    fn introspected(&self, _issuer: &str, _outcome: IntrospectionOutcome) {}
 }
 
 impl IssuerObserver for () {
@@ -124,16 +68,27 @@ pub struct VerifiedToken {
     pub rights: RightsCell,
 }
 
-/// The state of one issuer's keys, for the status page. Holds no secrets.
+impl VerifiedToken {
+    fn new(principal: Principal) -> Arc<Self> {
+        Arc::new(Self {
+            principal: Arc::new(principal),
+            rights: RightsCell::default(),
+        })
+    }
+}
+
+/// The state of one issuer, for the status page. Holds no secrets.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct IssuerStatus {
     /// The issuer.
     pub issuer: Arc<str>,
+    /// `keys`, or `introspection` for the issuer of opaque tokens, which has none.
+    pub kind: &'static str,
     /// How many keys are in force; 0 while its tokens cannot be verified.
     pub keys: usize,
     /// Counts the changes of the keys.
     pub generation: u64,
-    /// When the keys were last fetched or read, in seconds since the Unix epoch.
+    /// When the keys were last fetched or read, or a question was answered, in seconds since the Unix epoch.
     pub last_success: Option<u64>,
     /// Why the last attempt failed, if it did.
     pub last_error: Option<String>,
@@ -146,7 +101,11 @@ pub struct IssuerStatus {
 /// Every configured issuer.
 #[derive(Debug)]
 pub struct Issuers {
+    /// Those that sign their tokens.
     configured: Vec<Arc<Issuer>>,
+    /// The load balancers that are trusted besides, if any.
+    load_balancer: Option<Arc<LoadBalancer>>,
+    introspection: Option<Arc<Introspection>>,
     limits: TokenLimits,
     cache: TokenCache,
     clock: Arc<dyn Clock>,
@@ -166,7 +125,15 @@ impl Issuers {
     ) -> Result<Self, Vec<Problem>> {
         let mut problems = settings::check(&settings);
         let mut issuers = Vec::with_capacity(settings.len());
+        let mut introspection = None;
         for (index, one) in settings.into_iter().enumerate() {
+            if let KeySource::Introspection(asked) = &one.keys {
+                match Introspection::new(&one, asked, limits, Arc::clone(&clock), Arc::clone(&observer)) {
+                    Ok(ready) => introspection = Some(Arc::new(ready)),
+                    Err(faults) => problems.extend(faults),
+                }
+                continue;
+            }
             match Issuer::new(one, Arc::clone(&clock), Arc::clone(&observer)) {
                 Ok(issuer) => issuers.push(Arc::new(issuer)),
                 Err(fault) => problems.push(settings::problem(index, fault)),
@@ -177,6 +144,8 @@ impl Issuers {
         }
         Ok(Self {
             configured: issuers,
+            load_balancer: None,
+            introspection,
             limits,
             cache: TokenCache::new(limits.cached),
             clock,
@@ -184,14 +153,35 @@ impl Issuers {
         })
     }
 
-    /// Verifies a token. If it names a key that is not known, waits up to two seconds for one attempt to fetch newer
-    /// keys; such attempts are at least ten seconds apart, however many requests want one, and a key that one has not brought
+    /// Trusts load balancers, too.
+    #[must_use]
+    pub fn with_load_balancer(mut self, load_balancer: Option<LoadBalancer>) -> Self {
+        self.load_balancer = load_balancer.map(Arc::new);
+        self
+    }
+
+    /// Whether load balancers are trusted.
+    #[must_use]
+    pub fn trusts_load_balancers(&self) -> bool {
+        self.load_balancer.is_some()
+    }
+
+    /// Verifies a token, or asks about it: if it is opaque, a `Bearer`, and an issuer is configured for that.
+    ///
+    /// If it names a key that is not known, waits up to two seconds for one attempt to fetch newer keys; such attempts are at least ten seconds apart, however many requests want one, and a key that one has not brought
     /// is not asked for again for a minute, unless the keys change.
     ///
     /// # Errors
     /// Those of [`UnverifiedToken::parse`] and [`UnverifiedToken::verify`]; `issuer_unknown`; `keys_unavailable` while
-    /// the issuer has no keys, or none that are fresh enough.
+    /// the issuer has no keys, or none that are fresh enough; for opaque tokens `token_inactive`, those of claims, and
+    /// `introspection_unavailable`. For [`Scheme::LoadBalancer`] see `LoadBalancer::verify`.
     pub async fn verify(&self, scheme: Scheme, token: &str) -> Result<Arc<VerifiedToken>, Denial> {
+        if let Some(introspection) = &self.introspection
+            && scheme == Scheme::Bearer
+            && is_opaque(token)
+        {
+            return introspection.verify(token).await;
+        }
         let now = self.clock.unix_seconds();
         let cached = self
             .cache
@@ -201,13 +191,16 @@ impl Issuers {
         if let Some(entry) = cached {
             return Ok(Arc::clone(&entry.verified));
         }
+        if scheme == Scheme::LoadBalancer {
+            return self.verify_of_load_balancer(token, now).await;
+        }
         let parsed = UnverifiedToken::parse(token, self.limits.max_bytes)?;
         let found = self
             .configured
             .iter()
             .enumerate()
             .find(|(_, issuer)| *issuer.rules().issuer == *parsed.issuer());
-        let (index, issuer) = found.ok_or_else(|| parsed.issuer_unknown())?;
+        let (index, issuer) = found.ok_or_else(|| self.without_keys(&parsed))?;
         let mut keys = issuer.usable(now).ok_or(Reason::KeysUnavailable)?;
         let mut outcome = parsed.verify(scheme, issuer.rules(), &keys.set, now);
         if outcome
@@ -220,10 +213,7 @@ impl Issuers {
         }
         let principal = outcome?;
         let expires_at = principal.expires_at.unwrap_or(now);
-        let verified = Arc::new(VerifiedToken {
-            principal: Arc::new(principal),
-            rights: RightsCell::default(),
-        });
+        let verified = VerifiedToken::new(principal);
         let valid_until = expires_at.saturating_add(issuer.rules().leeway);
         let entry = Entry::new(
             scheme,
@@ -237,13 +227,42 @@ impl Issuers {
         Ok(verified)
     }
 
+    async fn verify_of_load_balancer(&self, value: &str, now: u64) -> Result<Arc<VerifiedToken>, Denial> {
+        let load_balancer = self.load_balancer.as_ref().ok_or(Reason::IssuerUnknown)?;
+        let vouched = load_balancer.verify(value, self.limits.max_bytes, now).await?;
+        let verified = VerifiedToken::new(vouched.principal);
+        let (generation, valid_until) = (vouched.generation, vouched.valid_until);
+        let entry = Entry::new(
+            Scheme::LoadBalancer,
+            value,
+            0,
+            generation,
+            valid_until,
+            Arc::clone(&verified),
+        );
+        self.cache.insert(entry);
+        Ok(verified)
+    }
+
+    /// The refusal of a token whose issuer has no keys here.
+    fn without_keys(&self, token: &UnverifiedToken<'_>) -> Denial {
+        match &self.introspection {
+            Some(introspection) if *introspection.rules().issuer == *token.issuer() => Denial::new(
+                Reason::IssuerUnknown,
+                "the token's issuer is configured for opaque tokens only (`introspection`), and this one is a JWT",
+            ),
+            _ => token.issuer_unknown(),
+        }
+    }
+
     /// A verified token holds until it expires or its issuer's keys change or become too old.
     fn still_holds(&self, entry: &Entry, now: u64) -> bool {
-        let generation = self
-            .configured
-            .get(entry.issuer)
-            .and_then(|issuer| issuer.usable(now))
-            .map(|keys| keys.generation);
+        let generation = if entry.scheme == Scheme::LoadBalancer {
+            self.load_balancer.as_ref().map(|trusted| trusted.generation())
+        } else {
+            let issuer = self.configured.get(entry.issuer);
+            issuer.and_then(|issuer| issuer.usable(now)).map(|keys| keys.generation)
+        };
         now < entry.valid_until && generation == Some(entry.generation)
     }
 
@@ -255,6 +274,15 @@ impl Issuers {
             tasks.spawn(async move {
                 tokio::select! {
                     () = issuer.keep_fresh() => {}
+                    _ = shutdown.wait_for(|stop| *stop) => {}
+                }
+            });
+        }
+        if let Some(load_balancer) = &self.load_balancer {
+            let (load_balancer, mut shutdown) = (Arc::clone(load_balancer), shutdown);
+            tasks.spawn(async move {
+                tokio::select! {
+                    () = load_balancer.run() => {}
                     _ = shutdown.wait_for(|stop| *stop) => {}
                 }
             });
@@ -286,14 +314,23 @@ impl Issuers {
         self.configured.iter().filter_map(|issuer| issuer.file())
     }
 
-    /// The state of every issuer, in the order of the configuration.
+    /// The state of every issuer, in the order of the configuration; that of opaque tokens last.
     pub fn status(&self) -> Vec<IssuerStatus> {
         let now = self.clock.unix_seconds();
-        self.configured.iter().map(|issuer| issuer.status(now)).collect()
+        let signing = self.configured.iter().map(|issuer| issuer.status(now));
+        let opaque = self.introspection.iter().map(|issuer| issuer.status());
+        signing.chain(opaque).collect()
+    }
+
+    /// The state of the load balancers' keys, if any are trusted.
+    pub fn load_balancer_status(&self) -> Option<IssuerStatus> {
+        let now = self.clock.unix_seconds();
+        self.load_balancer.as_ref().map(|trusted| trusted.status(now))
     }
 
     /// Whether any issuer's tokens can be verified, or none is configured. One issuer that is down does not take the
-    /// others' callers with it: its own tokens get `keys_unavailable`.
+    /// others' callers with it: its own tokens get `keys_unavailable`. Whether the issuer of opaque tokens answers does not
+    /// matter: it is not asked unless there are requests, which only who is ready gets.
     pub fn ready(&self) -> bool {
         let now = self.clock.unix_seconds();
         self.configured.is_empty() || self.configured.iter().any(|issuer| issuer.usable(now).is_some())

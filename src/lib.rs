@@ -19,8 +19,9 @@ pub mod policy;
 // Effects: files, sockets, threads.
 pub mod trust;
 pub mod live;
-pub mod issuer;
 pub mod files;
+pub mod named_secret;
+pub mod issuer;
 pub mod policy_files;
 pub mod config;
 pub mod metrics;
@@ -34,6 +35,7 @@ pub mod gate;
 
 // Edges: sockets, signals, the command line.
 pub mod listener;
+pub mod whoami;
 pub mod admin;
 pub mod app;
 // A local issuer and a stand-in control plane.

@@ -40,6 +40,8 @@ pub enum HandshakeFailure {
     TlsTimeout,
     /// The TLS handshake failed.
     Tls,
+    /// The client had no certificate where one is required, or one that is not accepted.
+    ClientCertificate,
     /// Nothing, or not enough to tell the HTTP version, was sent in time.
     PrefaceTimeout,
     /// The client left or sent something that is no HTTP.
@@ -57,6 +59,7 @@ impl HandshakeFailure {
         match self {
             Self::TlsTimeout => "tls_timeout",
             Self::Tls => "tls",
+            Self::ClientCertificate => "client_certificate",
             Self::PrefaceTimeout => "preface_timeout",
             Self::Preface => "preface",
             Self::HeadTimeout => "head_timeout",

@@ -101,6 +101,8 @@ pub struct Metrics {
     pub key_set_refreshes: IntCounterVec,
     /// When the key set in force was fetched, by issuer.
     pub key_set_timestamp: GaugeVec,
+    /// Questions about opaque tokens, by issuer and result.
+    pub introspections: IntCounterVec,
     /// Tokens found in the cache of verified tokens, or not.
     pub token_cache: IntCounterVec,
     /// Audit records written.
@@ -180,6 +182,11 @@ impl Metrics {
                 "key_set_timestamp_seconds",
                 "When the key set in force was fetched, in seconds since 1970.",
                 &["issuer"],
+            )?,
+            introspections: make.counters(
+                "introspections_total",
+                "Questions to an issuer about opaque tokens, by issuer and result: `active`, `refused`, `failed`, or `held_back` when it was not asked.",
+                &["issuer", "result"],
             )?,
             token_cache: make.counters(
                 "token_cache_total",

@@ -11,20 +11,25 @@ pub mod decide;
 pub mod document;
 mod grant;
 mod index;
+mod instant;
 pub mod pattern;
 pub mod resolve;
 pub mod role;
 pub mod show;
 mod subject;
+pub mod summary;
 pub mod testfile;
 pub mod trace;
 mod wording;
+
+pub use subject::Subjects;
 
 /// A compiled policy: immutable, shared by every request.
 #[derive(Debug)]
 pub struct Policy {
     version: Box<str>,
     rules: Vec<Rule>,
+    revoked: Vec<Revocation>,
     roles: role::Roles,
     index: index::Index,
     domains: Arc<[Box<str>]>,
@@ -41,6 +46,18 @@ impl Policy {
     pub fn rules(&self) -> impl ExactSizeIterator<Item = &RuleName> {
         self.rules.iter().map(|rule| &rule.name)
     }
+
+    /// The items of `revoked`, in the order of the files: `revoked[0]` and so on.
+    pub fn revocations(&self) -> impl ExactSizeIterator<Item = &RuleName> {
+        self.revoked.iter().map(|revocation| &revocation.name)
+    }
+
+    /// Those of them that are about tokens issued before a time, with that in seconds since the Unix epoch.
+    pub fn dated_revocations(&self) -> impl Iterator<Item = (&RuleName, u64)> {
+        self.revoked
+            .iter()
+            .filter_map(|revocation| Some((&revocation.name, revocation.subject.issued_before()?.seconds())))
+    }
 }
 
 #[derive(Debug)]
@@ -50,6 +67,13 @@ struct Rule {
     unless: Vec<subject::Subject>,
     allow: Vec<grant::Plan>,
     deny: Vec<Arc<grant::Grant>>,
+}
+
+/// Callers whose tokens count no more.
+#[derive(Debug)]
+struct Revocation {
+    name: RuleName,
+    subject: subject::Subject,
 }
 
 /// A rule's name and where it is written. Cheap to clone.

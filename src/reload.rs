@@ -33,7 +33,7 @@ pub const SETTLE: Duration = Duration::from_secs(1);
 pub enum What {
     /// The policy and the catalogue overlays.
     Policy,
-    /// A listener's certificate and key.
+    /// A listener's certificate and key, and the authorities of its clients.
     Certificate,
     /// An issuer's key set file.
     KeySet,

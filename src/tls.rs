@@ -1,10 +1,13 @@
-//! A listener's certificate: loaded from files, replaced as a whole when they change.
+//! A listener's certificate and the authorities of its clients: loaded from files, replaced as a whole when they change.
 
-use crate::config::{ListenerTls, TlsVersion};
+use crate::config::{ClientCertificates, ListenerTls, TlsVersion};
 use crate::model::problem::Problem;
+use crate::trust;
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
-use rustls::crypto::aws_lc_rs;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use std::path::{Path, PathBuf};
@@ -18,7 +21,7 @@ pub struct LiveTls {
 }
 
 impl LiveTls {
-    /// Loads the certificate and key.
+    /// Loads the certificate, the key and the authorities.
     ///
     /// # Errors
     /// Every file that cannot be used, and why.
@@ -30,7 +33,7 @@ impl LiveTls {
         })
     }
 
-    /// Loads the files again. On failure the certificate in force stays.
+    /// Loads the files again. On failure what is in force stays.
     ///
     /// # Errors
     /// Every file that cannot be used, and why.
@@ -41,8 +44,10 @@ impl LiveTls {
 
     /// The files to watch.
     #[must_use]
-    pub fn files(&self) -> [PathBuf; 2] {
-        [self.settings.certificate.clone(), self.settings.key.clone()]
+    pub fn files(&self) -> Vec<PathBuf> {
+        let mut files = vec![self.settings.certificate.clone(), self.settings.key.clone()];
+        files.extend(self.settings.client_certificates.iter().map(|asked| asked.ca.clone()));
+        files
     }
 
     /// The configuration for the next connection.
@@ -53,9 +58,18 @@ impl LiveTls {
 }
 
 fn server_config(settings: &ListenerTls) -> Result<ServerConfig, Vec<Problem>> {
-    let (certificates, key) = match (certificates(&settings.certificate), private_key(&settings.key)) {
-        (Ok(certificates), Ok(key)) => (certificates, key),
-        (certificates, key) => return Err(certificates.err().into_iter().chain(key.err()).collect()),
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let loaded = (
+        certificates(&settings.certificate),
+        private_key(&settings.key),
+        client_verifier(settings.client_certificates.as_ref(), &provider),
+    );
+    let (certificates, key, verifier) = match loaded {
+        (Ok(certificates), Ok(key), Ok(verifier)) => (certificates, key, verifier),
+        (certificates, key, verifier) => {
+            let problems = [certificates.err(), key.err(), verifier.err()];
+            return Err(problems.into_iter().flatten().collect());
+        }
     };
     let versions: &[&rustls::SupportedProtocolVersion] = match settings.minimum_version {
         TlsVersion::Tls12 => &[&rustls::version::TLS13, &rustls::version::TLS12],
@@ -65,16 +79,42 @@ fn server_config(settings: &ListenerTls) -> Result<ServerConfig, Vec<Problem>> {
         let message = format!("cannot be used with `{}`: {error}", settings.key.display());
         vec![Problem::error(&settings.certificate, 0, 0, message)]
     };
-    let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+    let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(versions)
         .map_err(unusable)?
-        .with_no_client_auth()
+        .with_client_cert_verifier(verifier)
         .with_single_cert(certificates, key)
         .map_err(unusable)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    // Tickets let a client resume with any number of others connected; the default keeps 256 sessions.
-    config.ticketer = aws_lc_rs::Ticketer::new().map_err(unusable)?;
+    if settings.client_certificates.is_some() {
+        // A resumed session carries the certificate of the first one, unverified since: each connection shows its own.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+    } else {
+        // Tickets let a client resume with any number of others connected; the default keeps 256 sessions.
+        config.ticketer = aws_lc_rs::Ticketer::new().map_err(unusable)?;
+    }
     Ok(config)
+}
+
+/// Verifies what clients show: the chain to one of the authorities, the times, and that it is meant for clients.
+fn client_verifier(
+    asked: Option<&ClientCertificates>,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<dyn ClientCertVerifier>, Problem> {
+    let Some(asked) = asked else {
+        return Ok(WebPkiClientVerifier::no_client_auth());
+    };
+    let roots = Arc::new(trust::file_roots(&asked.ca)?);
+    let builder = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(provider));
+    let builder = if asked.required {
+        builder
+    } else {
+        builder.allow_unauthenticated()
+    };
+    builder
+        .build()
+        .map_err(|error| Problem::error(&asked.ca, 0, 0, format!("cannot be used: {error}")))
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Problem> {

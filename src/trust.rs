@@ -1,4 +1,4 @@
-//! Whom the proxy trusts when it connects to others by TLS: the authorities in a file, or those of the system.
+//! Whom the proxy trusts in TLS: the authorities in a file, or those of the system.
 
 use crate::model::problem::Problem;
 use rustls::{ClientConfig, RootCertStore};
@@ -20,7 +20,11 @@ pub fn client_config(ca: Option<&Path>) -> Result<ClientConfig, Problem> {
         .with_no_client_auth())
 }
 
-fn file_roots(path: &Path) -> Result<RootCertStore, Problem> {
+/// The authorities in a PEM file.
+///
+/// # Errors
+/// When the file cannot be read, or holds no certificate or one that is unusable.
+pub fn file_roots(path: &Path) -> Result<RootCertStore, Problem> {
     let problem = |message: String| Problem::error(path, 0, 0, message);
     let certificates =
         CertificateDer::pem_file_iter(path).map_err(|error| problem(format!("cannot be read: {error}")))?;

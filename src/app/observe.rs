@@ -1,7 +1,7 @@
 //! Counts what happens in the background: reloads and fetches of keys.
 
 use crate::clock::Clock;
-use crate::issuer::{IssuerObserver, RefreshOutcome};
+use crate::issuer::{IntrospectionOutcome, IssuerObserver, RefreshOutcome};
 use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::reload::{Outcome, ReloadObserver, What};
@@ -95,5 +95,15 @@ impl IssuerObserver for KeySets {
             .token_cache
             .with_label_values(&[if hit { "hit" } else { "miss" }])
             .inc();
+    }
+
+    fn introspected(&self, issuer: &str, outcome: IntrospectionOutcome) {
+        let result = match outcome {
+            IntrospectionOutcome::Active => "active",
+            IntrospectionOutcome::Refused => "refused",
+            IntrospectionOutcome::Failed => "failed",
+            IntrospectionOutcome::HeldBack => "held_back",
+        };
+        self.metrics.introspections.with_label_values(&[issuer, result]).inc();
     }
 }

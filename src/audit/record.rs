@@ -88,7 +88,7 @@ pub struct PolicyRecord {
 /// The caller.
 #[derive(Clone, Debug, Serialize)]
 pub struct PrincipalRecord {
-    /// `token`, `listener` or `anonymous`.
+    /// `token`, `listener`, `certificate` or `anonymous`.
     pub kind: &'static str,
     /// Who vouches for it.
     #[serde(skip_serializing_if = "str::is_empty")]

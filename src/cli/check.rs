@@ -1,12 +1,14 @@
 //! `check`: everything the configuration names, every problem, no socket opened.
 
 use super::{INVALID, OK, counted, errors, listed, print, test};
+use crate::app::issuers;
 use crate::catalog::Catalog;
-use crate::clock::SystemClock;
-use crate::config::{Config, secrets};
-use crate::issuer::Issuers;
-use crate::model::problem::Problem;
+use crate::clock::{Clock, SystemClock};
+use crate::config::{Config, Identity, secrets};
+use crate::gate::authenticate::FixedCaller;
+use crate::model::problem::{Problem, Severity};
 use crate::policy::compile::compile;
+use crate::policy::{Policy, RuleName};
 use crate::tls::LiveTls;
 use crate::{files, policy_files, trust};
 use std::path::Path;
@@ -41,13 +43,8 @@ fn check(path: &Path) -> (Vec<Problem>, String) {
             .into_iter()
             .flatten(),
     );
-    let issuers = Issuers::new(
-        config.issuers.clone(),
-        config.credentials.limits,
-        Arc::new(SystemClock),
-        Arc::new(()),
-    );
-    problems.extend(issuers.err().into_iter().flatten());
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    problems.extend(issuers::load(&config, &clock, Arc::new(())).err().into_iter().flatten());
     let judged = check_policy(&config, &mut problems);
     if errors(&problems) > 0 {
         let summary = match judged {
@@ -84,12 +81,46 @@ fn check_policy(config: &Config, problems: &mut Vec<Problem>) -> Option<String> 
             return None;
         }
     };
+    problems.extend(doubtful_revocations(config, &policy));
     let mut outcome = test::run_beside(&config.policy.path, &policy, &catalog);
     problems.append(&mut outcome.problems);
-    let counts = [
+    let mut counts = vec![
         counted(policy.rules().len(), "rule"),
         format!("{} passed", counted(outcome.passed, "decision test")),
         format!("{} in the catalogue", counted(catalog.routes.len(), "RPC")),
     ];
+    if policy.revocations().len() > 0 {
+        counts.insert(1, counted(policy.revocations().len(), "revocation"));
+    }
     Some(counts.join(", "))
+}
+
+/// Revocations that probably shut out more than was intended.
+fn doubtful_revocations(config: &Config, policy: &Policy) -> Vec<Problem> {
+    let warning = |item: &RuleName, message: String| Problem {
+        severity: Severity::Warning,
+        ..Problem::error(item.file(), item.line(), 1, message)
+    };
+    let mut warnings = Vec::new();
+    let now = SystemClock.unix_seconds();
+    for (item, _) in policy.dated_revocations().filter(|(_, time)| *time > now) {
+        let message =
+            "`issued_before` is in the future: until then new tokens are refused, too; write the present time";
+        warnings.push(warning(item, message.to_owned()));
+    }
+    for listener in &config.listeners {
+        let Identity::Principal(settings) = &listener.identity else {
+            continue;
+        };
+        let caller = FixedCaller::of_listener(&listener.name, settings);
+        if let Some(item) = policy.resolve(caller.principal(), &mut ()).revoked() {
+            let message = format!(
+                "{} shuts out every caller of the listener `{}`, who cannot log in again; name the `issuer` of the tokens it is about",
+                item.name(),
+                listener.name
+            );
+            warnings.push(warning(item, message));
+        }
+    }
+    warnings
 }

@@ -3,9 +3,10 @@
 
 use super::{FAILED, OK, print};
 use crate::demo::client::Failure;
+use crate::demo::control_plane::{ControlPlane, Options};
 use crate::demo::stack::{Entry, Setup, Stack};
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use tokio::io::AsyncReadExt;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -30,6 +31,10 @@ pub struct Arguments {
     /// Make no calls; print where everything is as one line of JSON.
     #[arg(long)]
     json: bool,
+    /// Start nothing but the control plane, for a proxy and an issuer of your own; print where it is as one line of JSON and
+    /// stay as with `--stay`. The JSON file says what it tells clients (`token_endpoint`, `client_id`, …); `{}` will do.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["directory", "stay", "json"])]
+    control_plane: Option<PathBuf>,
 }
 
 /// Starts everything, makes the calls, prints what came.
@@ -42,7 +47,10 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error),
     };
-    match runtime.block_on(demonstrate(arguments)) {
+    let outcome = runtime.block_on(demonstrate(arguments));
+    // Nothing ends a read of standard input that is under way: after a signal it is left behind.
+    runtime.shutdown_background();
+    match outcome {
         Ok(true) => OK,
         Ok(false) => FAILED,
         Err(error) => fail(&*error),
@@ -57,6 +65,9 @@ fn fail(error: &dyn std::error::Error) -> u8 {
 async fn demonstrate(arguments: &Arguments) -> Result<bool, Failure> {
     let descriptors = std::fs::read(&arguments.descriptors)
         .map_err(|error| format!("{}: {error}; run `make descriptors`", arguments.descriptors.display()))?;
+    if let Some(options) = &arguments.control_plane {
+        return control_plane_alone(options, &descriptors).await;
+    }
     let mut setup = Setup::new(arguments.directory.clone(), descriptors);
     setup.executions_keep_running = true;
     let audit = arguments.directory.join("audit.jsonl");
@@ -75,6 +86,23 @@ async fn demonstrate(arguments: &Arguments) -> Result<bool, Failure> {
     }
     tokio::task::spawn_blocking(move || stack.app.shut_down()).await?;
     Ok(good)
+}
+
+/// Serves only what stands in for FlyteAdmin, until told to stop.
+async fn control_plane_alone(options: &Path, descriptors: &[u8]) -> Result<bool, Failure> {
+    let named = |error: &dyn std::fmt::Display| format!("{}: {error}", options.display());
+    let text = std::fs::read(options).map_err(|error| named(&error))?;
+    let options: Options = serde_json::from_slice(&text).map_err(|error| named(&error))?;
+    let control_plane = ControlPlane::start(descriptors, options).await?;
+    let (grpc, http) = (control_plane.grpc, control_plane.http);
+    let places = json!({
+        "grpc": format!("http://{grpc}"),
+        "http": format!("http://{http}"),
+        "control_plane_arrivals_url": format!("http://{http}/__arrivals"),
+    });
+    print(&format!("{places}\n"));
+    wait().await?;
+    Ok(true)
 }
 
 /// Where everything is, for programs.

@@ -16,8 +16,8 @@ use crate::reload::policy::PolicyInputs;
 use caller::{Caller, Source};
 use std::path::{Path, PathBuf};
 
-mod caller;
-mod render;
+pub(super) mod caller;
+pub(super) mod render;
 
 /// Whose call to explain, under which policy.
 #[derive(Debug, clap::Args)]
@@ -168,9 +168,13 @@ impl Explanation<'_> {
     /// The stages of a request, in their order, as far as they get.
     fn judge(&mut self, setting: &Setting, principal: Result<Principal, Denial>) -> Result<(), Denial> {
         let principal = self.principal.insert(principal?);
+        let rights = setting.policy.resolve(principal, &mut self.steps);
+        if let Err(refusal) = rights.admit(self.route.access) {
+            self.rules = refusal.rule.iter().map(ToString::to_string).collect();
+            return Err(refusal.denial);
+        }
         let touched = call::touched(self.route, &self.message, &setting.rules, &setting.limits)?;
         let touched = self.touched.insert(touched);
-        let rights = setting.policy.resolve(principal, &mut self.steps);
         let call = Call {
             access: self.route.access,
             action: touched.action,

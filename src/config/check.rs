@@ -5,7 +5,7 @@ use super::document::{
 };
 use super::{
     Audit, AuditOutput, Config, Credentials, Endpoint, Flyte, Limits, PolicySource, Upstream, issuers, listeners,
-    quantity, secrets,
+    load_balancer, quantity, secrets,
 };
 use crate::document;
 use crate::issuer::{IssuerSettings, TokenLimits};
@@ -40,7 +40,7 @@ pub(super) fn check(path: &Path, text: &str) -> Result<(Config, Vec<Problem>), V
 /// thrown away.
 pub(super) struct Check<'a> {
     pub(super) file: &'a Path,
-    text: &'a str,
+    pub(super) text: &'a str,
     problems: Vec<Problem>,
 }
 
@@ -64,6 +64,10 @@ impl<'a> Check<'a> {
             .push(Problem::error(self.file, place.line(), place.column(), message));
     }
 
+    pub(super) fn found(&mut self, problems: Vec<Problem>) {
+        self.problems.extend(problems);
+    }
+
     pub(super) fn warning(&mut self, place: Location, message: impl Into<String>) {
         self.problems
             .push(document::warning_at(self.file, self.text, place, message));
@@ -77,7 +81,8 @@ impl<'a> Check<'a> {
         let listeners = listeners::check(self, document);
         let issuers = issuers::check(self, &document.issuers);
         Config {
-            admin: listeners::admin(self, &document.admin.address, &listeners),
+            admin: listeners::admin(self, &document.admin, &listeners),
+            admin_whoami: *document.admin.whoami.value(),
             listeners,
             upstream: self.upstream(&document.upstream),
             flyte: self.flyte(&document.flyte),
@@ -178,6 +183,10 @@ impl<'a> Check<'a> {
                 .session
                 .as_ref()
                 .map_or_else(Vec::new, |session| secrets::check(self, session, issuers)),
+            load_balancer: written
+                .load_balancer
+                .as_ref()
+                .map(|written| load_balancer::check(self, written)),
             limits: TokenLimits {
                 max_bytes: self.size(&written.max_token_bytes, 256..=(1 << 20)),
                 cached: self.count(&written.cache_entries, 0..=10_000_000),
@@ -187,13 +196,14 @@ impl<'a> Check<'a> {
 
     fn credential_header(&mut self, written: &Placed<String>) -> HeaderName {
         // Names with a meaning of their own: a credential taken from or written to them would be read by others.
-        const TAKEN: [&str; 6] = [
+        const TAKEN: [&str; 7] = [
             "authorization",
             "proxy-authorization",
             "cookie",
             "host",
             "content-type",
             "te",
+            "x-amzn-oidc-data",
         ];
         match HeaderName::try_from(written.value()) {
             Ok(header) if !TAKEN.contains(&header.as_str()) => header,

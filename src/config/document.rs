@@ -4,16 +4,24 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 mod credentials;
+mod introspection;
 mod issuer;
 mod listener;
+mod load_balancer;
 mod placed;
 mod session;
 
 pub use credentials::CredentialsDocument;
+pub use introspection::IntrospectionDocument;
 pub use issuer::{
-    ClaimPathDocument, ClaimValue, ClaimsDocument, IssuerDocument, JwksDocument, RequiredClaimDocument, TokenTypeWord,
+    ClaimPathDocument, ClaimValue, ClaimsDocument, IdTokensDocument, IssuerDocument, JwksDocument,
+    RequiredClaimDocument, TokenTypeWord,
 };
-pub use listener::{FixedPrincipalDocument, IdentityDocument, ListenerDocument, TlsDocument, TlsVersion};
+pub use listener::{
+    CertificateIdentityDocument, CertificateNameWord, ClientCertificatesDocument, FixedPrincipalDocument,
+    IdentityDocument, ListenerDocument, TlsDocument, TlsVersion,
+};
+pub use load_balancer::{LoadBalancerDocument, LoadBalancerKeysDocument};
 pub use placed::Placed;
 pub use session::{CookieKeysDocument, SecretDocument, SessionDocument};
 
@@ -65,18 +73,21 @@ fn zero() -> Placed<u64> {
     Placed::default_of(0_u64)
 }
 
-/// The listener that serves `/metrics`, `/healthz`, `/readyz` and `/status` in plain text.
+/// The listener that serves `/metrics`, `/healthz`, `/readyz`, `/status` and, if wanted, `/whoami` in plain text.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AdminDocument {
     /// IP address and port.
     pub address: Placed<String>,
+    /// Whether `/whoami` tells, for a token sent in `authorization`, what the proxy makes of it.
+    pub whoami: Placed<bool>,
 }
 
 impl Default for AdminDocument {
     fn default() -> Self {
         Self {
             address: Placed::default_of("127.0.0.1:9090"),
+            whoami: Placed::default_of(false),
         }
     }
 }

@@ -2,18 +2,19 @@
 
 use super::check::Check;
 use super::document::{
-    ClaimPathDocument, ClaimValue, ClaimsDocument, IssuerDocument, JwksDocument, Placed, RequiredClaimDocument,
-    TokenTypeWord,
+    ClaimPathDocument, ClaimValue, ClaimsDocument, IdTokensDocument, IssuerDocument, JwksDocument, Placed,
+    RequiredClaimDocument, TokenTypeWord,
 };
+use super::introspection;
 use crate::credential::claims::{ClaimMapping, ClaimPath};
 use crate::credential::key_set::Algorithm;
-use crate::credential::rules::{IssuerRules, RequiredClaim, TokenType};
-use crate::issuer::{IssuerSettings, KeySource};
+use crate::credential::rules::{IdTokenRules, IssuerRules, RequiredClaim, TokenType};
+use crate::issuer::{IssuerSettings, KeySource, bearer};
 use serde_saphyr::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
-const LONGEST_LEEWAY: Duration = Duration::from_mins(5);
+pub(super) const LONGEST_LEEWAY: Duration = Duration::from_mins(5);
 const SHORTEST_REFRESH: Duration = Duration::from_secs(10);
 const DAY: Duration = Duration::from_hours(24);
 
@@ -30,6 +31,7 @@ pub(super) fn check(check: &mut Check<'_>, written: &[IssuerDocument]) -> Vec<Is
         }
         issuers.push(issuer);
     }
+    introspection::only_one(check, written);
     issuers
 }
 
@@ -42,14 +44,19 @@ fn issuer(check: &mut Check<'_>, written: &IssuerDocument) -> IssuerSettings {
             "`max_stale` is less than `refresh`, so that keys would lapse between fetches; write more",
         );
     }
-    IssuerSettings {
+    let settings = IssuerSettings {
         rules: rules(check, written),
         keys: keys(check, written),
         refresh_interval,
         max_stale,
         ca_file: written.ca.as_ref().map(|ca| check.path(ca)),
+        bearer_token: written.bearer_token.as_ref().map(|file| check.path(file)),
         allow_http: written.allow_http,
+    };
+    if let (Some(file), Some(fault)) = (&written.bearer_token, bearer::fault(&settings)) {
+        check.error_unseen(file.place(), fault);
     }
+    settings
 }
 
 fn rules(check: &mut Check<'_>, written: &IssuerDocument) -> IssuerRules {
@@ -63,9 +70,15 @@ fn rules(check: &mut Check<'_>, written: &IssuerDocument) -> IssuerRules {
         TokenTypeWord::AccessToken => TokenType::AccessToken,
         TokenTypeWord::IdToken => TokenType::IdToken,
     });
+    let token_types = token_types.filter(|kind| written.introspection.is_none() || *kind == TokenType::AccessToken);
+    let mapping = mapping(check, &written.claims);
     IssuerRules {
-        issuer: Arc::from(check.word(&written.issuer, "an issuer")),
+        issuer: Arc::from(issuer_name(check, &written.issuer)),
         audiences: audiences(check, &written.audiences),
+        id_tokens: written
+            .id_tokens
+            .as_ref()
+            .map(|different| id_tokens(check, written, different, &mapping)),
         algorithms: algorithms(check, &written.algorithms),
         token_types: token_types.collect(),
         required_claims: required_claims(check, written),
@@ -77,7 +90,76 @@ fn rules(check: &mut Check<'_>, written: &IssuerDocument) -> IssuerRules {
         leeway: check
             .duration(&written.leeway, Duration::ZERO..=LONGEST_LEEWAY)
             .as_secs(),
-        mapping: mapping(check, &written.claims),
+        mapping,
+    }
+}
+
+/// The issuer, unless no token may or can name it: Microsoft Entra's tokens name their tenant.
+pub(super) fn issuer_name(check: &mut Check<'_>, written: &Placed<String>) -> Box<str> {
+    const NOT_A_TENANT: [&str; 5] = ["common", "organizations", "consumers", "{tenantid}", "{tenant}"];
+    let mut parts = written.value().split('/').skip(2);
+    if parts.next() == Some("login.microsoftonline.com")
+        && parts.next().is_some_and(|name| NOT_A_TENANT.contains(&name))
+    {
+        let message = format!(
+            "no token names the issuer `{}`: write the id of your tenant, as in `https://login.microsoftonline.com/TENANT-ID/v2.0`",
+            written.value()
+        );
+        check.error(written.place(), message);
+    }
+    if written.value().starts_with("listener:") {
+        check.error(
+            written.place(),
+            "`listener:` begins the names by which policies know principals that listeners give, and tokens must not be taken for those; write the `iss` of the tokens",
+        );
+    }
+    check.word(written, "an issuer")
+}
+
+fn id_tokens(
+    check: &mut Check<'_>,
+    written: &IssuerDocument,
+    different: &IdTokensDocument,
+    mapping: &ClaimMapping,
+) -> IdTokenRules {
+    if !written.token_types.value().contains(&TokenTypeWord::IdToken) {
+        check.error(
+            different.audiences.place(),
+            "`id_tokens` says how to read ID tokens, but none are accepted; add `id_token` to `token_types`, or leave `id_tokens` out",
+        );
+    }
+    for audience in different.audiences.value() {
+        if written
+            .audiences
+            .value()
+            .iter()
+            .any(|other| other.value() == audience.value())
+        {
+            let message = format!(
+                "`{}` is also in the issuer's `audiences`, so that a token could be read as either kind; list it once, or leave `id_tokens` out",
+                audience.value()
+            );
+            check.error(audience.place(), message);
+        }
+    }
+    let claims = &different.claims;
+    let mut elsewhere = |path: &Option<Placed<ClaimPathDocument>>| {
+        let path = path.as_ref()?;
+        claim_path(check, path.value(), path.place())
+    };
+    let subject = elsewhere(&claims.subject).unwrap_or_else(|| mapping.subject.clone());
+    let email = elsewhere(&claims.email).or_else(|| mapping.email.clone());
+    let groups = elsewhere(&claims.groups).or_else(|| mapping.groups.clone());
+    let client_id = elsewhere(&claims.client_id).map_or_else(|| mapping.client_id.clone(), |path| vec![path]);
+    IdTokenRules {
+        audiences: audiences(check, &different.audiences),
+        mapping: ClaimMapping {
+            subject,
+            email,
+            groups,
+            client_id,
+            split_groups: mapping.split_groups,
+        },
     }
 }
 
@@ -117,8 +199,11 @@ fn algorithms(check: &mut Check<'_>, written: &Placed<Vec<Placed<String>>>) -> V
 }
 
 fn keys(check: &mut Check<'_>, written: &IssuerDocument) -> KeySource {
+    if let Some(asked) = &written.introspection {
+        return KeySource::Introspection(introspection::check(check, written, asked.value()));
+    }
     let plain_text = written.allow_http;
-    match &written.jwks {
+    match written.jwks.value() {
         JwksDocument::Discovery => {
             url(check, written.issuer.value(), written.issuer.place(), plain_text);
             KeySource::Discovery { url: None }
@@ -132,7 +217,7 @@ fn keys(check: &mut Check<'_>, written: &IssuerDocument) -> KeySource {
 }
 
 /// An address that keys can be fetched from.
-fn url(check: &mut Check<'_>, text: &str, place: Location, plain_text: bool) -> String {
+pub(super) fn url(check: &mut Check<'_>, text: &str, place: Location, plain_text: bool) -> String {
     let uri = text.parse::<http::Uri>().unwrap_or_default();
     let authority = uri
         .authority()
@@ -177,12 +262,16 @@ fn required_claims(check: &mut Check<'_>, written: &IssuerDocument) -> Vec<Requi
     required
 }
 
-fn mapping(check: &mut Check<'_>, written: &ClaimsDocument) -> ClaimMapping {
+/// The claims that name a caller.
+pub(super) fn mapping(check: &mut Check<'_>, written: &ClaimsDocument) -> ClaimMapping {
     let mut mapping = ClaimMapping::default();
     if let Some(subject) = claim_path(check, written.subject.value(), written.subject.place()) {
         mapping.subject = subject;
     }
-    mapping.email = claim_path(check, written.email.value(), written.email.place());
+    mapping.email = written
+        .email
+        .as_ref()
+        .and_then(|email| claim_path(check, email.value(), email.place()));
     mapping.groups = claim_path(check, written.groups.value(), written.groups.place());
     mapping.split_groups = written.split_groups;
     if let Some(path) = &written.client_id {

@@ -3,13 +3,14 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 use super::*;
-use crate::credential::claims::ClaimPath;
+use crate::credential::claims::{ClaimMapping, ClaimPath};
 use crate::credential::rules::{IssuerRules, TokenType};
 use crate::issuer::KeySource;
 use std::fmt::Write;
 
 mod deployment;
 mod documentation;
+mod load_balancer;
 mod secrets;
 
 const SMALLEST: &str = "\
@@ -107,6 +108,26 @@ fn what_is_written_about_an_issuer_is_what_its_tokens_must_be_like() {
     assert!(!rules.mapping.split_groups);
     assert_eq!(Some(&rules.mapping.subject), ClaimPath::dotted("a.b").as_ref());
     assert_eq!(rules.mapping.client_id, [ClaimPath::dotted("azp").unwrap()]);
+}
+
+#[test]
+fn what_is_different_in_id_tokens_is_taken_over_and_the_rest_is_as_in_access_tokens() {
+    let issuer = "  - issuer: https://idp.example.com
+    audiences: [flyte]
+    claims: {email: null, groups: roles, client_id: cid, split_groups: false}
+    id_tokens: {audiences: [console], claims: {subject: preferred_username}}
+";
+    let text = SMALLEST.replace("  - {issuer: https://idp.example.com, audiences: [flyte]}\n", issuer);
+    let (config, _) = parse(&text).unwrap();
+    let rules = &config.issuers[0].rules;
+    assert_eq!(rules.id_tokens.as_ref().unwrap().audiences, ["console"]);
+    let access = rules.mapping(TokenType::AccessToken).clone();
+    assert_eq!((&access.email, access.split_groups), (&None, false));
+    let expected = ClaimMapping {
+        subject: ClaimPath::dotted("preferred_username").unwrap(),
+        ..access
+    };
+    assert_eq!(*rules.mapping(TokenType::IdToken), expected);
 }
 
 /// Each `NAME.yaml` in `tests/fixtures/config` has in `NAME.problems` all that is wrong with it.

@@ -36,9 +36,16 @@ impl ClaimPath {
     /// # Errors
     /// `claim_invalid` if the path leads through something that is no object.
     pub fn find<'c>(&self, claims: &'c Map<String, Value>) -> Result<Option<&'c Value>, Denial> {
-        let Some((last, outer)) = self.0.split_last() else {
-            return Ok(None);
-        };
+        let found = self
+            .object(claims)?
+            .zip(self.0.last())
+            .and_then(|(object, last)| object.get(last));
+        Ok(found.filter(|value| !value.is_null()))
+    }
+
+    /// The object that has the claim, if it is there: the claims themselves unless the path is nested.
+    fn object<'c>(&self, claims: &'c Map<String, Value>) -> Result<Option<&'c Map<String, Value>>, Denial> {
+        let outer = self.0.split_last().map_or(&[][..], |(_, outer)| outer);
         let mut object = claims;
         for name in outer {
             match object.get(name) {
@@ -47,7 +54,7 @@ impl ClaimPath {
                 Some(_) => return Err(invalid(self, "inside objects")),
             }
         }
-        Ok(object.get(last).filter(|value| !value.is_null()))
+        Ok(Some(object))
     }
 
     /// A claim that must be a string if it is there.
@@ -71,7 +78,7 @@ impl fmt::Display for ClaimPath {
 pub struct ClaimMapping {
     /// The subject: must be there.
     pub subject: ClaimPath,
-    /// The e-mail address, left out when `email_verified` is false.
+    /// The e-mail address, left out when `email_verified` is false, beside it or at the top.
     pub email: Option<ClaimPath>,
     /// The groups: a list of strings, or one string.
     pub groups: Option<ClaimPath>,
@@ -99,7 +106,8 @@ impl ClaimMapping {
     ///
     /// # Errors
     /// `claim_missing` without a subject; `claim_invalid` if a mapped claim has another type than it must, an e-mail
-    /// address is none, or a name has characters that deceive the eye.
+    /// address is none, or a name has characters that deceive the eye; `groups_overage` if the groups are not in the
+    /// token.
     pub fn principal(
         &self,
         issuer: &Arc<str>,
@@ -126,14 +134,10 @@ impl ClaimMapping {
     /// and is refused.
     fn email<'c>(&self, claims: &'c Map<String, Value>) -> Result<Option<&'c str>, Denial> {
         let Some(path) = &self.email else { return Ok(None) };
-        // Some issuers write the flag as a string.
-        let verified = match claims.get("email_verified") {
-            None | Some(Value::Null | Value::Bool(true)) => true,
-            Some(Value::Bool(false)) => false,
-            Some(Value::String(word)) if word == "true" => true,
-            Some(Value::String(word)) if word == "false" => false,
-            Some(_) => return Err(invalid("email_verified", "true or false")),
-        };
+        let mut verified = is_verified(claims)?;
+        if let Some(beside) = path.object(claims)? {
+            verified &= is_verified(beside)?;
+        }
         let Some((email, (local, host))) = path
             .find_text(claims)?
             .and_then(|text| Some((text, text.split_once('@')?)))
@@ -158,10 +162,14 @@ impl ClaimMapping {
 
     /// The groups, exactly as spelled. Empty names are left out: no policy can name them.
     fn groups(&self, claims: &Map<String, Value>) -> Result<Vec<Arc<str>>, Denial> {
+        refuse_overage("groups", claims)?;
         let Some(path) = &self.groups else {
             return Ok(Vec::new());
         };
-        refuse_overage(path, claims)?;
+        if let (Some(beside), Some(name)) = (path.object(claims)?, path.0.last()) {
+            refuse_overage("groups", beside)?;
+            refuse_overage(name, beside)?;
+        }
         let names: Vec<&str> = match path.find(claims)? {
             None => Vec::new(),
             Some(Value::String(text)) if self.split_groups => text.split([' ', ',']).collect(),
@@ -180,21 +188,36 @@ impl ClaimMapping {
     }
 }
 
+/// The flag beside an e-mail address; without it the issuer is taken to vouch for the address.
+fn is_verified(claims: &Map<String, Value>) -> Result<bool, Denial> {
+    match claims.get("email_verified") {
+        None | Some(Value::Null | Value::Bool(true)) => Ok(true),
+        Some(Value::Bool(false)) => Ok(false),
+        // Some issuers write the flag as a string.
+        Some(Value::String(word)) if word == "true" => Ok(true),
+        Some(Value::String(word)) if word == "false" => Ok(false),
+        Some(_) => Err(invalid("email_verified", "true or false")),
+    }
+}
+
 /// Microsoft Entra leaves the groups out of the token when there are many and points to its directory instead. The
-/// caller must not be taken for one without groups: rules that deny a group would not hold.
-fn refuse_overage(path: &ClaimPath, claims: &Map<String, Value>) -> Result<(), Denial> {
+/// caller must not be taken for one without groups: rules that deny a group would not hold. That goes for `groups` even
+/// where the mapping looks elsewhere, because a rule can name any claim.
+fn refuse_overage(name: &str, claims: &Map<String, Value>) -> Result<(), Denial> {
     let elsewhere = match claims.get("_claim_names") {
-        Some(Value::Object(names)) => path.0.first().is_some_and(|name| names.contains_key(name)),
-        _ => false,
+        None | Some(Value::Null) => false,
+        Some(Value::Object(names)) => names.contains_key(name),
+        Some(_) => true,
     };
     // The same in tokens that go through a browser's address bar.
-    let elided = claims.get("hasgroups") == Some(&Value::Bool(true));
+    let elided = !matches!(claims.get("hasgroups"), None | Some(Value::Null | Value::Bool(false)));
     if elsewhere || elided {
         let message = format!(
-            "the token does not list its groups: there are too many, and `{path}` refers to the directory; let the \
-             issuer emit only the groups assigned to this application, or use application roles"
+            "the token does not list the caller's `{name}`: there are too many, and it refers to the directory instead. \
+             Logging in again does not help: let the identity provider write only the groups that are assigned to this \
+             application, or application roles in place of groups"
         );
-        return Err(Denial::new(Reason::ClaimInvalid, message));
+        return Err(Denial::new(Reason::GroupsOverage, message));
     }
     Ok(())
 }

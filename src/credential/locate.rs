@@ -1,9 +1,10 @@
 //! Finds the credentials a request carries. Nothing here is verified yet.
 
+use super::load_balancer::HEADER;
 use super::session::{Session, SessionCookies};
 use crate::model::denial::Denial;
 use crate::model::reason::Reason;
-use http::header::{AUTHORIZATION, HeaderMap, HeaderName};
+use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use std::fmt;
 
 /// Where a credential was found.
@@ -16,6 +17,9 @@ pub enum CredentialSource<'h> {
     /// FlyteAdmin's own header (`flyte-authorization` unless configured otherwise), which passes through ingresses that
     /// use `authorization` themselves.
     FlyteAuthorizationHeader,
+    /// The header in which an AWS load balancer tells whom it has logged in; on HTTP only, because such a load balancer
+    /// logs nobody in to gRPC.
+    LoadBalancer,
 }
 
 impl CredentialSource<'_> {
@@ -26,6 +30,7 @@ impl CredentialSource<'_> {
             Self::AuthorizationHeader => "authorization",
             Self::Session(_) => "session",
             Self::FlyteAuthorizationHeader => "flyte_authorization",
+            Self::LoadBalancer => "load_balancer",
         }
     }
 }
@@ -37,15 +42,18 @@ pub enum Scheme {
     Bearer,
     /// `IDToken`: an OIDC ID token.
     IdToken,
+    /// No word of FlyteAdmin: signed claims of an AWS load balancer.
+    LoadBalancer,
 }
 
 impl Scheme {
-    /// The spelling in which the credential goes upstream.
+    /// The word before the token as it goes upstream; none for a load balancer's claims.
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
             Self::Bearer => "Bearer",
             Self::IdToken => "IDToken",
+            Self::LoadBalancer => "",
         }
     }
 
@@ -54,6 +62,15 @@ impl Scheme {
             .into_iter()
             .find(|scheme| word.eq_ignore_ascii_case(scheme.label()))
     }
+}
+
+/// What the header of an AWS load balancer means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoadBalancerHeader {
+    /// A credential.
+    Credential,
+    /// Nothing: anybody can have written it.
+    Ignored,
 }
 
 /// One credential of a request, not verified.
@@ -77,7 +94,8 @@ impl fmt::Debug for Credential<'_> {
 }
 
 /// The credentials in `authorization`, in the session and in the `extra` header, in that order, which is FlyteAdmin's
-/// order of precedence: at least one, at most three. Each must be verified, and all must name the same caller.
+/// order of precedence, and then that of a load balancer, if one is trusted: at least one, at most four. Each must be
+/// verified, and all must name the same caller.
 ///
 /// # Errors
 /// `credential_missing` if there is none, also if a session cannot be read; `credential_conflict` if a header has two values, even equal ones;
@@ -87,6 +105,7 @@ pub fn locate<'h>(
     headers: &'h HeaderMap,
     session: &'h SessionCookies,
     extra: &HeaderName,
+    load_balancer: LoadBalancerHeader,
 ) -> Result<Vec<Credential<'h>>, Denial> {
     let mut found = Vec::with_capacity(1);
     found.extend(single(headers, &AUTHORIZATION, CredentialSource::AuthorizationHeader)?);
@@ -99,6 +118,15 @@ pub fn locate<'h>(
     }
     if extra != AUTHORIZATION {
         found.extend(single(headers, extra, CredentialSource::FlyteAuthorizationHeader)?);
+    }
+    if load_balancer == LoadBalancerHeader::Credential
+        && let Some(value) = only(headers, &HEADER)?
+    {
+        found.push(Credential {
+            source: CredentialSource::LoadBalancer,
+            scheme: Scheme::LoadBalancer,
+            token: value.to_str().map_err(|_| Reason::TokenMalformed)?,
+        });
     }
     match (found.is_empty(), session) {
         (false, _) => Ok(found),
@@ -115,14 +143,9 @@ fn single<'h>(
     name: &HeaderName,
     source: CredentialSource<'h>,
 ) -> Result<Option<Credential<'h>>, Denial> {
-    let mut values = headers.get_all(name).iter();
-    let Some(value) = values.next() else {
+    let Some(value) = only(headers, name)? else {
         return Ok(None);
     };
-    if values.next().is_some() {
-        let message = format!("the header `{name}` came more than once; send exactly one credential");
-        return Err(Denial::new(Reason::CredentialConflict, message));
-    }
     let malformed = || {
         let message = format!("the header `{name}` is not of the form `Bearer TOKEN` or `IDToken TOKEN`");
         Denial::new(Reason::CredentialMalformed, message)
@@ -136,6 +159,17 @@ fn single<'h>(
         Some(scheme) if is_token68(token) => Ok(Some(Credential { source, scheme, token })),
         _ => Err(malformed()),
     }
+}
+
+/// The value of a header that must not come twice.
+fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h HeaderValue>, Denial> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next();
+    if values.next().is_some() {
+        let message = format!("the header `{name}` came more than once; send exactly one credential");
+        return Err(Denial::new(Reason::CredentialConflict, message));
+    }
+    Ok(first)
 }
 
 fn is_token68(token: &str) -> bool {

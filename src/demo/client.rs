@@ -1,5 +1,6 @@
 //! Clients of the proxy: real gRPC over HTTP/2 and REST over HTTP/1.1, both through TLS.
 
+use super::certificates::ClientIdentity;
 use crate::protocol::envelope;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
@@ -9,16 +10,39 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use prost_reflect::prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::Value;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 type HttpClient = hyper_util::client::legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
 /// What went wrong on the client's side.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// The client side of TLS: trusting the authority if any, with a certificate of its own if any.
+///
+/// # Errors
+/// When the authority or the certificate cannot be read.
+pub fn tls(authority: Option<&str>, identity: Option<&ClientIdentity>) -> Result<ClientConfig, Failure> {
+    let mut roots = RootCertStore::empty();
+    if let Some(authority) = authority {
+        roots.add(CertificateDer::from_pem_slice(authority.as_bytes())?)?;
+    }
+    let builder = ClientConfig::builder().with_root_certificates(roots);
+    let Some(identity) = identity else {
+        return Ok(builder.with_no_client_auth());
+    };
+    let chain = CertificateDer::pem_slice_iter(identity.certificate.as_bytes()).collect::<Result<Vec<_>, _>>()?;
+    let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes())?;
+    let key = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key)?;
+    // Sent as it is, also where the library would not let a client send it.
+    let identity = SingleCertAndKey::from(CertifiedKey::new(chain, key));
+    Ok(builder.with_client_cert_resolver(Arc::new(identity)))
+}
 
 /// A client with one HTTP/2 connection and a few HTTP/1.1 ones.
 #[derive(Clone, Debug)]
@@ -84,13 +108,20 @@ impl Client {
     /// # Errors
     /// When the descriptors or the authority cannot be read.
     pub fn new(address: SocketAddr, authority: Option<&str>, descriptors: &[u8]) -> Result<Self, Failure> {
-        let mut roots = RootCertStore::empty();
-        if let Some(authority) = authority {
-            roots.add(CertificateDer::from_pem_slice(authority.as_bytes())?)?;
-        }
-        let tls = ClientConfig::builder()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        Self::with_identity(address, authority, None, descriptors)
+    }
+
+    /// The same with a certificate of its own, if any.
+    ///
+    /// # Errors
+    /// When the descriptors, the authority or the certificate cannot be read.
+    pub fn with_identity(
+        address: SocketAddr,
+        authority: Option<&str>,
+        identity: Option<&ClientIdentity>,
+        descriptors: &[u8],
+    ) -> Result<Self, Failure> {
+        let tls = tls(authority, identity)?;
         let scheme = if authority.is_some() { "https" } else { "http" };
         let connector = || {
             HttpsConnectorBuilder::new()

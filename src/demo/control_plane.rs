@@ -11,6 +11,7 @@ mod filters;
 mod gateway;
 mod grpc;
 mod inventory;
+mod login;
 mod methods;
 mod pages;
 mod projects;
@@ -21,6 +22,7 @@ mod tests;
 
 pub use arrivals::{Arrival, Outcome};
 pub use fault::{Fault, Script};
+pub use login::Console;
 
 use answer::Answer;
 use arrivals::Arrivals;
@@ -39,8 +41,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
-/// How the control plane introduces itself and behaves.
-#[derive(Debug, Clone)]
+/// How the control plane introduces itself and behaves. Read from JSON, what is left out has its default.
+#[derive(Debug, Clone, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Options {
     /// The projects that exist at the start.
     pub projects: Vec<String>,
@@ -58,10 +61,14 @@ pub struct Options {
     pub authorization_metadata_key: String,
     /// The client id that clients without one of their own are told to use.
     pub client_id: String,
+    /// Where the login sends the user's browser back to: the client's own port on loopback.
+    pub redirect_uri: String,
     /// The scopes that clients are told to ask for.
     pub scopes: Vec<String>,
     /// The audience that clients are told to ask for.
     pub audience: String,
+    /// How people log in at the console; without it nobody can.
+    pub console: Option<Console>,
 }
 
 impl Default for Options {
@@ -75,8 +82,10 @@ impl Default for Options {
             jwks_uri: String::new(),
             authorization_metadata_key: "flyte-authorization".to_owned(),
             client_id: "flytepropeller".to_owned(),
+            redirect_uri: "http://localhost:53593/callback".to_owned(),
             scopes: vec!["all".to_owned()],
             audience: String::new(),
+            console: None,
         }
     }
 }

@@ -349,7 +349,7 @@ fn with_client(id: &str, claims: &Value) -> Value {
     Value::Object(all)
 }
 
-fn basic_credentials(headers: &HeaderMap) -> Option<(String, String)> {
+pub(super) fn basic_credentials(headers: &HeaderMap) -> Option<(String, String)> {
     let encoded = headers.get(AUTHORIZATION)?.to_str().ok()?.strip_prefix("Basic ")?;
     let text = String::from_utf8(STANDARD.decode(encoded).ok()?).ok()?;
     let (id, secret) = text.split_once(':')?;
@@ -357,7 +357,7 @@ fn basic_credentials(headers: &HeaderMap) -> Option<(String, String)> {
     Some((form_text(id), form_text(secret)))
 }
 
-fn form_fields(body: &str) -> HashMap<String, String> {
+pub(super) fn form_fields(body: &str) -> HashMap<String, String> {
     body.split('&')
         .filter_map(|pair| pair.split_once('='))
         .map(|(name, value)| (form_text(name), form_text(value)))
@@ -371,14 +371,14 @@ fn form_text(encoded: &str) -> String {
         .into_owned()
 }
 
-fn json_response(status: StatusCode, document: &Value) -> Response<Full<Bytes>> {
+pub(super) fn json_response(status: StatusCode, document: &Value) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::from(document.to_string()));
     *response.status_mut() = status;
     set(response.headers_mut(), CONTENT_TYPE, "application/json");
     response
 }
 
-fn set(headers: &mut HeaderMap, name: http::HeaderName, value: &str) {
+pub(super) fn set(headers: &mut HeaderMap, name: http::HeaderName, value: &str) {
     if let Ok(value) = value.parse() {
         headers.insert(name, value);
     }

@@ -35,6 +35,15 @@ impl SessionKeys {
         Ok(keys)
     }
 
+    /// The keys that the secrets `cookie_hash_key` and `cookie_block_key` hold, or `None` if they hold none.
+    #[must_use]
+    pub fn read(hash_key: &str, block_key: &str) -> Option<Self> {
+        Some(Self {
+            hash: STANDARD_NO_PAD.decode(hash_key).ok()?.try_into().ok()?,
+            block: STANDARD_NO_PAD.decode(block_key).ok()?.try_into().ok()?,
+        })
+    }
+
     /// The secret `cookie_hash_key`.
     #[must_use]
     pub fn hash_key(&self) -> String {
@@ -78,15 +87,30 @@ impl SessionKeys {
     /// # Errors
     /// The system gives no randomness.
     pub fn cookies(&self, id_token: &str, access_token: &str, made_at: u64) -> Result<String, Unspecified> {
+        let cookies = self.session(id_token, access_token, made_at)?;
+        let cookies = cookies.map(|(name, value)| format!("{name}={value}"));
+        Ok(cookies.join("; "))
+    }
+
+    /// The cookies in it, each with its name.
+    ///
+    /// # Errors
+    /// The system gives no randomness.
+    pub fn session(
+        &self,
+        id_token: &str,
+        access_token: &str,
+        made_at: u64,
+    ) -> Result<[(&'static str, String); 3], Unspecified> {
         let (first, second) = access_token
             .split_at_checked(access_token.len() / 2)
             .ok_or(Unspecified)?;
-        let cookies = [("flyte_at_1", first), ("flyte_at_2", second), ("flyte_idt", id_token)];
-        let cookies: Result<Vec<String>, Unspecified> = cookies
-            .into_iter()
-            .map(|(name, text)| Ok(format!("{name}={}", self.cookie(name, text, made_at)?)))
-            .collect();
-        Ok(cookies?.join("; "))
+        let sealed = |name, text| self.cookie(name, text, made_at).map(|cookie| (name, cookie));
+        Ok([
+            sealed("flyte_at_1", first)?,
+            sealed("flyte_at_2", second)?,
+            sealed("flyte_idt", id_token)?,
+        ])
     }
 }
 

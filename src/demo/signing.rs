@@ -1,6 +1,7 @@
 //! Signing keys and the tokens made with them.
 
 use crate::credential::key_set::Algorithm;
+use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::error::Unspecified;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
@@ -9,7 +10,7 @@ use aws_lc_rs::signature::{
     RSA_PKCS1_SHA256, RSA_PSS_SHA256, RsaKeyPair,
 };
 use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE, URL_SAFE_NO_PAD};
 use serde_json::{Map, Value, json};
 
 /// A private key with its id and algorithm.
@@ -85,6 +86,25 @@ impl SigningKey {
         jwk
     }
 
+    /// The public key in PEM form, as load balancers publish it.
+    #[must_use]
+    pub fn public_pem(&self) -> String {
+        let spki = match &self.private {
+            Private::Rsa(pair) => pair.public_key().as_der(),
+            Private::Ec(pair) => pair.public_key().as_der(),
+            Private::Ed25519(pair) => pair.public_key().as_der(),
+        };
+        let body = STANDARD.encode(spki.map(|spki| spki.as_ref().to_vec()).unwrap_or_default());
+        let mut pem = String::from("-----BEGIN PUBLIC KEY-----\n");
+        for (index, character) in body.chars().enumerate() {
+            if index > 0 && index % 64 == 0 {
+                pem.push('\n');
+            }
+            pem.push(character);
+        }
+        pem + "\n-----END PUBLIC KEY-----\n"
+    }
+
     /// Signs a message with the key's algorithm. An empty signature, which nothing accepts, if the system gives no
     /// randomness.
     #[must_use]
@@ -128,6 +148,12 @@ impl SigningKey {
         let signature = URL_SAFE_NO_PAD.encode(self.sign(signed.as_bytes()));
         format!("{signed}.{signature}")
     }
+}
+
+/// The segments of a token as load balancers write them: base64url with padding.
+#[must_use]
+pub fn padded(segment: &[u8]) -> String {
+    URL_SAFE.encode(segment)
 }
 
 /// A JWKS document of these keys.

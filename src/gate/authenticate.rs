@@ -1,9 +1,11 @@
 //! Finds out who is calling, and which one credential goes upstream.
 
-use super::Gate;
+use super::certificate::CertificateIdentity;
+use super::{ConnectionInfo, Gate};
 use crate::catalog::Access;
 use crate::config::FixedPrincipal;
-use crate::credential::locate::{self, Credential, CredentialSource, Scheme};
+use crate::credential::load_balancer;
+use crate::credential::locate::{self, Credential, CredentialSource, LoadBalancerHeader, Scheme};
 use crate::credential::same_principal;
 use crate::credential::session::{self, SessionCookies};
 use crate::issuer::VerifiedToken;
@@ -24,6 +26,8 @@ pub enum Identity {
     Tokens,
     /// They are all this one.
     Fixed(Arc<FixedCaller>),
+    /// By the certificate of the connection, or like [`Identity::Tokens`] without one.
+    Certificate(Arc<CertificateIdentity>),
 }
 
 /// A caller known without a credential.
@@ -36,14 +40,18 @@ pub struct FixedCaller {
 }
 
 impl FixedCaller {
+    pub(super) fn new(principal: Principal, pass_credential: bool) -> Self {
+        Self {
+            principal,
+            rights: RightsCell::default(),
+            pass_credential,
+        }
+    }
+
     /// Whoever makes a public call.
     #[must_use]
     pub fn anonymous() -> Self {
-        Self {
-            principal: Principal::anonymous(),
-            rights: RightsCell::default(),
-            pass_credential: false,
-        }
+        Self::new(Principal::anonymous(), false)
     }
 
     /// Whoever reaches a listener with a fixed principal.
@@ -56,11 +64,13 @@ impl FixedCaller {
             groups: settings.groups.iter().map(|group| Arc::from(&**group)).collect(),
             ..Principal::anonymous()
         };
-        Self {
-            principal,
-            rights: RightsCell::default(),
-            pass_credential: settings.pass_credential,
-        }
+        Self::new(principal, settings.pass_credential)
+    }
+
+    /// Who it is.
+    #[must_use]
+    pub fn principal(&self) -> &Principal {
+        &self.principal
     }
 }
 
@@ -97,14 +107,24 @@ impl Caller {
 
 impl Gate {
     /// Verifies every credential the request carries; they must name one principal, and the first goes upstream.
-    pub(super) async fn authenticate(&self, head: &RequestHead, access: Access) -> Result<Authenticated, Denial> {
+    /// Where the caller is known without, at most an unverified one does.
+    pub(super) async fn authenticate(
+        &self,
+        head: &RequestHead,
+        access: Access,
+        info: &ConnectionInfo,
+    ) -> Result<Authenticated, Denial> {
         if access == Access::Public {
             return Ok(Authenticated {
                 caller: Caller::Fixed(Arc::clone(&self.anonymous)),
                 credential: None,
             });
         }
-        if let Identity::Fixed(caller) = &self.identity {
+        let certified = self.certified(head, info)?;
+        if let Some(caller) = certified.or(match &self.identity {
+            Identity::Fixed(caller) => Some(caller),
+            Identity::Tokens | Identity::Certificate(_) => None,
+        }) {
             let credential = if caller.pass_credential {
                 single_authorization(head)?
             } else {
@@ -116,7 +136,8 @@ impl Gate {
             });
         }
         let session = self.session(head)?;
-        let credentials = locate::locate(head.headers(), &session, &self.credential_header)?;
+        let load_balancer = self.load_balancer_header(head);
+        let credentials = locate::locate(head.headers(), &session, &self.credential_header, load_balancer)?;
         let mut verified: Option<(Arc<VerifiedToken>, &Credential<'_>)> = None;
         for credential in &credentials {
             let token = self.issuers.verify(credential.scheme, credential.token).await?;
@@ -139,6 +160,60 @@ impl Gate {
         })
     }
 
+    /// The caller that the connection's certificate names. A token beside it names somebody else, since no issuer is
+    /// called like a listener, and is therefore refused without a look unless the listener passes it on.
+    fn certified<'i>(
+        &self,
+        head: &RequestHead,
+        info: &'i ConnectionInfo,
+    ) -> Result<Option<&'i Arc<FixedCaller>>, Denial> {
+        let Some(certificate) = &info.certificate else {
+            return Ok(None);
+        };
+        let caller = certificate.caller(self.recorder.clock.unix_seconds())?;
+        if caller.is_some_and(|caller| !caller.pass_credential)
+            && (head.headers().contains_key(AUTHORIZATION)
+                || head.headers().contains_key(&self.credential_header)
+                || self.load_balancer_header(head) == LoadBalancerHeader::Credential
+                    && head.headers().contains_key(&load_balancer::HEADER)
+                || matches!(self.session(head)?, SessionCookies::Session(_)))
+        {
+            return Err(Denial::new(
+                Reason::CredentialConflict,
+                "the caller is known by its client certificate, and the token or session beside it is another subject's; \
+                 send none",
+            ));
+        }
+        Ok(caller)
+    }
+
+    /// Refuses a caller that the listener does not accept. Public calls have none.
+    pub(super) fn accept(&self, principal: &Principal, access: Access) -> Result<(), Denial> {
+        let Some(accepted) = self.accept.as_ref().filter(|_| access != Access::Public) else {
+            return Ok(());
+        };
+        if accepted.include(principal) {
+            return Ok(());
+        }
+        let message = format!(
+            "the listener `{}` does not accept the subject `{}` of `{}`",
+            self.listener, principal.subject, principal.issuer
+        );
+        Err(Denial::new(Reason::PrincipalRefused, message))
+    }
+
+    /// Whether the cookies are the session of somebody who is revoked.
+    pub(super) async fn has_revoked_session(&self, head: &RequestHead, snapshot: &Snapshot) -> bool {
+        if matches!(self.identity, Identity::Fixed(_)) {
+            return false;
+        }
+        let Ok(SessionCookies::Session(session)) = self.session(head) else {
+            return false;
+        };
+        let verified = self.issuers.verify(Scheme::IdToken, session.id_token()).await;
+        verified.is_ok_and(|token| token.rights.under(snapshot, &token.principal).revoked().is_some())
+    }
+
     /// The session in the cookies. FlyteAdmin reads cookies on its HTTP port only.
     fn session(&self, head: &RequestHead) -> Result<SessionCookies, Denial> {
         match head.protocol() {
@@ -149,18 +224,28 @@ impl Gate {
         }
     }
 
+    /// What `x-amzn-oidc-data` means. AWS's load balancers log people in on HTTP only.
+    fn load_balancer_header(&self, head: &RequestHead) -> LoadBalancerHeader {
+        match head.protocol() {
+            Protocol::Rest | Protocol::RestProto if self.issuers.trusts_load_balancers() => {
+                LoadBalancerHeader::Credential
+            }
+            _ => LoadBalancerHeader::Ignored,
+        }
+    }
+
     /// The verified credential in the header it came in, in the one spelling of its scheme; a session in the cookies it
-    /// was read from.
+    /// was read from, and what a load balancer signed as it is.
     fn forwarded(&self, head: &RequestHead, credential: &Credential<'_>) -> Result<(HeaderName, HeaderValue), Denial> {
         let name = match credential.source {
             CredentialSource::AuthorizationHeader => AUTHORIZATION,
             CredentialSource::Session(session) => return Ok((COOKIE, sensitive(session.cookies())?)),
             CredentialSource::FlyteAuthorizationHeader => self.credential_header.clone(),
+            CredentialSource::LoadBalancer => {
+                return Ok((load_balancer::HEADER.clone(), sensitive(credential.token)?));
+            }
         };
-        let scheme = match credential.scheme {
-            Scheme::Bearer => "Bearer",
-            Scheme::IdToken => "IDToken",
-        };
+        let scheme = credential.scheme.label();
         // Most clients spell it so already: then the value itself goes on, without a copy.
         let spelled = |value: &&HeaderValue| {
             let token = value

@@ -10,6 +10,7 @@ use crate::protocol::{RequestHead, envelope};
 use crate::upstream::Port;
 use crate::upstream::headers::{self, Origin};
 use bytes::Bytes;
+use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue, Response};
 use http_body_util::{Either, Full, Limited};
 use hyper::body::{Frame, Incoming};
@@ -18,6 +19,9 @@ use std::borrow::Cow;
 
 /// `grpc.health.v1.HealthCheckResponse` with status SERVING.
 const SERVING: &[u8] = &[0x08, 0x01];
+
+/// Where a browser gets a new session.
+const LOGIN: &str = "/login";
 
 impl Gate {
     /// Forwards a page request with its body unread: login forms and the console are the control plane's own.
@@ -33,7 +37,11 @@ impl Gate {
         if page.redirects {
             accept_redirect(head)?;
         }
-        let headers = headers::for_page(head.headers(), &self.credential_header, origin(head, around));
+        let mut headers = headers::for_page(head.headers(), &self.credential_header, origin(head, around));
+        // FlyteAdmin would send a browser with a good session straight back, and that again and again.
+        if *page.path == *LOGIN && self.has_revoked_session(head, around.snapshot).await {
+            headers.remove(COOKIE);
+        }
         let body = match body.take() {
             Some(body) => Either::Right(Limited::new(body, self.limits.body_bytes)),
             None => Either::Left(Full::default()),

@@ -13,9 +13,9 @@ const SHARDS: usize = 16;
 /// A token that was verified, with all that the verdict depended on.
 #[derive(Debug)]
 pub(super) struct Entry {
-    scheme: Scheme,
+    pub(super) scheme: Scheme,
     token: Secret,
-    /// The position of its issuer.
+    /// The position of its issuer; 0 for what a load balancer has signed.
     pub(super) issuer: usize,
     /// The generation of the keys it was verified with.
     pub(super) generation: u64,

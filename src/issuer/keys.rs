@@ -18,7 +18,8 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-/// The least time between the end of a fetch and the next one that an unknown key brings about.
+/// The least time from the end of a fetch that an unknown key has brought about to the next such fetch. Fetches by the
+/// timer do not count: a key may be new right after one.
 const BETWEEN_WANTED: Duration = Duration::from_secs(10);
 /// How long a request waits for such a fetch.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -40,7 +41,10 @@ struct Progress {
     /// Attempts that have ended.
     attempts: u64,
     running: bool,
-    ended: Option<Instant>,
+    /// Whether an unknown key brings about the next one, or the one that is running.
+    wanted: bool,
+    /// When the last one ended that an unknown key had brought about.
+    wanted_ended: Option<Instant>,
 }
 
 /// One issuer. Keys are replaced whole; a reader never waits for a writer.
@@ -76,7 +80,9 @@ impl Issuer {
     ) -> Result<Self, String> {
         let origin = match &settings.keys {
             KeySource::File(file) => Origin::File(file.clone().into_boxed_path()),
-            KeySource::Discovery { .. } | KeySource::Url(_) => Origin::Network(Box::new(Fetcher::new(&settings)?)),
+            KeySource::Discovery { .. } | KeySource::Url(_) | KeySource::Introspection(_) => {
+                Origin::Network(Box::new(Fetcher::new(&settings)?))
+            }
         };
         let issuer = Self {
             origin,
@@ -127,7 +133,9 @@ impl Issuer {
         let before = *progress.borrow_and_update();
         let worth_it = self.file().is_none() && !self.missing.has(lacking, generation);
         if worth_it && (before.running || self.is_due(before)) {
-            self.wanted.notify_one();
+            if !before.running {
+                self.wanted.notify_one();
+            }
             let ended = progress.wait_for(|now| now.attempts > before.attempts);
             let ended = tokio::time::timeout(PATIENCE, ended)
                 .await
@@ -144,7 +152,7 @@ impl Issuer {
 
     fn is_due(&self, progress: Progress) -> bool {
         progress
-            .ended
+            .wanted_ended
             .is_none_or(|ended| ended.elapsed() >= self.between_wanted)
     }
 
@@ -166,6 +174,7 @@ impl Issuer {
                     () = self.wanted.notified() => {
                         // Many requests may want the same fetch, and some of them only after it has ended.
                         if self.is_due(*self.progress.borrow()) {
+                            self.progress.send_modify(|progress| progress.wanted = true);
                             break;
                         }
                     }
@@ -187,11 +196,11 @@ impl Issuer {
         let outcome = fetcher.fetch().await.and_then(|document| self.install(&document));
         let outcome = self.record(outcome).unwrap_or(RefreshOutcome::Failed);
         self.progress.send_modify(|progress| {
-            *progress = Progress {
-                attempts: progress.attempts + 1,
-                running: false,
-                ended: Some(Instant::now()),
-            };
+            progress.attempts += 1;
+            progress.running = false;
+            if std::mem::take(&mut progress.wanted) {
+                progress.wanted_ended = Some(Instant::now());
+            }
         });
         outcome
     }
@@ -251,6 +260,7 @@ impl Issuer {
         let usable = self.usable(now).is_some();
         IssuerStatus {
             issuer: Arc::clone(&self.rules.issuer),
+            kind: "keys",
             keys: known.as_ref().filter(|_| usable).map_or(0, |keys| keys.set.len()),
             generation: known.as_ref().map_or(0, |keys| keys.generation),
             last_success: known.as_ref().map(|_| self.last_success.load(Ordering::Acquire)),

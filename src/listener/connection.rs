@@ -4,6 +4,7 @@ use super::activity::{Activity, Running};
 use super::preface::{self, HttpVersion, Rewound};
 use super::{HandshakeFailure, Listener};
 use crate::config::Limits;
+use crate::gate::certificate::PeerCertificate;
 use crate::gate::{Body, ConnectionInfo};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -33,9 +34,10 @@ pub(super) async fn serve(
     mut drain: watch::Receiver<bool>,
 ) -> Result<(), HandshakeFailure> {
     let limits = &listener.limits;
-    let info = ConnectionInfo {
+    let mut info = ConnectionInfo {
         peer,
         encrypted: listener.tls.is_some(),
+        certificate: None,
     };
     let Some(tls) = &listener.tls else {
         if let Some((version, stream)) = unless(&mut drain, preface::detect(stream, limits.preface)).await? {
@@ -47,21 +49,45 @@ pub(super) async fn serve(
         let handshake = TlsAcceptor::from(tls.current()).accept(stream);
         let stream = match tokio::time::timeout(limits.tls_handshake, handshake).await {
             Ok(Ok(stream)) => stream,
-            Ok(Err(_)) => return Err(HandshakeFailure::Tls),
+            Ok(Err(error)) => return Err(failure(&error)),
             Err(_) => return Err(HandshakeFailure::TlsTimeout),
         };
+        let certificate = certificate(stream.get_ref().1, listener)?;
         let negotiated = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         let (version, stream) = preface::detect(stream, limits.preface).await?;
         // What was negotiated has to be spoken: anything else is no client of ours.
         if negotiated != (version == HttpVersion::Two) {
             return Err(HandshakeFailure::Preface);
         }
-        Ok((version, stream))
+        Ok((version, stream, certificate))
     };
-    if let Some((version, stream)) = unless(&mut drain, opening).await? {
+    if let Some((version, stream, certificate)) = unless(&mut drain, opening).await? {
+        info.certificate = certificate;
         http(listener, stream, version, info, drain).await?;
     }
     Ok(())
+}
+
+/// Why a TLS handshake failed.
+fn failure(error: &std::io::Error) -> HandshakeFailure {
+    tracing::debug!(%error, "a TLS handshake failed");
+    match error.get_ref().and_then(|cause| cause.downcast_ref()) {
+        Some(rustls::Error::NoCertificatesPresented | rustls::Error::InvalidCertificate(_)) => {
+            HandshakeFailure::ClientCertificate
+        }
+        _ => HandshakeFailure::Tls,
+    }
+}
+
+/// The certificate that the client was verified with, read once for all requests of the connection.
+fn certificate(
+    session: &rustls::ServerConnection,
+    listener: &Listener,
+) -> Result<Option<PeerCertificate>, HandshakeFailure> {
+    let own = session.peer_certificates().and_then(<[_]>::first);
+    own.map(|der| PeerCertificate::read(der, &listener.gate.identity))
+        .transpose()
+        .map_err(|_| HandshakeFailure::ClientCertificate)
 }
 
 /// A connection that is still being opened when the process drains has no request to lose, and is not waited for.
@@ -88,8 +114,14 @@ where
     let activity = stream.activity();
     let counted = Arc::clone(&activity);
     let gate = Arc::clone(&listener.gate);
+    let kept = info
+        .certificate
+        .as_ref()
+        .map(|certificate| Instant::now() + certificate.keep_for(gate.recorder.clock.unix_seconds()));
+    let info = Arc::new(info);
     let service = service_fn(move |request: Request<Incoming>| {
         let gate = Arc::clone(&gate);
+        let info = Arc::clone(&info);
         let running = Running::begin(&counted);
         async move {
             let response: Response<Body> = gate.handle(request, &info).await;
@@ -104,11 +136,12 @@ where
     match version {
         HttpVersion::One => {
             let connection = http1_builder(limits).serve_connection(io, service);
-            supervise(pin!(connection), &activity, limits, Some(limits.headers_timeout), drain).await
+            let head = Some(limits.headers_timeout);
+            supervise(pin!(connection), &activity, limits, head, kept, drain).await
         }
         HttpVersion::Two => {
             let connection = http2_builder(limits).serve_connection(io, service);
-            supervise(pin!(connection), &activity, limits, None, drain).await
+            supervise(pin!(connection), &activity, limits, None, kept, drain).await
         }
     }
 }
@@ -140,13 +173,14 @@ fn http2_builder(limits: &Limits) -> http2::Builder<TokioExecutor> {
     builder
 }
 
-/// Drives a connection. Ends it gracefully on drain or after `idle` without a request; cuts it off when a request head
+/// Drives a connection. Ends it gracefully on drain, at `kept`, or after `idle` without a request; cuts it off when a request head
 /// takes longer than `head` (a later one is given at most twice that), or when it does not end.
 async fn supervise<C: GracefulConnection<Error = hyper::Error>>(
     mut connection: Pin<&mut C>,
     activity: &Activity,
     limits: &Limits,
     head: Option<Duration>,
+    kept: Option<Instant>,
     mut drain: watch::Receiver<bool>,
 ) -> Result<(), HandshakeFailure> {
     let tick = head.unwrap_or(limits.idle).min(limits.idle);
@@ -164,6 +198,10 @@ async fn supervise<C: GracefulConnection<Error = hyper::Error>>(
                 _ => Ok(()),
             },
             _ = drain.wait_for(|draining| *draining), if !ending => {
+                connection.as_mut().graceful_shutdown();
+                ending = true;
+            }
+            () = until(kept), if !ending => {
                 connection.as_mut().graceful_shutdown();
                 ending = true;
             }
@@ -190,6 +228,13 @@ async fn supervise<C: GracefulConnection<Error = hyper::Error>>(
                 }
             }
         }
+    }
+}
+
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
     }
 }
 

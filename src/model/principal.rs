@@ -7,7 +7,7 @@ use std::sync::Arc;
 pub struct Principal {
     /// How the caller was identified.
     pub kind: PrincipalKind,
-    /// Who vouches for it: the `iss` claim, or `listener:NAME` for a fixed principal.
+    /// Who vouches for it: the `iss` claim, or `listener:NAME` for a fixed principal or a client certificate.
     pub issuer: Arc<str>,
     /// The subject the claim mapping selects.
     pub subject: Arc<str>,
@@ -17,7 +17,7 @@ pub struct Principal {
     pub client_id: Option<Arc<str>>,
     /// The mapped groups, exactly as the issuer spells them.
     pub groups: Vec<Arc<str>>,
-    /// Every claim of the token; an empty object for a fixed principal.
+    /// Every claim of the token; an empty object without a token.
     pub claims: Arc<serde_json::Map<String, serde_json::Value>>,
     /// When the credential stops being valid, in seconds since the Unix epoch.
     pub expires_at: Option<u64>,
@@ -30,6 +30,8 @@ pub enum PrincipalKind {
     Token,
     /// By the listener it came in through.
     Listener,
+    /// By the client certificate of its connection.
+    Certificate,
     /// Not at all: a public call.
     Anonymous,
 }
@@ -41,6 +43,7 @@ impl PrincipalKind {
         match self {
             Self::Token => "token",
             Self::Listener => "listener",
+            Self::Certificate => "certificate",
             Self::Anonymous => "anonymous",
         }
     }

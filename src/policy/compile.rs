@@ -1,9 +1,9 @@
 //! From policy files to a [`Policy`]: what the words mean, with every mistake found in one go.
 
-use super::document::{At, PolicyDocument, RuleDocument, VERSION, Words};
+use super::document::{At, PolicyDocument, RuleDocument, SubjectDocument, VERSION, Words};
 use super::index::Index;
 use super::role::{BUILT_IN, Roles, nearest};
-use super::{Policy, Rule, RuleName};
+use super::{Policy, Revocation, Rule, RuleName, Subjects};
 use crate::document::{parse, problem_at, warning_at};
 use crate::model::action::{Action, ActionSet};
 use crate::model::problem::{Problem, Severity};
@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use subject::List;
 
 mod grant;
 mod subject;
@@ -45,6 +46,14 @@ pub fn compile(files: &[(PathBuf, String)], domains: &[Box<str>]) -> Result<(Pol
             compiled.push(compile_rule(rule, name, &roles, domains, report));
         }
     }
+    let mut revoked = Vec::new();
+    for (report, document) in reports.iter_mut().zip(&documents) {
+        for item in document.iter().flat_map(|document| &document.revoked) {
+            let name = RuleName::new(&format!("revoked[{}]", revoked.len()), report.file, item.place().line());
+            let subject = subject::compile_one(List::Revoked, item, report);
+            revoked.push(Revocation { name, subject });
+        }
+    }
     let problems: Vec<Problem> = reports.into_iter().flat_map(Report::finish).collect();
     if problems.iter().any(|problem| problem.severity == Severity::Error) {
         return Err(problems);
@@ -54,12 +63,28 @@ pub fn compile(files: &[(PathBuf, String)], domains: &[Box<str>]) -> Result<(Pol
         Policy {
             version: version(files),
             rules: compiled,
+            revoked,
             roles,
             index,
             domains: Arc::from(domains),
         },
         problems,
     ))
+}
+
+/// Compiles the list `accept` of the configuration, which is written like subjects.
+///
+/// # Errors
+/// Every fault, at its place in the file.
+pub fn subjects(file: &Path, text: &str, documents: &At<Vec<At<SubjectDocument>>>) -> Result<Subjects, Vec<Problem>> {
+    let mut report = Report::new(file, text);
+    let (subjects, _) = subject::compile(List::Accepted, documents, &mut report);
+    let problems = report.finish();
+    if problems.is_empty() {
+        Ok(Subjects(subjects))
+    } else {
+        Err(problems)
+    }
 }
 
 /// Collects what is wrong with one file.
@@ -242,7 +267,12 @@ fn compile_rule(
     domains: &[Box<str>],
     report: &mut Report<'_>,
 ) -> Rule {
-    let (subjects, captures) = subject::compile("subjects", &document.subjects, report);
+    let list = if document.allow.is_some() {
+        List::Allowed
+    } else {
+        List::Denied
+    };
+    let (subjects, captures) = subject::compile(list, &document.subjects, report);
     if document.allow.is_none() && document.deny.is_none() {
         report.error(
             document.name.place(),
@@ -273,7 +303,7 @@ fn compile_rule(
                 "`unless` is about `deny`, and the rule has none; remove it",
             );
         }
-        subject::compile("unless", list, report).0
+        subject::compile(List::Unless, list, report).0
     });
     Rule {
         name,

@@ -19,6 +19,7 @@ pub struct Rights {
     pub(in crate::policy) denies: Vec<Arc<Grant>>,
     pub(in crate::policy) rules: Vec<RuleName>,
     pub(in crate::policy) anonymous: bool,
+    pub(in crate::policy) revoked: Option<RuleName>,
     domains: Arc<[Box<str>]>,
 }
 
@@ -68,7 +69,7 @@ impl Permit {
 pub struct Refusal {
     /// What the caller is told.
     pub denial: Denial,
-    /// The rule that denies it, if one does: for the record, not for the caller.
+    /// The rule that denies it, or the item that revokes the token, if one does: for the record, not for the caller.
     pub rule: Option<RuleName>,
 }
 
@@ -100,8 +101,32 @@ impl Rights {
             denies: Vec::new(),
             rules: Vec::new(),
             anonymous,
+            revoked: None,
             domains,
         }
+    }
+
+    /// The item of the policy's `revoked` that is about the principal, if one is.
+    #[must_use]
+    pub fn revoked(&self) -> Option<&RuleName> {
+        self.revoked.as_ref()
+    }
+
+    /// Whether the principal may make any call of this kind: the first part of the decision, for which the call need not
+    /// be known.
+    ///
+    /// # Errors
+    /// `credential_missing` for nobody in particular, `token_revoked`; never for public calls.
+    pub fn admit(&self, access: Access) -> Result<(), Refusal> {
+        let (reason, rule) = match (access, &self.revoked) {
+            (Access::Authenticated | Access::Scoped, _) if self.anonymous => (Reason::CredentialMissing, None),
+            (Access::Authenticated | Access::Scoped, Some(rule)) => (Reason::TokenRevoked, Some(rule.clone())),
+            (Access::Public, _) | (_, None) => return Ok(()),
+        };
+        Err(Refusal {
+            denial: reason.into(),
+            rule,
+        })
     }
 
     /// The rules that are for the principal, in the order of the files.
@@ -112,14 +137,10 @@ impl Rights {
 
     /// Decides one call.
     pub fn decide<T: Trace>(&self, call: &Call<'_>, trace: &mut T) -> Decision {
-        let outcome = match call.access {
-            Access::Authenticated | Access::Scoped if self.anonymous => Err(Refusal {
-                denial: Reason::CredentialMissing.into(),
-                rule: None,
-            }),
+        let outcome = self.admit(call.access).and_then(|()| match call.access {
             Access::Public | Access::Authenticated => Ok((Vec::new(), false)),
             Access::Scoped => self.decide_scoped(call, trace),
-        };
+        });
         match outcome {
             Ok((mut rules, filtered)) => {
                 // A call has few targets, each allowed by few rules.

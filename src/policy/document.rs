@@ -44,7 +44,7 @@ impl<T: JsonSchema> JsonSchema for At<T> {
 }
 
 /// A key that may be left out, but not left empty: in YAML `groups:` alone would read as "not there" and widen.
-pub(in crate::policy) fn present<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+pub(crate) fn present<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,
     T: Deserialize<'de>,
@@ -71,6 +71,10 @@ pub struct PolicyDocument {
     /// The rules, in any order: a matching deny wins, and what no rule allows is refused.
     #[serde(default)]
     pub rules: Vec<RuleDocument>,
+    /// Callers whose tokens count no more: any one of the items. They are refused whatever the rules say.
+    #[serde(default)]
+    #[schemars(with = "Vec<SubjectDocument>")]
+    pub revoked: Vec<At<SubjectDocument>>,
 }
 
 /// A rule: who, and what they may or may not do where.
@@ -104,7 +108,7 @@ pub struct RuleDocument {
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Subject", extend("minProperties" = 1))]
 pub struct SubjectDocument {
-    /// Every verified caller. Stands alone.
+    /// Every verified caller. Stands alone, or with `issued_before`.
     #[serde(default, deserialize_with = "present")]
     #[schemars(with = "bool", extend("const" = true))]
     pub anyone: Option<At<bool>>,
@@ -141,6 +145,14 @@ pub struct SubjectDocument {
     #[serde(default, deserialize_with = "present")]
     #[schemars(with = "String", length(min = 1))]
     pub pattern: Option<At<String>>,
+    /// Tokens issued (`iat`) before this time, RFC 3339 to the second; callers without such a claim, too. Only in `revoked`
+    /// and in the `subjects` of rules that only deny, beside another condition.
+    #[serde(default, deserialize_with = "present")]
+    #[schemars(
+        with = "String",
+        regex(pattern = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(Z|[+-]\d{2}:\d{2})$")
+    )]
+    pub issued_before: Option<At<String>>,
 }
 
 /// Where a claim is: the names from the outside in.

@@ -2,6 +2,7 @@
 
 use regex::bytes::{Regex, RegexBuilder};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::str;
 
 /// The longest name Flyte accepts for a project or domain (DNS-1123 label).
@@ -66,6 +67,17 @@ impl Glob {
             Self::Any => true,
             Self::Exact(exact) => **exact == *text,
             Self::Parts(parts) => matches_parts(parts, text),
+        }
+    }
+}
+
+/// As it is written.
+impl fmt::Display for Glob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Any => f.write_str("*"),
+            Self::Exact(text) => f.write_str(text),
+            Self::Parts(parts) => f.write_str(&parts.join("*")),
         }
     }
 }

@@ -5,15 +5,27 @@ use super::grant::Plan;
 use super::pattern::Captures;
 use super::subject::{Condition, Subject};
 use super::trace::{Step, Trace};
+use super::wording::new_token;
 use super::{Policy, Rule};
 use crate::model::principal::{Principal, PrincipalKind};
 use std::sync::Arc;
 
 impl Policy {
-    /// The rights of a principal. The anonymous one has none, whatever the rules say.
+    /// The rights of a principal. The anonymous one has none, and so has a revoked one, whatever the rules say.
     pub fn resolve<T: Trace>(&self, principal: &Principal, trace: &mut T) -> Rights {
         let mut rights = Rights::none(Arc::clone(&self.domains), principal.kind == PrincipalKind::Anonymous);
         if rights.anonymous {
+            return rights;
+        }
+        let revoked = self.revoked.iter().find(|item| item.subject.matches(principal).is_ok());
+        if let Some(revocation) = revoked {
+            trace.record(|| Step::Revoked {
+                rule: revocation.name.clone(),
+            });
+            trace.record(|| Step::Advice {
+                text: new_token(revocation),
+            });
+            rights.revoked = Some(revocation.name.clone());
             return rights;
         }
         if T::EXPLAINS {

@@ -65,6 +65,14 @@ impl Roles {
         self.0.get(name).copied()
     }
 
+    /// The name of a role with exactly these actions: a built-in one first.
+    pub(in crate::policy) fn with_actions(&self, actions: ActionSet) -> Option<&str> {
+        let built_in = BUILT_IN.iter().copied();
+        let defined = self.0.iter().map(|(name, actions)| (&**name, *actions));
+        let mut all = built_in.chain(defined);
+        all.find(|(_, own)| *own == actions).map(|(name, _)| name)
+    }
+
     /// Every name.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(|name| &**name)

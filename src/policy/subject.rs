@@ -1,10 +1,24 @@
 //! Whom a rule is for: conditions on a principal, and what its patterns capture.
 
+use super::instant::Instant;
 use super::pattern::{CapturePattern, Captures, Glob};
+use crate::credential::rules::seconds;
 use crate::model::principal::Principal;
 use serde_json::Value;
 use std::borrow::Cow;
 use std::fmt;
+
+/// Some callers: those that one of the items describes. None, without items.
+#[derive(Debug)]
+pub struct Subjects(pub(in crate::policy) Vec<Subject>);
+
+impl Subjects {
+    /// Whether the principal is one of them.
+    #[must_use]
+    pub fn include(&self, principal: &Principal) -> bool {
+        self.0.iter().any(|subject| subject.includes(principal))
+    }
+}
 
 /// One item of `subjects` or `unless`: every condition must hold. One without conditions matches nobody.
 #[derive(Debug)]
@@ -20,6 +34,7 @@ pub(in crate::policy) enum Condition {
     Issuer(Box<str>),
     Claim(Vec<String>, Vec<Glob>),
     Pattern(Vec<String>, CapturePattern),
+    IssuedBefore(Instant),
 }
 
 /// What the claim mapping of an issuer finds.
@@ -57,6 +72,11 @@ impl Attribute {
 }
 
 impl Subject {
+    /// Whether every condition holds, without what a pattern captures.
+    fn includes(&self, principal: &Principal) -> bool {
+        !self.conditions.is_empty() && self.conditions.iter().all(|condition| condition.holds(principal))
+    }
+
     /// What the item's pattern captures from the principal, once for each value that matches; one empty set without a
     /// pattern. If the item does not match, the condition that fails.
     pub(super) fn matches(&self, principal: &Principal) -> Result<Vec<Captures>, &Condition> {
@@ -79,6 +99,18 @@ impl Subject {
         }
         Ok(captured)
     }
+
+    /// The time before which the tokens it is about were issued, if it says one.
+    pub(super) fn issued_before(&self) -> Option<Instant> {
+        self.conditions.iter().find_map(|condition| match condition {
+            Condition::IssuedBefore(time) => Some(*time),
+            Condition::Anyone
+            | Condition::Attribute(..)
+            | Condition::Issuer(_)
+            | Condition::Claim(..)
+            | Condition::Pattern(..) => None,
+        })
+    }
 }
 
 impl Condition {
@@ -92,6 +124,8 @@ impl Condition {
             Self::Pattern(path, pattern) => claim_values(principal, path)
                 .iter()
                 .any(|value| pattern.captures(value).is_some()),
+            // Whoever does not say when is taken for old: the condition serves to refuse only.
+            Self::IssuedBefore(time) => issued_at(principal).is_none_or(|issued| issued < time.seconds()),
         }
     }
 }
@@ -105,8 +139,14 @@ impl fmt::Display for Condition {
             Self::Issuer(issuer) => write!(f, "the issuer is not `{issuer}`"),
             Self::Claim(path, _) => write!(f, "no value of the claim `{}` is among those listed", path.join(".")),
             Self::Pattern(path, _) => write!(f, "no value of the claim `{}` matches the pattern", path.join(".")),
+            Self::IssuedBefore(time) => write!(f, "the token was issued at or after {time}"),
         }
     }
+}
+
+/// When the principal's token was issued, in whole seconds since the Unix epoch, if it says so.
+pub(super) fn issued_at(principal: &Principal) -> Option<u64> {
+    principal.claims.get("iat").and_then(seconds)
 }
 
 /// The values of a claim as texts: a text, whole number or truth value, or each such value of a list. Anything else

@@ -3,6 +3,7 @@
 use super::Policy;
 use super::decide::{Call, Decision};
 use super::document::{At, present};
+use super::instant::Instant;
 use crate::catalog::{Access, Catalog, Extent, ResourceSource, Route, SlotRole};
 use crate::document::{parse, problem_at};
 use crate::model::action::{Action, ActionSet};
@@ -68,6 +69,8 @@ struct PrincipalDocument {
     #[serde(deserialize_with = "present")]
     client_id: Option<String>,
     groups: Vec<String>,
+    #[serde(deserialize_with = "present")]
+    issued_at: Option<At<String>>,
     claims: serde_json::Map<String, serde_json::Value>,
 }
 
@@ -127,8 +130,9 @@ pub fn run(policy: &Policy, file: &Path, text: &str, catalog: Option<&Catalog>) 
     }
     for case in document.cases.value() {
         let case = case.value();
-        let questions = match questions(case, catalog) {
-            Ok(questions) => questions,
+        let asked = principal(&case.principal).and_then(|principal| Ok((principal, questions(case, catalog)?)));
+        let (principal, questions) = match asked {
+            Ok(asked) => asked,
             Err((place, fault)) => {
                 let message = format!("case `{}`: {fault}", case.name.value());
                 report
@@ -137,7 +141,7 @@ pub fn run(policy: &Policy, file: &Path, text: &str, catalog: Option<&Catalog>) 
                 continue;
             }
         };
-        let rights = policy.resolve(&principal(&case.principal), &mut ());
+        let rights = policy.resolve(&principal, &mut ());
         for question in questions {
             let targets = [question.target];
             let call = Call {
@@ -157,17 +161,25 @@ pub fn run(policy: &Policy, file: &Path, text: &str, catalog: Option<&Catalog>) 
     report
 }
 
-fn principal(document: &PrincipalDocument) -> Principal {
-    Principal {
+fn principal(document: &PrincipalDocument) -> Result<Principal, Fault> {
+    let mut claims = document.claims.clone();
+    if let Some(written) = &document.issued_at {
+        let time = Instant::parse(written.value()).map_err(|fault| (Some(written.place()), fault))?;
+        if claims.insert("iat".to_owned(), time.seconds().into()).is_some() {
+            let fault = "`issued_at` is the claim `iat`; write one of them".to_owned();
+            return Err((Some(written.place()), fault));
+        }
+    }
+    Ok(Principal {
         kind: PrincipalKind::Token,
         issuer: Arc::from(document.issuer.as_str()),
         subject: Arc::from(document.subject.as_str()),
         email: document.email.as_deref().map(Arc::from),
         client_id: document.client_id.as_deref().map(Arc::from),
         groups: document.groups.iter().map(|group| Arc::from(group.as_str())).collect(),
-        claims: Arc::new(document.claims.clone()),
+        claims: Arc::new(claims),
         expires_at: None,
-    }
+    })
 }
 
 /// What is wrong with a case, at the case's own place if at no other.

@@ -15,6 +15,8 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+mod revocation;
+
 macro_rules! samples {
     ($($name:literal),* $(,)?) => {
         &[$((
@@ -32,7 +34,8 @@ const SAMPLES: &[(&str, &str, &str)] = samples![
     "webhook",
     "system-identities",
     "release-freeze",
-    "keycloak"
+    "keycloak",
+    "revocation"
 ];
 
 pub(in crate::policy) fn domains() -> Vec<Box<str>> {

@@ -38,6 +38,11 @@ impl Trace for Steps {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "step", rename_all = "snake_case")]
 pub enum Step {
+    /// An item of `revoked` is about this caller: nothing else is looked at.
+    Revoked {
+        /// The item.
+        rule: RuleName,
+    },
     /// A rule is not for this caller.
     RuleSkipped {
         /// The rule.
@@ -126,6 +131,7 @@ pub fn render_steps(steps: &Steps) -> String {
     for step in &steps.0 {
         // Writing to a String cannot fail.
         _ = match step {
+            Step::Revoked { rule } => writeln!(text, "- {rule} revokes the token of this caller"),
             Step::RuleSkipped { rule, why } => {
                 writeln!(text, "  rule {rule} is not for this caller: {}", why.join("; or: "))
             }

@@ -1,7 +1,7 @@
 //! What a decision says: why a call is refused, what allowed it, what would have to be added.
 
-use super::RuleName;
 use super::grant::Place;
+use super::{Revocation, RuleName};
 use crate::model::action::{Action, ActionSet};
 use crate::model::denial::Denial;
 use crate::model::reason::Reason;
@@ -82,6 +82,17 @@ pub(super) fn not_allowed(target: &Target, listed: bool) -> Denial {
         TargetRole::Refers => Reason::ReferenceRefused,
     };
     Denial::new(reason, format!("no rule allows {needs} {scope}{field}"))
+}
+
+/// Which token would not be revoked.
+pub(super) fn new_token(revocation: &Revocation) -> String {
+    match revocation.subject.issued_before() {
+        Some(time) => format!("a token issued at or after {time}: log in again"),
+        None => format!(
+            "a token that {} is not about, or a policy without that item",
+            revocation.name
+        ),
+    }
 }
 
 /// What would have to be added.

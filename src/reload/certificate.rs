@@ -1,4 +1,4 @@
-//! A listener's certificate and key.
+//! A listener's certificate and key, and the authorities of its clients.
 
 use super::{Reloadable, What};
 use crate::files;
@@ -17,7 +17,7 @@ impl Reloadable for CertificateFiles {
     }
 
     fn paths(&self) -> Vec<PathBuf> {
-        self.0.files().to_vec()
+        self.0.files()
     }
 
     fn read(&self) -> Result<Vec<(PathBuf, String)>, Vec<Problem>> {

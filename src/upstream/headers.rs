@@ -55,13 +55,18 @@ static FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 const IDENTITY_PREFIXES: &[&str] = &[
+    "client-cert",
     "grpc-metadata-",
     "grpcgateway-",
+    "ssl-client-",
     "x-actions-",
+    "x-amzn-mtls-",
     "x-amzn-oidc-",
     "x-auth-request-",
+    "x-client-cert",
     "x-forwarded-",
     "x-remote-",
+    "x-ssl-",
     "x-user-",
 ];
 

@@ -27,23 +27,19 @@ Both projects and the domains development, staging and production exist. The sta
 """
 
 import dataclasses
-import json
 import os
 import pathlib
-import select
 import shlex
 import subprocess
 import sys
 import time
 
+import provider
 import pytest
 import requests
+from programs import CALL_SECONDS, ROOT, ControlPlane, started
 
-HERE = pathlib.Path(__file__).parent
-ROOT = HERE.parent.parent
-START_SECONDS = 60
 COMMAND_SECONDS = 90
-CALL_SECONDS = 10
 
 
 def pytest_addoption(parser):
@@ -53,37 +49,6 @@ def pytest_addoption(parser):
         f" --descriptors {ROOT}/target/descriptors/flyteidl-1.16.8.binpb",
         help="the command that starts everything and prints where",
     )
-
-
-class ControlPlane:
-    """The stand-in, asked directly: what reached it, and how it is to fail."""
-
-    def __init__(self, arrivals_url):
-        self._base = arrivals_url.removesuffix("/__arrivals")
-
-    def _ask(self, method, name, **arguments):
-        answer = requests.request(method, f"{self._base}/__{name}", timeout=CALL_SECONDS, **arguments)
-        answer.raise_for_status()
-        return answer
-
-    def arrivals(self):
-        return self._ask("GET", "arrivals").json()
-
-    def calls(self):
-        """The RPCs that arrived, in order, without those of the log-in that anyone may make."""
-        arrived = [arrival["rpc"] for arrival in self.arrivals()]
-        return [rpc for rpc in arrived if rpc not in ("GetOAuth2Metadata", "GetPublicClientConfig")]
-
-    def uploads(self):
-        return self._ask("GET", "uploads").json()
-
-    def fail(self, *scripts):
-        self._ask("PUT", "faults", json=list(scripts))
-
-    def reset(self):
-        self.fail()
-        self._ask("DELETE", "arrivals")
-        self._ask("DELETE", "uploads")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,6 +73,24 @@ class Client:
         return done.returncode, done.stdout + done.stderr
 
 
+def write_client(home, client_id, secret, endpoint, ca_file):
+    """Writes what flytekit needs to log in with a secret."""
+    home.mkdir(exist_ok=True)
+    secret_file = home / "secret"
+    secret_file.write_text(secret)
+    config = home / "config.yaml"
+    config.write_text(
+        "admin:\n"
+        f"  endpoint: dns:///{endpoint}\n"
+        "  insecure: false\n"
+        f"  caCertFilePath: {ca_file}\n"
+        "  authType: ClientSecret\n"
+        f"  clientId: {client_id}\n"
+        f"  clientSecretLocation: {secret_file}\n"
+    )
+    return Client(client_id, secret, config, home)
+
+
 class Demo:
     """Where everything is, as the proxy printed it."""
 
@@ -120,24 +103,10 @@ class Demo:
         self.control_plane = ControlPlane(shape["control_plane_arrivals_url"])
         self.policy_file = pathlib.Path(shape["policy_file"])
         self._admin = shape["admin"]
-        self._clients = {team: self._client(team, client, folder) for team, client in shape["clients"].items()}
-
-    def _client(self, team, client, folder):
-        home = folder / team
-        home.mkdir()
-        secret = home / "secret"
-        secret.write_text(client["secret"])
-        config = home / "config.yaml"
-        config.write_text(
-            "admin:\n"
-            f"  endpoint: dns:///{self.grpc}\n"
-            "  insecure: false\n"
-            f"  caCertFilePath: {self.ca_file}\n"
-            "  authType: ClientSecret\n"
-            f"  clientId: {client['id']}\n"
-            f"  clientSecretLocation: {secret}\n"
-        )
-        return Client(client["id"], client["secret"], config, home)
+        self._clients = {
+            team: write_client(folder / team, client["id"], client["secret"], self.grpc, self.ca_file)
+            for team, client in shape["clients"].items()
+        }
 
     def client(self, team):
         return self._clients[team]
@@ -172,20 +141,8 @@ class Demo:
 
 @pytest.fixture(scope="session")
 def running(request, tmp_path_factory):
-    command = shlex.split(request.config.getoption("--demo"))
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            ready, _, _ = select.select([process.stdout], [], [], START_SECONDS)
-            line = process.stdout.readline() if ready else ""
-            assert line, f"{command[0]} printed nothing within {START_SECONDS} s (exit code {process.poll()})"
-            yield Demo(json.loads(line), tmp_path_factory.mktemp("clients"))
-        finally:
-            process.stdin.close()
-            try:
-                process.wait(timeout=15)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                raise
+    with started(shlex.split(request.config.getoption("--demo"))) as shape:
+        yield Demo(shape, tmp_path_factory.mktemp("clients"))
 
 
 @pytest.fixture
@@ -221,3 +178,16 @@ def lists(demo):
 @pytest.fixture
 def control_plane(demo):
     return demo.control_plane
+
+
+@pytest.fixture(scope="session")
+def deployment(running, tmp_path_factory):
+    with provider.deployment(tmp_path_factory.mktemp("deployment"), running.ca_file) as everything:
+        yield everything
+
+
+@pytest.fixture
+def deployed(deployment):
+    """The proxy with a real identity provider, with nothing recorded at the control plane."""
+    deployment.control_plane.reset()
+    return deployment

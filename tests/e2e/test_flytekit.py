@@ -4,12 +4,12 @@ import re
 import uuid
 
 import pytest
-from conftest import HERE
 from flytekit.configuration import Config
 from flytekit.exceptions.system import FlyteSystemException
 from flytekit.models.common import NamedEntityIdentifier
 from flytekit.models.core.execution import WorkflowExecutionPhase
 from flytekit.remote import FlyteRemote
+from programs import HERE
 
 # What a refusal must tell, in any order, beside the place: what was refused, the reason's label, the request id.
 REFUSAL = ["no rule allows ", "no_matching_rule", "request[^\n]{0,12}?[0-9A-Za-z-]{8,}"]

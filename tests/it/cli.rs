@@ -50,7 +50,7 @@ pub(crate) fn text(path: &Path) -> &str {
 #[test]
 fn help_tells_the_commands_and_exit_codes_and_the_version_is_one_line() {
     let help = run(&["--help"]).exited(0).stdout;
-    for word in ["serve", "check", "test", "explain", "catalog", "schema"] {
+    for word in ["serve", "check", "test", "explain", "whoami", "catalog", "schema"] {
         assert!(help.contains(&format!("\n  {word} ")), "{help}");
         let own = run(&[word, "--help"]).exited(0).stdout;
         assert!(own.contains(&format!("Usage: flyte-authz-proxy {word} ")), "{own}");
@@ -72,6 +72,8 @@ fn a_command_line_that_is_not_right_exits_64_and_tells_on_standard_error() {
         &["check", "a.yaml"],
         &["test"],
         &["schema", "token"],
+        &["whoami"],
+        &["whoami", "--config", "c.yaml", "token"],
         &["catalog", "--format", "xml"],
         &["explain", "--rpc", "GetTask"],
         &["explain", "--policy", "p.yaml", "--rpc", "GetTask"],

@@ -3,10 +3,12 @@
 
 use flyte_authz_proxy::catalog::Catalog;
 use flyte_authz_proxy::cli;
+use flyte_authz_proxy::config::Config;
+use flyte_authz_proxy::issuer::IssuerSettings;
 use flyte_authz_proxy::metrics::Metrics;
 use flyte_authz_proxy::model::reason::Reason;
 use flyte_authz_proxy::policy::{Policy, compile::compile, testfile};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::fs;
@@ -97,8 +99,8 @@ fn the_page_of_metrics_is_generated() {
 fn the_page_of_the_command_line_is_generated() {
     let mut page = format!(
         "# Command line\n\n\
-        Exit codes: {} done, {} could not be done, {} `explain`: the call would be refused, {} a configuration, policy or test file\n\
-        is not right, {} the command line is not right. `demo` is there when built with `--features demo`.\n\n\
+        Exit codes: {} done, {} could not be done, {} `explain`: the call would be refused, `whoami`: the token is refused, {} a\n\
+        configuration, policy or test file is not right, {} the command line is not right. `demo` is there when built with `--features demo`.\n\n\
         This page is generated from the code.\n",
         cli::OK,
         cli::FAILED,
@@ -459,6 +461,48 @@ fn every_command_in_the_pages_is_one_that_is_understood() {
     assert!(commands > 5, "only {commands} commands were found");
 }
 
+/// Examples are of single top-level keys, of listeners, or of what is in one; the rest is filled up.
+#[test]
+fn every_configuration_in_the_pages_on_identity_is_accepted() {
+    let mut examples = 0;
+    for page in ["docs/identity.md", "docs/identity-providers.md"] {
+        let text = read(page);
+        for block in text
+            .split("```yaml\n")
+            .skip(1)
+            .filter_map(|rest| rest.split("```").next())
+        {
+            let example: Value = serde_saphyr::from_str(block).unwrap();
+            let of_something_else = ["rules", "subjects", "volumes"];
+            if of_something_else.iter().any(|key| example[key].is_array()) {
+                continue;
+            }
+            examples += 1;
+            let mut config = json!({
+                "version": 1,
+                "listeners": [{"name": "public", "address": "127.0.0.1:8443"}],
+                "upstream": {"grpc": "http://127.0.0.1:8089", "http": "http://127.0.0.1:8088"},
+                "issuers": [{"issuer": "https://idp.example.com", "audiences": ["flyte"]}],
+                "policy": {"path": "policy.yaml"},
+            });
+            match example {
+                Value::Array(listeners) => config["listeners"] = Value::Array(listeners),
+                Value::Object(mut keys) => {
+                    if let Some(accept) = keys.remove("accept") {
+                        config["listeners"][0]["accept"] = accept;
+                    }
+                    config.as_object_mut().unwrap().extend(keys);
+                }
+                other => panic!("{page}: {other}"),
+            }
+            let outcome = Config::parse(Path::new(page), &config.to_string());
+            let (_, warnings) = outcome.unwrap_or_else(|problems| panic!("{page}:\n{block}{problems:#?}"));
+            assert_eq!(warnings, [], "{page}:\n{block}");
+        }
+    }
+    assert!(examples > 6, "only {examples} examples were found");
+}
+
 fn compiled(name: &str, text: &str) -> Policy {
     let domains = ["development", "staging", "production"].map(Box::from);
     let (policy, warnings) = compile(&[(PathBuf::from(name), text.to_owned())], &domains)
@@ -503,4 +547,22 @@ fn every_policy_that_ships_passes_its_tests() {
         assert!(shown.is_empty() && report.passed > 0, "{tests}: {}", shown.join("\n"));
     }
     assert!(policies > 6);
+}
+
+/// Checks that the block with `issuers` in a section of a page is good configuration, and returns the issuer.
+pub(crate) fn issuer_of(page: &str, section: &str) -> IssuerSettings {
+    let text = read(page);
+    let section = text.split(&format!("## {section}\n")).nth(1).unwrap();
+    let mut blocks = section.split("```yaml\n").skip(1);
+    let written = blocks.find_map(|block| block.strip_prefix("issuers:")).unwrap();
+    let written = written.split("```").next().unwrap();
+    let configuration = format!(
+        "version: 1\nlisteners: [{{name: public, address: 127.0.0.1:8443}}]\n\
+         upstream: {{grpc: http://127.0.0.1:8089, http: http://127.0.0.1:8088}}\npolicy: {{path: policy.yaml}}\n\
+         issuers:{written}"
+    );
+    let (config, warnings) = Config::parse(Path::new("config.yaml"), &configuration)
+        .unwrap_or_else(|problems| panic!("{page}: {problems:#?}"));
+    assert_eq!(warnings, [], "{page}");
+    config.issuers.into_iter().next().unwrap()
 }

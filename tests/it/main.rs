@@ -7,6 +7,7 @@
     reason = "tests"
 )]
 
+mod accepted_principals;
 mod admin;
 mod answers;
 mod architecture;
@@ -18,6 +19,8 @@ mod cli_check;
 mod cli_explain;
 mod cli_serve;
 mod cli_test;
+mod client_certificates;
+mod client_certificates_tls;
 mod credentials;
 mod descriptors;
 mod documents;
@@ -36,17 +39,24 @@ mod hostile_method;
 mod hostile_mutations;
 mod hostile_path;
 mod hostile_protobuf;
+mod identity_providers;
+mod introspection;
 mod judged_fields;
 mod limits;
 mod listeners;
 mod lists;
+mod load_balancer;
+mod mesh;
 mod projects;
 mod proxy;
 mod raw;
 mod reference;
 mod reload;
+mod service_accounts;
+mod revocation;
 mod session;
 mod smoke;
 mod sockets;
 mod upstream;
 mod upstream_links;
+mod whoami;

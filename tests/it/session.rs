@@ -339,6 +339,41 @@ async fn pages_keep_their_cookies_whatever_they_are() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_revoked_at_the_console_comes_to_the_login_without_the_old_session() {
+    let (proxy, keys) = start().await;
+    let old = session(&proxy, &keys, "alice");
+    let other = session(&proxy, &keys, "bob");
+    let renewed = json!({"sub": "alice", "groups": ["ml-team"], "iat": now() + 30});
+    let renewed = keys.cookies(&proxy.issuer.mint(&renewed), "access", now()).unwrap();
+    let time = jiff::Timestamp::from_second(i64::try_from(now() + 30).unwrap()).unwrap();
+    let policy = std::fs::read_to_string(&proxy.policy).unwrap();
+    let revoked = format!("{policy}\nrevoked: [{{ subject: [alice], issued_before: {time} }}]\n");
+    proxy.write_policy(&revoked).unwrap();
+    crate::sockets::eventually("the policy is replaced", || proxy.app.live.load().generation == 2).await;
+    refused(&proxy, &[("cookie", &old)], Reason::TokenRevoked).await;
+    // FlyteAdmin takes a session that has not expired for good, and would send the browser back to be refused again.
+    let with_more = format!("theme=dark; {old}; flyte_rt=r");
+    for (cookie, page, kept) in [
+        (&with_more, "/login?redirect_url=/console", false),
+        (&with_more, "/console", true),
+        (&with_more, "/callback", true),
+        (&with_more, "/logout", true),
+        (&other, "/login", true),
+        (&renewed, "/login", true),
+    ] {
+        let before = proxy.before();
+        let reply = get(&proxy, page, &[("cookie", cookie)]).await;
+        proxy.forwarded(&before, &reply).await;
+        let expected = if kept { vec![cookie.as_str()] } else { Vec::new() };
+        assert_eq!(last_arrival(&proxy).header("cookie"), expected, "{page}");
+    }
+    // With the session that the login gives, the console goes on.
+    let before = proxy.before();
+    let reply = get(&proxy, OWN, &[("cookie", &renewed)]).await;
+    proxy.forwarded(&before, &reply).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_listener_with_a_fixed_principal_neither_reads_nor_forwards_sessions() {
     let (proxy, keys) = start().await;
     let address = proxy.address(Entry::Engine).unwrap();

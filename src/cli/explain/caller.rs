@@ -8,9 +8,11 @@ use crate::credential::locate::Scheme;
 use crate::issuer::Issuers;
 use crate::model::denial::Denial;
 use crate::model::principal::Principal;
+use crate::model::reason::Reason;
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tokio::runtime::Runtime;
 
 /// The caller, or why the credential is refused.
 pub(super) struct Caller {
@@ -118,7 +120,11 @@ fn given(config: Option<&Config>, claims: Map<String, Value>) -> Caller {
         _ => None,
     };
     let (issuer, mapping): (Arc<str>, ClaimMapping) = match configured {
-        Some(settings) => ((&*settings.rules.issuer).into(), settings.rules.mapping.clone()),
+        Some(settings) => {
+            let rules = &settings.rules;
+            let token_type = rules.type_by_audience(&claims);
+            (Arc::clone(&rules.issuer), rules.mapping(token_type).clone())
+        }
         None => (named.as_deref().unwrap_or_default().into(), ClaimMapping::default()),
     };
     let source = match (configured, issuers) {
@@ -137,19 +143,36 @@ fn given(config: Option<&Config>, claims: Map<String, Value>) -> Caller {
     }
 }
 
-/// Verifies a token as the server does, after fetching keys.
-fn verify(config: &Config, token: &str) -> Result<Result<Principal, Denial>, Fault> {
-    let failed = |fault: &dyn std::fmt::Display| Fault::Verification(fault.to_string());
+/// The issuers as the server has them, without keys yet, and where they can be asked for some.
+///
+/// # Errors
+/// What cannot be set up.
+pub(in crate::cli) fn issuers(config: &Config) -> Result<(Runtime, Issuers), String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| failed(&error))?;
+        .map_err(|error| error.to_string())?;
     let limits = config.credentials.limits;
     let issuers = Issuers::new(config.issuers.clone(), limits, Arc::new(SystemClock), Arc::new(()))
-        .map_err(|problems| failed(&crate::cli::listed(&problems)))?;
+        .map_err(|problems| crate::cli::listed(&problems))?;
+    Ok((runtime, issuers))
+}
+
+/// Verifies a token as the server does, after fetching keys: as an access token, or else as an ID token.
+fn verify(config: &Config, token: &str) -> Result<Result<Principal, Denial>, Fault> {
+    let (runtime, issuers) = issuers(config).map_err(Fault::Verification)?;
     Ok(runtime.block_on(async {
         issuers.refresh_all().await;
-        let bearer = issuers.verify(Scheme::Bearer, token).await;
-        bearer.map(|verified| Principal::clone(&verified.principal))
+        let mut verified = issuers.verify(Scheme::Bearer, token).await;
+        if let Err(Denial { reason: refused, .. }) = verified
+            && matches!(refused, Reason::TokenTypeRefused | Reason::AudienceMismatch)
+        {
+            let id_token = issuers.verify(Scheme::IdToken, token).await;
+            let says_more = |denial: &Denial| denial.reason != refused && denial.reason != Reason::TokenTypeRefused;
+            if id_token.as_ref().err().is_none_or(says_more) {
+                verified = id_token;
+            }
+        }
+        verified.map(|verified| Principal::clone(&verified.principal))
     }))
 }

@@ -105,6 +105,13 @@ impl Explanation<'_> {
                     lines: Vec::new(),
                 });
             }
+            if let Step::Revoked { rule } = step {
+                rules.push(Applied {
+                    title: rule.to_string(),
+                    rule,
+                    lines: vec![("- revokes the token".to_owned(), 1)],
+                });
+            }
             let Some((rule, line)) = said(step) else { continue };
             let Some(applied) = rules.iter_mut().find(|applied| applied.rule == rule) else {
                 continue;
@@ -177,7 +184,7 @@ impl Explanation<'_> {
 }
 
 /// Lines beside a word, or nothing.
-fn block(text: &mut String, word: &str, lines: impl IntoIterator<Item = String>) {
+pub(in crate::cli) fn block(text: &mut String, word: &str, lines: impl IntoIterator<Item = String>) {
     let mut word = word;
     for line in lines {
         // Writing to a String cannot fail.
@@ -187,7 +194,7 @@ fn block(text: &mut String, word: &str, lines: impl IntoIterator<Item = String>)
 }
 
 /// Lines below a title, or nothing.
-fn section(text: &mut String, title: &str, lines: impl Iterator<Item = String>) {
+pub(in crate::cli) fn section(text: &mut String, title: &str, lines: impl Iterator<Item = String>) {
     let mut lines = lines.peekable();
     if lines.peek().is_some() {
         _ = writeln!(text, "\n{title}");
@@ -197,7 +204,7 @@ fn section(text: &mut String, title: &str, lines: impl Iterator<Item = String>) 
     }
 }
 
-fn names(principal: &Principal) -> Vec<String> {
+pub(in crate::cli) fn names(principal: &Principal) -> Vec<String> {
     if principal.kind == PrincipalKind::Anonymous {
         return vec!["anyone".to_owned()];
     }
@@ -213,7 +220,7 @@ fn names(principal: &Principal) -> Vec<String> {
     lines
 }
 
-fn some_of(names: &[&str]) -> String {
+pub(in crate::cli) fn some_of(names: &[&str]) -> String {
     let shown: Vec<&str> = names.iter().take(SHOWN).copied().collect();
     match names.len() - shown.len() {
         0 => shown.join(", "),
@@ -246,7 +253,11 @@ fn said(step: &Step) -> Option<(&RuleName, String)> {
         Step::GrantPassed { rule, target, why } => (rule, format!("  does not allow {target}: {why}")),
         Step::DenyExempted { rule } => (rule, "  denies nothing here: `unless` names this caller".to_owned()),
         Step::ExpansionDropped { rule, why } => (rule, format!("  has a grant that is left out: {why}")),
-        Step::RuleSkipped { .. } | Step::RuleApplies { .. } | Step::Decided { .. } | Step::Advice { .. } => {
+        Step::Revoked { .. }
+        | Step::RuleSkipped { .. }
+        | Step::RuleApplies { .. }
+        | Step::Decided { .. }
+        | Step::Advice { .. } => {
             return None;
         }
     })

@@ -1,6 +1,6 @@
 //! Where credentials are looked for, as it is written.
 
-use super::{Placed, SessionDocument};
+use super::{LoadBalancerDocument, Placed, SessionDocument};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +16,8 @@ pub struct CredentialsDocument {
     pub max_token_bytes: Placed<String>,
     /// FlyteAdmin's own keys, to accept the sessions of people who logged in at the console; without it, session cookies are ignored.
     pub session: Option<SessionDocument>,
+    /// AWS Application Load Balancers whose header `x-amzn-oidc-data` is a credential; without it, the header means nothing.
+    pub load_balancer: Option<LoadBalancerDocument>,
 }
 
 impl Default for CredentialsDocument {
@@ -25,6 +27,7 @@ impl Default for CredentialsDocument {
             cache_entries: Placed::default_of(10_000_u64),
             max_token_bytes: Placed::default_of("16KiB"),
             session: None,
+            load_balancer: None,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! One issuer as it is written.
 
-use super::{Placed, one_minute};
+use super::{IntrospectionDocument, Placed, one_minute};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -15,8 +15,11 @@ pub struct IssuerDocument {
     /// The audiences of which a token must name one; at least one.
     pub audiences: Placed<Vec<Placed<String>>>,
     /// Where its keys come from.
+    #[serde(default = "discovery")]
+    pub jwks: Placed<JwksDocument>,
+    /// In place of keys: asking the issuer about each token, because its tokens are opaque (RFC 7662). One issuer can have this.
     #[serde(default)]
-    pub jwks: JwksDocument,
+    pub introspection: Option<Placed<IntrospectionDocument>>,
     /// The signature algorithms accepted: RS256, PS256, ES256, ES384, EdDSA.
     #[serde(default = "default_algorithms")]
     pub algorithms: Placed<Vec<Placed<String>>>,
@@ -26,7 +29,7 @@ pub struct IssuerDocument {
     /// Claims that a token must have, by dotted path: a value, a list of which one is enough, or `present` for any value.
     #[serde(default)]
     pub required_claims: BTreeMap<String, Placed<RequiredClaimDocument>>,
-    /// Scopes that a token must have, all of them. FlyteAdmin's own authorization server needs `[all]`.
+    /// Scopes that a token must have, all of them; with `id_tokens`, only an access token. FlyteAdmin's own authorization server needs `[all]`.
     #[serde(default)]
     pub required_scopes: Vec<Placed<String>>,
     /// How far the clocks may differ.
@@ -35,18 +38,28 @@ pub struct IssuerDocument {
     /// Which claims say who the caller is: paths such as `realm_access.roles`, or lists of names where one has a dot itself.
     #[serde(default)]
     pub claims: ClaimsDocument,
+    /// What is different in its ID tokens; without it, they are read like its access tokens.
+    #[serde(default)]
+    pub id_tokens: Option<IdTokensDocument>,
     /// How often its keys are fetched.
     #[serde(default = "five_minutes")]
     pub refresh: Placed<String>,
     /// How old its keys may become while they cannot be fetched.
     #[serde(default = "one_day")]
     pub max_stale: Placed<String>,
-    /// PEM file with the authorities trusted for fetching; without it those of the system.
+    /// PEM file with the authorities trusted for fetching; without it those of the system. It is read anew each time.
     #[serde(default)]
     pub ca: Option<Placed<String>>,
+    /// File with a token that is sent when keys are fetched, to the host and port named here only; read anew each time. For the API server of Kubernetes.
+    #[serde(default)]
+    pub bearer_token: Option<Placed<String>>,
     /// Whether its keys may be fetched in plain text: whoever is on the way can then forge tokens.
     #[serde(default)]
     pub allow_http: bool,
+}
+
+fn discovery() -> Placed<JwksDocument> {
+    Placed::default_of(JwksDocument::Discovery)
 }
 
 fn default_algorithms() -> Placed<Vec<Placed<String>>> {
@@ -66,11 +79,10 @@ fn one_day() -> Placed<String> {
 }
 
 /// Where an issuer's keys come from.
-#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum JwksDocument {
     /// From the discovery document below the issuer's own URL.
-    #[default]
     Discovery,
     /// From the discovery document at this URL.
     DiscoveryUrl(Placed<String>),
@@ -131,8 +143,8 @@ pub enum ClaimValue {
 pub struct ClaimsDocument {
     /// The subject.
     pub subject: Placed<ClaimPathDocument>,
-    /// The e-mail address; left out when `email_verified` is false.
-    pub email: Placed<ClaimPathDocument>,
+    /// The e-mail address; left out when `email_verified` is false. Write `null` where the issuer does not verify addresses.
+    pub email: Option<Placed<ClaimPathDocument>>,
     /// The groups: a list of names, or one text.
     pub groups: Placed<ClaimPathDocument>,
     /// Whether groups in one text are split at spaces and commas. Write `false` where names of groups have spaces.
@@ -146,12 +158,38 @@ impl Default for ClaimsDocument {
         let top = |name: &str| Placed::default_of(ClaimPathDocument::Dotted(name.to_owned()));
         Self {
             subject: top("sub"),
-            email: top("email"),
+            email: Some(top("email")),
             groups: top("groups"),
             split_groups: true,
             client_id: None,
         }
     }
+}
+
+/// What is different in ID tokens.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct IdTokensDocument {
+    /// The audiences of which an ID token must name one, usually the console's client id. `audiences` is then for access
+    /// tokens, and none may be in both lists.
+    pub audiences: Placed<Vec<Placed<String>>>,
+    /// The claims that are elsewhere in ID tokens. Those left out are where `claims` says.
+    #[serde(default)]
+    pub claims: IdTokenClaimsDocument,
+}
+
+/// The claims that are elsewhere in ID tokens.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct IdTokenClaimsDocument {
+    /// The subject.
+    pub subject: Option<Placed<ClaimPathDocument>>,
+    /// The e-mail address.
+    pub email: Option<Placed<ClaimPathDocument>>,
+    /// The groups.
+    pub groups: Option<Placed<ClaimPathDocument>>,
+    /// The client id.
+    pub client_id: Option<Placed<ClaimPathDocument>>,
 }
 
 /// Where a claim is.

@@ -1,6 +1,7 @@
 //! One listener as it is written.
 
 use super::Placed;
+use crate::policy::document::{At, SubjectDocument, present};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -18,9 +19,14 @@ pub struct ListenerDocument {
     /// How callers are identified.
     #[serde(default)]
     pub identity: IdentityDocument,
+    /// Who may use the listener: callers of whom one of the items holds, written as `subjects` of a policy's rules
+    /// (docs/policy.md); without it, every caller that can be identified.
+    #[serde(default, deserialize_with = "present")]
+    #[schemars(with = "Vec<SubjectDocument>", length(min = 1))]
+    pub accept: Option<At<Vec<At<SubjectDocument>>>>,
 }
 
-/// The listener's own certificate. Both files are watched.
+/// The listener's own certificate, and what it asks of its clients. All files are watched.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TlsDocument {
@@ -31,6 +37,24 @@ pub struct TlsDocument {
     /// The lowest TLS version accepted.
     #[serde(default)]
     pub minimum_version: TlsVersion,
+    /// What certificates clients must have; without it, none is asked for.
+    #[serde(default)]
+    pub client_certificates: Option<ClientCertificatesDocument>,
+}
+
+/// The certificates of a listener's clients.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClientCertificatesDocument {
+    /// PEM file with the authorities that vouch for clients.
+    pub ca: Placed<String>,
+    /// Whether every client must have a certificate; otherwise one may come without.
+    #[serde(default = "yes")]
+    pub required: Placed<bool>,
+}
+
+fn yes() -> Placed<bool> {
+    Placed::default_of(true)
 }
 
 /// A version of TLS.
@@ -54,6 +78,8 @@ pub enum IdentityDocument {
     Tokens,
     /// Whoever reaches the listener is this principal.
     Principal(FixedPrincipalDocument),
+    /// By the client certificate of the connection.
+    ClientCertificate(CertificateIdentityDocument),
 }
 
 /// The principal that every caller of a listener is.
@@ -68,4 +94,39 @@ pub struct FixedPrincipalDocument {
     /// Whether credentials that callers send are forwarded to FlyteAdmin, unverified, instead of being removed.
     #[serde(default)]
     pub pass_credential: bool,
+}
+
+/// How a client certificate says who the caller is.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct CertificateIdentityDocument {
+    /// Which names may be the subject: the first of these kinds that the certificate has.
+    pub name: Placed<Vec<CertificateNameWord>>,
+    /// Groups that every such caller has.
+    pub groups: Vec<Placed<String>>,
+    /// Whether the `authorization` header that callers send is forwarded to FlyteAdmin, unverified; otherwise a
+    /// credential beside the certificate is refused.
+    pub pass_credential: bool,
+}
+
+impl Default for CertificateIdentityDocument {
+    fn default() -> Self {
+        Self {
+            name: Placed::default_of([CertificateNameWord::Spiffe]),
+            groups: Vec::new(),
+            pass_credential: false,
+        }
+    }
+}
+
+/// A kind of name in a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CertificateNameWord {
+    /// The one URI among the alternative names, a SPIFFE ID.
+    Spiffe,
+    /// The one DNS name among the alternative names.
+    Dns,
+    /// The one common name of the subject.
+    CommonName,
 }

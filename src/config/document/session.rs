@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SessionDocument {
-    /// The key that session cookies are signed with: FlyteAdmin's secret `cookie_hash_key`.
+    /// The key that session cookies are signed with: FlyteAdmin's secret `cookie_hash_key`, in base64 without padding. It is read at the start only.
     pub hash_key: Placed<SecretDocument>,
-    /// The key that session cookies are encrypted with: FlyteAdmin's secret `cookie_block_key`.
+    /// The key that session cookies are encrypted with: FlyteAdmin's secret `cookie_block_key`, in base64 without padding. It is read at the start only.
     pub block_key: Placed<SecretDocument>,
     /// Keys that FlyteAdmin had before: sessions made with them are accepted, too.
     #[serde(default)]
@@ -28,18 +28,18 @@ pub struct CookieKeysDocument {
     pub block_key: Placed<SecretDocument>,
 }
 
-/// Where a secret is, in base64 without padding as FlyteAdmin has it. It is read at the start only.
+/// Where a secret is.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged, deny_unknown_fields)]
 pub enum SecretDocument {
     /// In a file.
     File {
-        /// The file with the key, in base64 without padding. It is read at the start only.
+        /// The file that holds it.
         file: String,
     },
     /// In an environment variable.
     Env {
-        /// The environment variable with the key, in base64 without padding.
+        /// The environment variable that holds it.
         env: String,
     },
     /// Anything else, which is not kept: it may be the secret itself.

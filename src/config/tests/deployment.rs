@@ -136,3 +136,39 @@ fn the_gateway_is_whole_and_flyteadmin_is_closed_to_others() {
         assert!(spec == labels || &spec["matchLabels"] == labels, "{kind}");
     }
 }
+
+/// The blocks of YAML under a heading of the page about identities.
+fn examples(heading: &str) -> Vec<String> {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/identity.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let section = page.split(&format!("\n## {heading}\n")).nth(1).unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let blocks = section.split("```yaml\n").skip(1);
+    blocks
+        .map(|block| block.split("```").next().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn the_listener_for_certificates_is_as_the_page_about_identities_shows_it() {
+    let (path, text) = deploy("config/mesh.yaml");
+    let (config, warnings) = Config::parse(&path, &text).unwrap();
+    let warnings: Vec<_> = warnings.into_iter().map(|warning| warning.message).collect();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].starts_with("metrics and status"));
+    let mesh = &config.listeners[1];
+    let asked = mesh.tls.as_ref().unwrap().client_certificates.as_ref().unwrap();
+    assert!(asked.required && mesh.accept.is_some());
+    let shown = examples("Client certificates");
+    assert!(
+        text.contains(&shown[0]),
+        "deploy/config/mesh.yaml and docs/identity.md differ"
+    );
+    let policies = [(PathBuf::from("policy.yaml"), shown[1].clone())];
+    let (_, warnings) = policy::compile::compile(&policies, &config.flyte.domains).unwrap();
+    assert_eq!(warnings, []);
+    let accept = examples("Listeners for certain callers").remove(0);
+    let (listeners, rest) = text.split_once("    accept:").unwrap();
+    let (_, rest) = rest.split_once("admin:").unwrap();
+    assert!(Config::parse(&path, &format!("{listeners}{accept}admin:{rest}")).is_ok());
+}

@@ -16,6 +16,10 @@ struct Key {
 
 /// Every key below a schema, in its order.
 fn keys(root: &Value, schema: &Value, prefix: &str, found: &mut Vec<Key>) {
+    // The subjects of policies, which have a page of their own.
+    if prefix.ends_with(".accept[]") {
+        return;
+    }
     if let Some(reference) = schema["$ref"].as_str() {
         keys(
             root,
@@ -116,8 +120,8 @@ fn the_example_of_the_documentation_loads_and_shows_every_key() {
     let example = example(&page);
     let (config, warnings) = parse(example).unwrap();
     assert_eq!(warnings, []);
-    assert_eq!(config.listeners.len(), 2);
-    assert_eq!(config.issuers.len(), 2);
+    assert_eq!(config.listeners.len(), 3);
+    assert_eq!(config.issuers.len(), 4);
     for Key { path, .. } in all_keys().into_iter().filter(|key| !key.choice) {
         let key = path.rsplit('.').next().unwrap();
         let used = example

@@ -80,16 +80,77 @@ fn t_jwt_09_groups_of_any_other_form_are_invalid() {
 
 #[test]
 fn t_jwt_09_groups_that_the_issuer_keeps_elsewhere_are_refused_with_advice() {
-    for claims in [
-        json!({"sub": "s", "_claim_names": {"groups": "src1"}, "_claim_sources": {"src1": {"endpoint": "https://x"}}}),
-        json!({"sub": "s", "hasgroups": true}),
+    let nested = ClaimMapping {
+        groups: ClaimPath::dotted("info.teams"),
+        ..ClaimMapping::default()
+    };
+    let none = ClaimMapping {
+        groups: None,
+        ..ClaimMapping::default()
+    };
+    for (mapping, claims) in [
+        (
+            &ClaimMapping::default(),
+            json!({"sub": "s", "_claim_names": {"groups": "src1"}, "_claim_sources": {"src1": {"endpoint": "https://x"}}}),
+        ),
+        (&ClaimMapping::default(), json!({"sub": "s", "hasgroups": true})),
+        (
+            &ClaimMapping::default(),
+            json!({"sub": "s", "hasgroups": "true", "groups": ["one"]}),
+        ),
+        (
+            &ClaimMapping::default(),
+            json!({"sub": "s", "_claim_names": "{\"groups\":\"src1\"}"}),
+        ),
+        // A rule can name the claim `groups` itself, whatever the mapping says.
+        (
+            &nested,
+            json!({"sub": "s", "hasgroups": true, "info": {"teams": ["one"]}}),
+        ),
+        (&none, json!({"sub": "s", "_claim_names": {"groups": "src1"}})),
+        // The marks are where the groups would be.
+        (
+            &nested,
+            json!({"sub": "s", "info": {"_claim_names": {"teams": "src1"}}}),
+        ),
+        (
+            &nested,
+            json!({"sub": "s", "info": {"_claim_names": {"groups": "src1"}}}),
+        ),
+        (&nested, json!({"sub": "s", "info": {"hasgroups": true}})),
     ] {
-        let denial = map(&ClaimMapping::default(), claims).unwrap_err();
-        assert_eq!(denial.reason, Reason::ClaimInvalid);
+        let denial = map(mapping, claims.clone()).unwrap_err();
+        assert_eq!(denial.reason, Reason::GroupsOverage, "{claims}");
         assert!(denial.message.contains("too many"), "{}", denial.message);
     }
-    let unrelated = json!({"sub": "s", "_claim_names": {"address": "src1"}});
-    assert!(map(&ClaimMapping::default(), unrelated).is_ok());
+    for claims in [
+        json!({"sub": "s", "_claim_names": {"address": "src1"}}),
+        json!({"sub": "s", "_claim_names": null, "hasgroups": false}),
+    ] {
+        assert!(map(&ClaimMapping::default(), claims.clone()).is_ok(), "{claims}");
+    }
+}
+
+#[test]
+fn an_email_inside_an_object_counts_only_if_no_flag_beside_it_or_at_the_top_says_otherwise() {
+    let mapping = ClaimMapping {
+        email: ClaimPath::dotted("user_info.email"),
+        ..ClaimMapping::default()
+    };
+    let email = |beside: Value, top: Value| {
+        let user_info = json!({"email": "a@b", "email_verified": beside});
+        map(
+            &mapping,
+            json!({"sub": "s", "user_info": user_info, "email_verified": top}),
+        )
+        .map(|principal| principal.email.is_some())
+        .map_err(|denial| denial.reason)
+    };
+    assert_eq!(email(Value::Null, Value::Null), Ok(true));
+    assert_eq!(email(json!(true), Value::Null), Ok(true));
+    assert_eq!(email(json!(false), json!(true)), Ok(false));
+    assert_eq!(email(json!(true), json!(false)), Ok(false));
+    assert_eq!(email(json!(1), Value::Null), Err(Reason::ClaimInvalid));
 }
 
 #[test]

@@ -6,7 +6,6 @@ use super::*;
 use crate::credential::cookie::{BlockKey, CookieKeys, HashKey};
 use crate::credential::session;
 use crate::secret::Secret;
-use http::HeaderValue;
 
 const FLYTE: HeaderName = HeaderName::from_static("flyte-authorization");
 
@@ -16,6 +15,15 @@ fn headers(fields: &[(&'static str, &[u8])]) -> HeaderMap {
         headers.append(HeaderName::from_static(name), HeaderValue::from_bytes(value).unwrap());
     }
     headers
+}
+
+/// What is found where no load balancer is trusted.
+fn locate<'h>(
+    headers: &'h HeaderMap,
+    session: &'h SessionCookies,
+    extra: &HeaderName,
+) -> Result<Vec<Credential<'h>>, Denial> {
+    super::locate(headers, session, extra, LoadBalancerHeader::Ignored)
 }
 
 fn refusal(fields: &[(&'static str, &[u8])]) -> Reason {
@@ -184,4 +192,37 @@ fn debug_does_not_print_the_token() {
     let headers = headers(&[("authorization", b"Bearer very-secret")]);
     let shown = format!("{:?}", locate(&headers, &SessionCookies::Absent, &FLYTE).unwrap());
     assert!(shown.contains("Bearer") && !shown.contains("very-secret"), "{shown}");
+}
+
+#[test]
+fn the_header_of_a_load_balancer_is_the_last_credential_where_one_is_trusted_and_else_nothing() {
+    let both = headers(&[("x-amzn-oidc-data", b"a=.b.c="), ("authorization", b"Bearer a")]);
+    let absent = SessionCookies::Absent;
+    let found = super::locate(&both, &absent, &FLYTE, LoadBalancerHeader::Credential).unwrap();
+    let found: Vec<_> = found
+        .iter()
+        .map(|credential| (credential.source.label(), credential.scheme, credential.token))
+        .collect();
+    let expected = [
+        ("authorization", Scheme::Bearer, "a"),
+        ("load_balancer", Scheme::LoadBalancer, "a=.b.c="),
+    ];
+    assert_eq!(found, expected);
+    assert_eq!(locate(&both, &absent, &FLYTE).unwrap().len(), 1);
+
+    let trusting = |fields: &[(&'static str, &[u8])]| {
+        super::locate(&headers(fields), &absent, &FLYTE, LoadBalancerHeader::Credential)
+            .map(|found| found.len())
+            .map_err(|denial| denial.reason)
+    };
+    assert_eq!(trusting(&[("x-amzn-oidc-data", b"a")]), Ok(1));
+    assert_eq!(
+        trusting(&[("x-amzn-oidc-data", b"a"), ("x-amzn-oidc-data", b"a")]),
+        Err(Reason::CredentialConflict)
+    );
+    assert_eq!(trusting(&[("x-amzn-oidc-data", b"\xff")]), Err(Reason::TokenMalformed));
+    for other in ["x_amzn_oidc_data", "x-amzn-oidc-identity", "x-amzn-oidc-accesstoken"] {
+        assert_eq!(trusting(&[(other, b"a")]), Err(Reason::CredentialMissing), "{other}");
+    }
+    assert_eq!(refusal(&[("x-amzn-oidc-data", b"a")]), Reason::CredentialMissing);
 }

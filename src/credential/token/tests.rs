@@ -3,8 +3,8 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 use super::*;
-use crate::credential::claims::ClaimPath;
-use crate::credential::rules::RequiredClaim;
+use crate::credential::claims::{ClaimMapping, ClaimPath};
+use crate::credential::rules::{IdTokenRules, RequiredClaim};
 use crate::demo::signing::{SigningKey, jwks};
 use aws_lc_rs::hmac;
 use serde_json::json;
@@ -687,4 +687,48 @@ proptest::proptest! {
         let encoded = format!("{}.{}.AAAA", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
         proptest::prop_assert!(verify(&encoded).is_err());
     }
+}
+
+#[test]
+fn with_audiences_of_their_own_id_tokens_are_read_by_their_own_mapping_and_no_token_as_either() {
+    let rules = IssuerRules {
+        id_tokens: Some(IdTokenRules {
+            audiences: vec!["console".to_owned()],
+            mapping: ClaimMapping {
+                subject: ClaimPath::dotted("preferred_username").unwrap(),
+                ..ClaimMapping::default()
+            },
+        }),
+        required_scopes: vec!["all".to_owned()],
+        ..rules()
+    };
+    let outcome = |audience: Value, scheme| {
+        let changes = json!({"aud": audience, "preferred_username": "alice@example.com", "scp": ["all"]});
+        let token = key(Algorithm::Es256).token(&claims_with(&changes), &json!({}));
+        verify_by(&token, scheme, &rules, &KEYS.set).map(|principal| principal.subject.to_string())
+    };
+    assert_eq!(outcome(json!("flyte"), Scheme::Bearer).as_deref(), Ok("alice"));
+    assert_eq!(
+        outcome(json!(["console"]), Scheme::IdToken).as_deref(),
+        Ok("alice@example.com")
+    );
+    for (audience, scheme) in [
+        (json!("flyte"), Scheme::IdToken),
+        (json!("console"), Scheme::Bearer),
+        (json!(["flyte", "console"]), Scheme::IdToken),
+        (json!(["console", "flyte"]), Scheme::Bearer),
+        (json!("other"), Scheme::IdToken),
+        (json!("other"), Scheme::Bearer),
+    ] {
+        let refused = outcome(audience.clone(), scheme);
+        assert_eq!(refused, Err(Reason::AudienceMismatch), "{audience} {scheme:?}");
+    }
+    // An ID token has no scopes; an access token must have them.
+    let without_scope = |audience: &str, scheme| {
+        let changes = json!({"aud": audience, "preferred_username": "alice@example.com"});
+        let token = key(Algorithm::Es256).token(&claims_with(&changes), &json!({}));
+        verify_by(&token, scheme, &rules, &KEYS.set).map(drop)
+    };
+    assert_eq!(without_scope("console", Scheme::IdToken), Ok(()));
+    assert_eq!(without_scope("flyte", Scheme::Bearer), Err(Reason::ClaimMissing));
 }

@@ -44,7 +44,7 @@ pub(super) async fn handle(shared: &Shared, head: &Parts, body: &Bytes, visit: V
         Err(visit) => visit,
     };
     let (Some((binding, _)), Some(called)) = (bound, called) else {
-        return Ok(pages::page(shared, head, visit));
+        return Ok(pages::page(shared, head, visit).await);
     };
     let scripted = match fault {
         Some(Fault::Status { code, message, .. }) => Err(Status {

@@ -215,7 +215,7 @@ impl Methods {
     fn client_config(&self) -> Value {
         json!({
             "client_id": self.options.client_id,
-            "redirect_uri": "http://localhost:53593/callback",
+            "redirect_uri": self.options.redirect_uri,
             "scopes": self.options.scopes,
             "authorization_metadata_key": self.options.authorization_metadata_key,
             "audience": self.options.audience,

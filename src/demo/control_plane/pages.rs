@@ -4,7 +4,7 @@ use super::answer::{Answer, Step};
 use super::arrivals::Visit;
 use super::fault::Script;
 use super::status::Status;
-use super::{Shared, gateway};
+use super::{Options, Shared, gateway, login};
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, LOCATION};
 use http::request::Parts;
@@ -17,15 +17,14 @@ pub(super) const CONTROL_PREFIX: &str = "/__";
 pub(super) const UPLOADS: &str = "/__uploads/";
 
 /// One of `FlyteAdmin`'s pages, or its answer for a path that it does not have.
-pub(super) fn page(shared: &Shared, head: &Parts, visit: Visit) -> Response<Answer> {
+pub(super) async fn page(shared: &Shared, head: &Parts, visit: Visit) -> Response<Answer> {
     if head.method == Method::OPTIONS {
         return preflight(visit);
     }
     let options = shared.methods().options.clone();
     match head.uri.path() {
         "/healthcheck" => text(StatusCode::OK, "text/plain", "", visit),
-        "/login" => redirect(&options.authorization_endpoint, visit),
-        "/callback" | "/logout" => redirect("/console", visit),
+        "/login" | "/callback" | "/logout" => login::page(&options, head, visit).await,
         "/.well-known/openid-configuration" => {
             redirect(&format!("{}/.well-known/openid-configuration", options.issuer), visit)
         }
@@ -33,12 +32,9 @@ pub(super) fn page(shared: &Shared, head: &Parts, visit: Visit) -> Response<Answ
             let document = json!({ "swagger": "2.0", "info": { "title": "flyteidl", "version": "demo" }, "paths": {} });
             text(StatusCode::OK, "application/json", &document.to_string(), visit)
         }
-        path if path == "/console" || path.starts_with("/console/") => text(
-            StatusCode::OK,
-            "text/html",
-            "<!doctype html><title>Flyte console</title>",
-            visit,
-        ),
+        path if path == "/console" || path.starts_with("/console/") => {
+            text(StatusCode::OK, "text/html", include_str!("console.html"), visit)
+        }
         _ => {
             let failure = Status::not_found("Not Found");
             let body = String::from_utf8_lossy(&gateway::describe(&failure, "application/json")).into_owned();
@@ -47,7 +43,7 @@ pub(super) fn page(shared: &Shared, head: &Parts, visit: Visit) -> Response<Answ
     }
 }
 
-fn text(
+pub(super) fn text(
     status: StatusCode,
     content_type: &'static str,
     body: &str,
@@ -62,7 +58,7 @@ fn text(
     response
 }
 
-fn redirect(to: &str, visit: Visit) -> Response<Answer> {
+pub(super) fn redirect(to: &str, visit: Visit) -> Response<Answer> {
     let mut response = text(StatusCode::SEE_OTHER, "text/html", "", visit);
     let location = HeaderValue::from_str(to).unwrap_or(HeaderValue::from_static("/console"));
     response.headers_mut().insert(LOCATION, location);
@@ -83,8 +79,8 @@ fn preflight(visit: Visit) -> Response<Answer> {
     response
 }
 
-/// What a test asks: `/__arrivals` (GET, DELETE), `/__faults` (PUT a list of scripts), `/__uploads` (GET, DELETE),
-/// and the object store behind upload addresses (`PUT /__uploads/...`).
+/// What a test asks: `/__arrivals` (GET, DELETE), `/__faults` (PUT a list of scripts), `/__options` (PUT, for what it
+/// tells clients), `/__uploads` (GET, DELETE), and the object store behind upload addresses (`PUT /__uploads/...`).
 pub(super) fn control(shared: &Shared, head: &Parts, body: &Bytes) -> Response<Answer> {
     let path = head.uri.path();
     match (&head.method, path) {
@@ -96,6 +92,13 @@ pub(super) fn control(shared: &Shared, head: &Parts, body: &Bytes) -> Response<A
         (&Method::PUT, "/__faults") => match serde_json::from_slice::<Vec<Script>>(body) {
             Ok(scripts) => {
                 shared.faults.replace(scripts);
+                text(StatusCode::NO_CONTENT, "text/plain", "", None)
+            }
+            Err(error) => text(StatusCode::BAD_REQUEST, "text/plain", &error.to_string(), None),
+        },
+        (&Method::PUT, "/__options") => match serde_json::from_slice::<Options>(body) {
+            Ok(options) => {
+                shared.methods().options = options;
                 text(StatusCode::NO_CONTENT, "text/plain", "", None)
             }
             Err(error) => text(StatusCode::BAD_REQUEST, "text/plain", &error.to_string(), None),

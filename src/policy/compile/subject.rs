@@ -2,27 +2,62 @@
 
 use super::Report;
 use crate::policy::document::{At, SubjectDocument, Words};
+use crate::policy::instant::Instant;
 use crate::policy::pattern::{CapturePattern, Glob};
 use crate::policy::subject::{Attribute, Condition, Subject};
 use serde_saphyr::Location;
 use std::collections::BTreeSet;
 
+/// The list that an item stands in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum List {
+    /// `subjects` of a rule that allows something.
+    Allowed,
+    /// `subjects` of a rule that only denies.
+    Denied,
+    /// `unless`.
+    Unless,
+    /// `revoked`.
+    Revoked,
+    /// `accept` of a listener.
+    Accepted,
+}
+
+impl List {
+    const fn key(self) -> &'static str {
+        match self {
+            Self::Allowed | Self::Denied => "subjects",
+            Self::Unless => "unless",
+            Self::Revoked => "revoked",
+            Self::Accepted => "accept",
+        }
+    }
+
+    /// Whether the callers it names may do less for it.
+    const fn narrows(self) -> bool {
+        matches!(self, Self::Denied | Self::Revoked)
+    }
+}
+
 /// The subjects, and the names that the patterns of all of them capture.
 pub(super) fn compile(
-    key: &str,
+    list: List,
     documents: &At<Vec<At<SubjectDocument>>>,
     report: &mut Report<'_>,
 ) -> (Vec<Subject>, BTreeSet<String>) {
     if documents.value().is_empty() {
         report.error(
             documents.place(),
-            format!("`{key}: []` matches nobody; add an item, such as `{{ groups: [NAME] }}`"),
+            format!(
+                "`{}: []` matches nobody; add an item, such as `{{ groups: [NAME] }}`",
+                list.key()
+            ),
         );
     }
     let mut captures: Option<BTreeSet<String>> = None;
     let mut subjects = Vec::new();
     for document in documents.value() {
-        let subject = compile_one(key, document, report);
+        let subject = compile_one(list, document, report);
         let mut named = BTreeSet::new();
         for condition in &subject.conditions {
             if let Condition::Pattern(_, pattern) = condition {
@@ -38,7 +73,7 @@ pub(super) fn compile(
     (subjects, captures.unwrap_or_default())
 }
 
-fn compile_one(key: &str, document: &At<SubjectDocument>, report: &mut Report<'_>) -> Subject {
+pub(super) fn compile_one(list: List, document: &At<SubjectDocument>, report: &mut Report<'_>) -> Subject {
     let place = document.place();
     let document = document.value();
     let mut conditions = Vec::new();
@@ -65,6 +100,7 @@ fn compile_one(key: &str, document: &At<SubjectDocument>, report: &mut Report<'_
     claim_condition(document, place, &mut conditions, report);
     let claims = document.claim.is_some() || document.values.is_some() || document.pattern.is_some();
     let others = !conditions.is_empty() || claims;
+    let dated = issued_before(list, document, &mut conditions, report);
     match &document.anyone {
         Some(anyone) if !anyone.value() => {
             report.error(
@@ -78,8 +114,21 @@ fn compile_one(key: &str, document: &At<SubjectDocument>, report: &mut Report<'_
                 "`anyone: true` stands alone; remove it or the other conditions of the item",
             );
         }
+        Some(anyone) if list == List::Revoked && !dated => {
+            report.error(
+                anyone.place(),
+                "every caller would be refused for good; add `issued_before`, so that they can log in again",
+            );
+        }
         Some(_) => conditions.push(Condition::Anyone),
+        None if !others && dated => {
+            report.error(
+                place,
+                "`issued_before` does not say whose tokens; add another condition, or `anyone: true` for every caller",
+            );
+        }
         None if !others => {
+            let key = list.key();
             report.error(
                 place,
                 format!("an item of `{key}` without conditions matches nobody; for every caller write `anyone: true`"),
@@ -93,6 +142,30 @@ fn compile_one(key: &str, document: &At<SubjectDocument>, report: &mut Report<'_
 fn globs(key: &str, words: &Words, report: &mut Report<'_>) -> Vec<Glob> {
     let words = report.filled(key, words, "matches nobody; name at least one or leave the key out");
     words.iter().map(|word| Glob::new(word.value())).collect()
+}
+
+/// Adds the condition on the time of issue. Returns whether one is written.
+fn issued_before(
+    list: List,
+    document: &SubjectDocument,
+    conditions: &mut Vec<Condition>,
+    report: &mut Report<'_>,
+) -> bool {
+    let Some(written) = &document.issued_before else {
+        return false;
+    };
+    if !list.narrows() {
+        report.error(
+            written.place(),
+            "here `issued_before` would let old tokens do more than new ones; use it in `revoked`, or in the `subjects` of a \
+             rule that only denies",
+        );
+    }
+    match Instant::parse(written.value()) {
+        Ok(time) => conditions.push(Condition::IssuedBefore(time)),
+        Err(fault) => report.error(written.place(), fault),
+    }
+    true
 }
 
 fn claim_condition(

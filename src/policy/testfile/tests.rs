@@ -157,6 +157,51 @@ fn mistakes_in_a_case_are_reported_at_their_place() {
 }
 
 #[test]
+fn a_case_says_when_the_token_was_issued_and_without_that_it_counts_as_old() {
+    let policy = policy(
+        "version: 1
+rules:
+  - { name: team, subjects: [{ groups: [team] }], allow: [{ projects: [ml], domains: [\"*\"], role: viewer }] }
+revoked:
+  - { groups: [team], issued_before: 2026-11-20T08:00:00Z }
+",
+    );
+    let run = |principal: &str, expect: &str| {
+        let case = format!(
+            "cases: [{{ name: c, principal: {{ groups: [team], {principal} }}, action: view_data, project: ml, domain: staging, expect: {expect} }}]"
+        );
+        run(&policy, Path::new("p.test.yaml"), &case, None)
+    };
+    let refused = "deny, reason: token_revoked, rule: \"revoked[0]\"";
+    for (principal, expect) in [
+        ("issued_at: 2026-11-20T07:59:59Z", refused),
+        ("subject: alice", refused),
+        ("claims: { iat: 1795161599 }", refused),
+        ("issued_at: 2026-11-20T08:00:00Z", "allow, rule: team"),
+        ("claims: { iat: 1795161600 }", "allow, rule: team"),
+    ] {
+        let report = run(principal, expect);
+        assert_eq!((report.passed, report.failures), (1, Vec::new()), "{principal}");
+    }
+    let allowed = run("issued_at: 2026-11-20T07:59:59Z", "allow");
+    assert_eq!(
+        allowed.failures[0].message,
+        "case `c`, view_data: expected allow, but it is refused by rule revoked[0] (policy.yaml:5): token_revoked: \
+         the token was revoked; log in again"
+    );
+    for (principal, fault) in [
+        ("issued_at: now", "case `c`: `now` is no point in time"),
+        (
+            "issued_at: 2026-11-20T08:00:00Z, claims: { iat: 1 }",
+            "case `c`: `issued_at` is the claim `iat`; write one of them",
+        ),
+    ] {
+        let report = run(principal, "allow");
+        assert!(report.failures[0].message.starts_with(fault), "{:?}", report.failures);
+    }
+}
+
+#[test]
 fn the_scope_of_an_rpc_is_what_its_route_says() {
     let case =
         |text: &str| -> CaseDocument { parse(Path::new("x"), &format!("name: c\nprincipal: {{}}\n{text}\n")).unwrap() };
