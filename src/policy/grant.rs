@@ -96,11 +96,31 @@ impl Lists {
     }
 }
 
-/// Whether an entry is `name`, `project/name` or `domain/project/name`. Entries are compared as wholes, so that a name
-/// with slashes is itself one.
+/// Whether an entry is `name`, `project/name` or `domain/project/name`, told apart by the number of slashes: one or two
+/// in front of a name are never part of it, so that a thing whose name holds slashes is listed by all three. That is how
+/// the Flyte SDK's `FlyteWebhookAppEnvironment` reads its allow-lists.
 fn is_listed(list: &[Box<str>], place: Place<'_>, name: &str) -> bool {
     list.iter().any(|entry| {
-        let Some(before) = entry.strip_suffix(name) else {
+        let mut parts = entry.splitn(3, '/');
+        match (parts.next(), parts.next(), parts.next(), place) {
+            (Some(entry), None, None, _) => entry == name,
+            (Some(first), Some(second), None, Place::Domain { project, .. }) => first == project && second == name,
+            (Some(first), Some(second), Some(third), Place::Domain { project, domain }) => {
+                first == domain && second == project && third == name
+            }
+            _ => false,
+        }
+    })
+}
+
+/// The same for denying, where spelling must be no way around: databases that compare without regard to case and
+/// trailing spaces, as `MySQL` does, find the thing under those names too. An entry that can be read in two ways, because
+/// the name holds slashes, denies both.
+fn is_listed_loosely(list: &[Box<str>], place: Place<'_>, name: &str) -> bool {
+    let name = name.trim_end().to_lowercase();
+    list.iter().any(|entry| {
+        let entry = entry.to_lowercase();
+        let Some(before) = entry.strip_suffix(&name) else {
             return false;
         };
         let Some(before) = before.strip_suffix('/') else {
@@ -113,13 +133,6 @@ fn is_listed(list: &[Box<str>], place: Place<'_>, name: &str) -> bool {
                 .is_some_and(|before| before.is_empty() || before.strip_suffix('/') == Some(domain)),
         }
     })
-}
-
-/// The same for denying, where spelling must be no way around: databases that compare without regard to case and
-/// trailing spaces, as `MySQL` does, find the thing under those names too.
-fn is_listed_loosely(list: &[Box<str>], place: Place<'_>, name: &str) -> bool {
-    let loose: Vec<Box<str>> = list.iter().map(|entry| entry.to_lowercase().into()).collect();
-    is_listed(&loose, place, name.trim_end().to_lowercase().as_str())
 }
 
 /// An entry of `allow`: ready, or to be completed for each principal.
@@ -277,6 +290,63 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// Domain `d`, project `p`: as `FlyteWebhookAppEnvironment` matches `task_allowlist` (None, empty and not).
+    #[test]
+    fn an_allow_list_is_read_as_the_webhook_of_the_sdk_reads_it() {
+        let place = Place::Domain {
+            project: "p",
+            domain: "d",
+        };
+        let table: &[(Option<&[&str]>, &str, bool)] = &[
+            // Absent: all. Empty: none.
+            (None, "n", true),
+            (Some(&[]), "n", false),
+            // One part is the name, in any project and domain.
+            (Some(&["n"]), "n", true),
+            (Some(&["other", "n"]), "n", true),
+            (Some(&["N"]), "n", false),
+            (Some(&["n"]), "N", false),
+            (Some(&[" n"]), "n", false),
+            (Some(&["*"]), "n", false),
+            (Some(&[""]), "n", false),
+            // Two parts are project and name, in any domain.
+            (Some(&["p/n"]), "n", true),
+            (Some(&["q/n"]), "n", false),
+            (Some(&["d/n"]), "n", false),
+            (Some(&["P/n"]), "n", false),
+            (Some(&["/n"]), "n", false),
+            (Some(&["p/"]), "n", false),
+            // Three parts are domain, project and name, in this order.
+            (Some(&["d/p/n"]), "n", true),
+            (Some(&["p/d/n"]), "n", false),
+            (Some(&["d/q/n"]), "n", false),
+            (Some(&["e/p/n"]), "n", false),
+            (Some(&["//n"]), "n", false),
+            // More: the name holds slashes itself, and only all three say so.
+            (Some(&["d/p/x/y"]), "x/y", true),
+            (Some(&["d/p/x/y"]), "y", false),
+            (Some(&["d/p/x/y"]), "x", false),
+            (Some(&["x/y"]), "x/y", false),
+            (Some(&["p/x/y"]), "x/y", false),
+            (Some(&["p/n"]), "p/n", false),
+            (Some(&["d/p/n"]), "d/p/n", false),
+            // A version is no part of a name.
+            (Some(&["d/p/n/v1"]), "n", false),
+            (Some(&["n@v1"]), "n", false),
+        ];
+        for (list, name, expected) in table {
+            let lists = Lists {
+                tasks: list.map(|list| list.iter().copied().map(Box::from).collect()),
+                workflows: None,
+                launch_plans: None,
+            };
+            let listed = lists
+                .of(ResourceKind::Task)
+                .is_none_or(|list| is_listed(list, place, name));
+            assert_eq!(listed, *expected, "{list:?} {name}");
+        }
+    }
+
     proptest! {
         #[test]
         fn an_entry_is_a_name_alone_or_with_its_project_or_with_both(
@@ -285,11 +355,16 @@ mod tests {
             project in "[ab]{1,2}",
             domain in "[ab]{1,2}",
         ) {
-            let spelled = [name.clone(), format!("{project}/{name}"), format!("{domain}/{project}/{name}")];
+            let whole = format!("{domain}/{project}/{name}");
+            let short = [name.clone(), format!("{project}/{name}")];
             let place = Place::Domain { project: &project, domain: &domain };
             let list = [entry.as_str().into()];
-            prop_assert_eq!(is_listed(&list, place, &name), spelled.contains(&entry));
-            prop_assert_eq!(is_listed(&list, Place::Platform, &name), entry == name);
+            let plain = !name.contains('/');
+            prop_assert_eq!(is_listed(&list, place, &name), entry == whole || plain && short.contains(&entry));
+            prop_assert_eq!(is_listed(&list, Place::Platform, &name), plain && entry == name);
+            // What is denied loosely is at least what is listed, and every reading of an entry.
+            let every = short.contains(&entry) || entry == whole;
+            prop_assert_eq!(is_listed_loosely(&list, place, &name), every);
         }
     }
 }

@@ -90,10 +90,8 @@ impl Rights {
         let mut names: BTreeSet<&str> = BTreeSet::new();
         for grant in self.grants.iter().filter(covers) {
             for entry in grant.lists.of(kind)? {
-                // A name may have slashes itself: every reading counts, and what is shown decides.
-                names.insert(entry);
-                names.extend(below(entry, project));
-                names.extend(below(entry, domain).and_then(|rest| below(rest, project)));
+                // Whatever stands in front: what is shown decides.
+                names.extend(entry.splitn(3, '/').last());
             }
             if names.len() > most {
                 return None;
@@ -115,11 +113,6 @@ impl Rights {
         };
         Some(names.into_iter().filter(shown).map(Box::from).collect())
     }
-}
-
-/// What comes behind a name and a slash.
-fn below<'e>(entry: &'e str, name: &str) -> Option<&'e str> {
-    entry.strip_prefix(name)?.strip_prefix('/')
 }
 
 #[cfg(test)]

@@ -315,7 +315,7 @@ async fn t_resp_01_pages_of_a_list_are_full_and_their_tokens_lead_through_all_th
             Value::Null,
             "nothing else came"
         );
-        assert_eq!(asked(&proxy), "value_in(name,ml/t3;t1;t3)");
+        assert_eq!(asked(&proxy), "value_in(name,t1;t3)");
         pages.push(names(&page, "tasks", "/id/name"));
         next = page["token"].as_str().unwrap_or_default().to_owned();
         if next.is_empty() {
@@ -345,7 +345,7 @@ async fn the_callers_own_filters_still_hold() {
     let target = "/api/v1/tasks/ml/development?filters=eq(name,t1)%2Bne(version,v2)&limit=5";
     let reply = proxy.client.get(Some(&token), target).await.unwrap();
     assert_eq!(names(&reply.json(), "tasks", "/id/name"), ["t1"]);
-    assert_eq!(asked(&proxy), "eq(name,t1)+ne(version,v2)+value_in(name,ml/t3;t1;t3)");
+    assert_eq!(asked(&proxy), "eq(name,t1)+ne(version,v2)+value_in(name,t1;t3)");
     let request = json!({"id": {"project": "ml", "domain": "development"}, "limit": 5, "filters": "eq(name,t2)"});
     let reply = proxy
         .client

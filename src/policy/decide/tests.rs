@@ -22,7 +22,7 @@ rules:
       - projects: [ml, other]
         domains: ["*"]
         actions: [create_executions, view_inventory]
-        tasks: [production/ml/core, ml/shared, anywhere, a/b/c]
+        tasks: [production/ml/core, ml/shared, anywhere, staging/ml/a/b/c]
         launch_plans: []
   - name: half-1
     subjects: [{ groups: [halves] }]
@@ -171,11 +171,11 @@ fn allow_lists_cover_the_listed_names_and_nothing_that_is_not_named() {
         ("ml/staging", Some(named(ResourceKind::Task, "xanywhere")), unlisted),
         ("ml/staging", Some(named(ResourceKind::Task, "where")), unlisted),
         ("ml/staging", Some(named(ResourceKind::Task, "")), unlisted),
-        // A name with slashes is one entry; its end is not another name of it.
+        // A name with slashes is listed with its domain and project; its end is not another name of it.
         ("ml/staging", Some(named(ResourceKind::Task, "a/b/c")), "listed"),
         ("ml/staging", Some(named(ResourceKind::Task, "b/c")), unlisted),
         ("ml/staging", Some(named(ResourceKind::Task, "c")), unlisted),
-        ("ml/staging", Some(named(ResourceKind::Task, "ml/shared")), "listed"),
+        ("ml/staging", Some(named(ResourceKind::Task, "ml/shared")), unlisted),
         // Lists are by kind: none of the launch plans, all of the workflows.
         (
             "ml/staging",
