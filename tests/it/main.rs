@@ -11,6 +11,7 @@ mod accepted_principals;
 mod admin;
 mod architecture;
 mod audit;
+mod carriers;
 mod catalog;
 mod cli;
 mod cli_catalog;
