@@ -86,9 +86,10 @@ impl AuditGuard {
         self.record.action = action.map(Action::label);
     }
 
-    /// The verified caller.
-    pub fn principal(&mut self, principal: &Principal) {
+    /// The verified caller, and which of the request's credentials names it, if one does.
+    pub fn principal(&mut self, principal: &Principal, credential: Option<&'static str>) {
         self.record.principal = Some(PrincipalRecord::of(principal));
+        self.record.credential = credential;
     }
 
     /// What the call touches and the action it needs.

@@ -170,7 +170,7 @@ impl Gate {
         };
         audit.route(&route.rpc, (route.access == Access::Scoped).then_some(route.action));
         let authenticated = self.authenticate(&head, route.access, around.info).await?;
-        audit.principal(authenticated.caller.principal());
+        audit.principal(authenticated.caller.principal(), authenticated.source);
         self.accept(authenticated.caller.principal(), route.access)?;
         let rights = authenticated.caller.rights(snapshot);
         rights

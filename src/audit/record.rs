@@ -51,6 +51,10 @@ pub struct Record {
     /// The verified caller; absent when none was verified.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub principal: Option<PrincipalRecord>,
+    /// Where the token was that names the caller: `authorization`, `session`, `flyte_authorization` or `load_balancer`;
+    /// absent unless the principal's kind is `token`, because the kind of the others says where they are from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credential: Option<&'static str>,
     /// The rules that decided.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<Arc<str>>,
@@ -152,6 +156,7 @@ impl Record {
             targets: Vec::new(),
             targets_omitted: 0,
             principal: None,
+            credential: None,
             rules: Vec::new(),
             policy: None,
             status: None,

@@ -78,6 +78,8 @@ impl FixedCaller {
 #[derive(Debug)]
 pub(super) struct Authenticated {
     pub(super) caller: Caller,
+    /// The word for the credential that was judged; none for a caller known without.
+    pub(super) source: Option<&'static str>,
     pub(super) credential: Option<(HeaderName, HeaderValue)>,
 }
 
@@ -117,6 +119,7 @@ impl Gate {
         if access == Access::Public {
             return Ok(Authenticated {
                 caller: Caller::Fixed(Arc::clone(&self.anonymous)),
+                source: None,
                 credential: None,
             });
         }
@@ -132,6 +135,7 @@ impl Gate {
             };
             return Ok(Authenticated {
                 caller: Caller::Fixed(Arc::clone(caller)),
+                source: None,
                 credential,
             });
         }
@@ -153,10 +157,10 @@ impl Gate {
             }
         }
         let (token, credential) = verified.ok_or(Reason::CredentialMissing)?;
-        let credential = self.forwarded(head, credential)?;
         Ok(Authenticated {
             caller: Caller::Token(token),
-            credential: Some(credential),
+            source: Some(credential.source.label()),
+            credential: Some(self.forwarded(head, credential)?),
         })
     }
 

@@ -135,6 +135,7 @@ def test_a_person_logs_in_works_is_refused_and_logs_out(browser, deployed, tmp_p
         "subject": "alice",
         "email": "alice@example.com",
     }
+    assert record["credential"] == "session"
 
     # One of another team's: she sees who says no to what, and that it is not for lack of a log-in.
     status, body, record = browser.api("fraud")
@@ -143,6 +144,7 @@ def test_a_person_logs_in_works_is_refused_and_logs_out(browser, deployed, tmp_p
     assert "no rule allows view_executions in project fraud, domain development" in body["message"]
     assert "no_matching_rule" in body["message"] and record["request_id"] in body["message"]
     assert (record["reason"], record["principal"]["subject"]) == ("no_matching_rule", "alice")
+    assert record["credential"] == "session"
     assert deployed.control_plane.calls() == []
     assert deployed.proxy.refusals("no_matching_rule") > 0
 

@@ -25,6 +25,7 @@ async fn turned_away(proxy: &Proxy, client: &Client, token: Option<&str>, listen
         assert!(reply.message().contains(&told), "{}", reply.message());
         let record = proxy.refused(&before, &reply, Reason::PrincipalRefused).await;
         assert_eq!(record["principal"]["subject"], subject);
+        assert_eq!(record["credential"], json!(token.map(|_| "authorization")));
         assert_eq!(record["listener"], listener);
     }
     let reply = client.get(token, "/healthcheck").await.unwrap();

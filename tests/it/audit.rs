@@ -29,6 +29,7 @@ const FIELDS: &[(&str, bool)] = &[
     ("action", false),
     ("targets", false),
     ("principal", false),
+    ("credential", false),
     ("rules", false),
     ("policy", false),
     ("status", false),
