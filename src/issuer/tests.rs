@@ -279,6 +279,28 @@ async fn a_key_that_a_fetch_has_not_brought_is_not_asked_for_again_until_the_key
 }
 
 #[tokio::test]
+async fn a_key_that_is_new_while_a_fetch_is_under_way_is_asked_for_after_it() {
+    let mut world = World::new().await;
+    world.hasten(Duration::from_millis(20));
+    let _running = world.run().await;
+    tokio::time::sleep(Duration::from_millis(40)).await;
+    let first = world.idp.fetches().key_set;
+    let junk = world.idp.mint_with(&alice(), Algorithm::EdDsa, &json!({"kid": "junk"}));
+    world.idp.fail(Fault::Slow(Duration::from_millis(300)));
+    let (refused, early) = tokio::join!(world.subject(&junk), async {
+        wait_until(|| world.idp.fetches().key_set > first).await;
+        // What the fetch under way brings was written down before this.
+        world.idp.rotate().unwrap();
+        world.subject(&world.idp.mint(&alice())).await
+    });
+    assert_eq!(refused, Err(Reason::KeyUnknown));
+    assert_eq!(early, Err(Reason::KeyUnknown), "the fetch was not under way");
+    world.idp.fail(Fault::None);
+    tokio::time::sleep(Duration::from_millis(40)).await;
+    assert_eq!(world.subject(&world.idp.mint(&alice())).await.as_deref(), Ok("alice"));
+}
+
+#[tokio::test]
 async fn t_jwt_07_keys_that_rotate_during_a_request_are_fetched_once_for_it() {
     let mut world = World::new().await;
     world.hasten(Duration::from_millis(50));
