@@ -423,6 +423,35 @@ async fn t_jwt_07_08_bad_answers_never_replace_good_keys() {
 }
 
 #[tokio::test]
+async fn no_error_tells_the_query_of_an_address() {
+    let world = World::with(|settings| {
+        let url = format!("{}/.well-known/openid-configuration?key=s3cret", settings.rules.issuer);
+        settings.keys = KeySource::Discovery { url: Some(url) };
+    })
+    .await;
+    for fault in [
+        Fault::Down,
+        Fault::Garbage,
+        Fault::Status(500),
+        Fault::Discovery(json!({"issuer": "https://evil"})),
+        Fault::Discovery(json!({"issuer": null})),
+        Fault::Discovery(json!({"jwks_uri": null})),
+        Fault::Discovery(json!({"jwks_uri": "/jwks"})),
+    ] {
+        world.idp.fail(fault.clone());
+        world.issuers.refresh_all().await;
+        let told = world.last_error();
+        assert!(
+            told.contains("/.well-known/openid-configuration") && !told.contains("s3cret"),
+            "{fault:?}: {told}"
+        );
+    }
+    world.idp.fail(Fault::None);
+    world.issuers.refresh_all().await;
+    assert_eq!(world.subject(&world.idp.mint(&alice())).await.as_deref(), Ok("alice"));
+}
+
+#[tokio::test]
 async fn t_jwt_07_a_slow_issuer_does_not_hold_up_those_whose_key_is_known() {
     let mut world = World::new().await;
     world.hasten(Duration::from_millis(20));
