@@ -35,6 +35,9 @@ mod settings;
 pub use introspection::{IntrospectionOutcome, IntrospectionSettings};
 pub use load_balancer::{LoadBalancer, LoadBalancerKeys, LoadBalancerSettings};
 
+/// The most headers of load balancers that are remembered: each is soon followed by another.
+const VOUCHED: usize = 1024;
+
 /// Where an issuer's keys come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeySource {
@@ -91,7 +94,7 @@ impl IssuerSettings {
 pub struct TokenLimits {
     /// The longest token accepted, in bytes.
     pub max_bytes: usize,
-    /// How many verified tokens are remembered, and as many opaque ones and headers of load balancers.
+    /// How many verified tokens are remembered, and as many opaque ones.
     pub cached: usize,
 }
 
@@ -222,7 +225,7 @@ impl Issuers {
             introspection,
             limits,
             cache: TokenCache::new(limits.cached),
-            vouched: TokenCache::new(limits.cached),
+            vouched: TokenCache::new(limits.cached.min(VOUCHED)),
             clock,
             observer,
         })
