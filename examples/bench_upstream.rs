@@ -12,7 +12,9 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use std::convert::Infallible;
+use std::fmt::Write;
 use std::pin::Pin;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use tokio::net::TcpListener;
@@ -25,6 +27,11 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// A small `ExecutionCreateResponse`, with its gRPC prefix.
 const MESSAGE: &[u8] = b"\0\0\0\0\x19\x0a\x17\x0a\x02ml\x12\x0bdevelopment\x22\x04name";
 const JSON: &[u8] = br#"{"executions":[],"token":""}"#;
+
+/// Of these projects the measured caller may see every other one.
+const PROJECTS: usize = 1000;
+
+static LIST: LazyLock<(Bytes, Bytes)> = LazyLock::new(projects);
 
 static ANSWERED: AtomicU64 = AtomicU64::new(0);
 
@@ -63,12 +70,63 @@ async fn serve_http(listener: TcpListener) -> Result<(), Failure> {
     }
 }
 
+/// A list of projects as `FlyteAdmin` writes it: in protobuf with its gRPC prefix, and in JSON.
+fn projects() -> (Bytes, Bytes) {
+    let (mut message, mut json) = (Vec::new(), String::from("{\"projects\":["));
+    for number in 0..PROJECTS {
+        let id = format!("{}-{number:04}", if number % 2 == 0 { "own" } else { "other" });
+        let description = "What the project is for, in one line, as somebody has written it down.";
+        let mut project = Vec::new();
+        text(1, id.as_bytes(), &mut project);
+        text(2, id.as_bytes(), &mut project);
+        let mut domains = Vec::new();
+        for domain in ["development", "staging", "production"] {
+            let mut encoded = Vec::new();
+            text(1, domain.as_bytes(), &mut encoded);
+            text(2, domain.as_bytes(), &mut encoded);
+            text(3, &encoded, &mut project);
+            domains.push(format!("{{\"id\":\"{domain}\",\"name\":\"{domain}\"}}"));
+        }
+        text(4, description.as_bytes(), &mut project);
+        text(1, &project, &mut message);
+        let comma = if number == 0 { "" } else { "," };
+        let domains = domains.join(",");
+        // Writing to a String cannot fail.
+        _ = write!(
+            json,
+            "{comma}{{\"id\":\"{id}\",\"name\":\"{id}\",\"domains\":[{domains}],\"description\":\"{description}\",\"state\":\"ACTIVE\"}}"
+        );
+    }
+    json.push_str("],\"token\":\"\"}");
+    let length = u32::try_from(message.len()).unwrap_or_default().to_be_bytes();
+    let framed = [&[0][..], &length, &message].concat();
+    (framed.into(), json.into())
+}
+
+/// Appends a field of bytes.
+fn text(number: u8, content: &[u8], message: &mut Vec<u8>) {
+    message.push(number << 3 | 2);
+    let mut length = content.len();
+    while length > 0x7f {
+        message.push(0x80 | u8::try_from(length & 0x7f).unwrap_or_default());
+        length >>= 7;
+    }
+    message.push(u8::try_from(length).unwrap_or_default());
+    message.extend_from_slice(content);
+}
+
 /// Reads the whole message, as a server has to, then answers.
 async fn grpc(request: Request<Incoming>) -> Result<Response<Message>, Failure> {
+    let list = request.uri().path().ends_with("/ListProjects");
     request.into_body().collect().await?;
     ANSWERED.fetch_add(1, Ordering::Relaxed);
     let trailers = HeaderMap::from_iter([("grpc-status".parse()?, HeaderValue::from_static("0"))]);
-    let frames = [Frame::data(Bytes::from_static(MESSAGE)), Frame::trailers(trailers)];
+    let message = if list {
+        LIST.0.clone()
+    } else {
+        Bytes::from_static(MESSAGE)
+    };
+    let frames = [Frame::data(message), Frame::trailers(trailers)];
     let mut response = Response::new(Message(frames.into_iter()));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
@@ -96,9 +154,11 @@ async fn http(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Failu
     if request.uri().path() == "/count" {
         return Ok(Response::new(ANSWERED.load(Ordering::Relaxed).to_string().into()));
     }
+    let list = request.uri().path() == "/api/v1/projects";
     request.into_body().collect().await?;
     ANSWERED.fetch_add(1, Ordering::Relaxed);
-    let mut response = Response::new(Full::from(JSON));
+    let body = if list { LIST.1.clone() } else { Bytes::from_static(JSON) };
+    let mut response = Response::new(Full::from(body));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(response)

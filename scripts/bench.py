@@ -27,11 +27,13 @@ DESCRIPTORS = ROOT / "target" / "descriptors" / "flyteidl-1.16.8.binpb"
 
 RPC = "/flyteidl.service.AdminService/CreateExecution"
 REST = "/api/v1/executions/%s/development?limit=10"
+# Answered with 1000 projects; the proxy leaves out every other one.
+LIST_RPC, LIST_REST = "/flyteidl.service.AdminService/ListProjects", "/api/v1/projects"
 # The measured proxy has the first core for itself; load generator and upstream share the second.
 PROXY_CORE, LOAD_CORE = "0", "1"
 CONNECTIONS, STREAMS = 8, 16
 # Requests of one measurement, and of the warm-up before.
-SATURATED, WARM_UP = 20_000, 2_000
+SATURATED, WARM_UP, LISTS = 20_000, 2_000, 2_000
 OPEN_LOOP_RATE, OPEN_LOOP_SECONDS = 2_000, 3
 
 
@@ -45,8 +47,10 @@ class Wrong(Exception):
 class Peer:
     """Something that stands between the load generator and the upstream."""
 
-    def __init__(self, name, command, judges=False):
-        self.name, self.command, self.judges = name, command, judges
+    def __init__(self, name, command, judges=False, filters=False):
+        self.name, self.command, self.judges, self.filters = name, command, judges, filters
+        # What judges without filtering refuses to list.
+        self.lists = filters or not judges
 
 
 def peers(ports):
@@ -56,9 +60,9 @@ def peers(ports):
     yield Peer("floor", floor)
     for rules in (10, 1000):
         serve = [RELEASE / "flyte-authz-proxy", "serve", "--config", proxy(ports, rules)]
-        yield Peer(f"flyte-authz-proxy, {rules} rules", serve, judges=True)
+        yield Peer(f"flyte-authz-proxy, {rules} rules", serve, judges=True, filters=True)
     serve = [RELEASE / "flyte-authz-proxy", "serve", "--config", proxy(ports, 10, cached_tokens=0)]
-    yield Peer("flyte-authz-proxy, 10 rules, every token fresh", serve, judges=True)
+    yield Peer("flyte-authz-proxy, 10 rules, every token fresh", serve, judges=True, filters=True)
     if shutil.which("haproxy"):
         template = string.Template((ROOT / "benches" / "haproxy.cfg").read_text())
         write("haproxy.cfg", template.substitute(ports, directory=WORK))
@@ -90,7 +94,8 @@ def proxy(ports, rules, cached_tokens=10_000):
     """The proxy's configuration with a policy of so many rules. Without cached tokens each is verified anew."""
     policy = "version: 1\nrules:\n" + "".join(
         f"  - name: {team}\n    subjects: [{{ groups: [{team}-team] }}]\n"
-        f"    allow: [{{ projects: [{team}], domains: [development, staging], role: contributor }}]\n"
+        f"    allow:\n      - {{ projects: [{team}], domains: [development, staging], role: contributor }}\n"
+        + ('      - { projects: ["own-*"], domains: ["*"], role: viewer }\n' if team == "ml" else "")
         for team in teams(rules)
     )
     write(f"policy-{rules}.yaml", policy)
@@ -327,7 +332,23 @@ class Bench:
         if "grpc-status: 7" not in answers[0] or " 403" not in answers[1] or self.answered() != before + 2:
             raise Wrong(f"{peer.name}: a call that is not allowed is not refused: {answers}")
 
-    def load(self, grpc, requests, rate=None):
+    def check_lists(self, peer):
+        """Lists the projects: all of them, or every other one from a peer that filters."""
+        for grpc in (True, False):
+            command = ["curl", "-sS", "--max-time", "5", "--cacert", WORK / "ca.pem"]
+            for header in self.headers(grpc):
+                command += ["-H", header]
+            if grpc:
+                write("empty.bin", "\0" * 5)
+                command += ["--http2", "--data-binary", f"@{WORK / 'empty.bin'}", self.url(LIST_RPC)]
+            else:
+                command += ["--http1.1", self.url(LIST_REST)]
+            answer = subprocess.run(command, check=False, capture_output=True, timeout=10).stdout
+            seen = (len(set(re.findall(rb"own-\d{4}", answer))), len(set(re.findall(rb"other-\d{4}", answer))))
+            if seen != (500, 0 if peer.filters else 500):
+                raise Wrong(f"{peer.name}: of the projects {seen} are listed")
+
+    def load(self, grpc, requests, rate=None, lists=False):
         """Runs h2load; seconds that it took and, in an open loop, each request's time in microseconds."""
         log = WORK / "h2load.log"
         log.unlink(missing_ok=True)
@@ -336,7 +357,11 @@ class Bench:
             command += [f"--rps={rate // CONNECTIONS}"]
         for header in self.headers(grpc):
             command += ["-H", header]
-        command += ["-m", STREAMS, "-d", WORK / "allowed.bin", self.url(RPC)] if grpc else ["--h1", self.url(REST % "ml")]
+        if grpc:
+            rpc, body = (LIST_RPC, "empty.bin") if lists else (RPC, "allowed.bin")
+            command += ["-m", STREAMS, "-d", WORK / body, self.url(rpc)]
+        else:
+            command += ["--h1", self.url(LIST_REST if lists else REST % "ml")]
         before = self.answered()
         started = time.monotonic()
         run = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=120)
@@ -362,6 +387,13 @@ class Bench:
                 cpu = running.cpu_seconds() - before
                 figures[f"{kind} CPU"] = cpu * 1e6 / SATURATED
                 figures[f"{kind} rate"] = SATURATED / seconds
+            if peer.lists:
+                self.check_lists(peer)
+                for kind, grpc in (("gRPC", True), ("REST", False)):
+                    self.load(grpc, LISTS // 10, lists=True)
+                    before = running.cpu_seconds()
+                    self.load(grpc, LISTS, lists=True)
+                    figures[f"{kind} list"] = (running.cpu_seconds() - before) * 1e6 / LISTS
             before = running.cpu_seconds()
             requests = OPEN_LOOP_RATE * OPEN_LOOP_SECONDS
             _, times = self.load(True, requests, OPEN_LOOP_RATE)
@@ -396,6 +428,8 @@ COLUMNS = [
     ("gRPC rate", "gRPC /s", 0),
     ("REST CPU", "REST µs CPU", 1),
     ("REST rate", "REST /s", 0),
+    ("gRPC list", "gRPC list µs CPU", 0),
+    ("REST list", "REST list µs CPU", 0),
     ("open CPU", "open µs CPU", 1),
     ("p50", "p50 µs", 0),
     ("p99", "p99 µs", 0),
@@ -411,19 +445,20 @@ def table(head, rows):
 def report(rounds):
     """Medians, and the median of each round's ratio to a base, as Markdown."""
     names = list(rounds[0])
-    medians = [
-        [name, *(f"{statistics.median(one[name][key] for one in rounds):.{digits}f}" for key, _, digits in COLUMNS)]
-        for name in names
-    ]
+
+    def median(name, key, digits, base=None):
+        if any(key not in rounds[0][peer] for peer in (name, base or name)):
+            return "–"
+        values = (one[name][key] / (one[base][key] if base else 1) for one in rounds)
+        return f"{statistics.median(values):.{digits}f}"
+
+    medians = [[name, *(median(name, key, digits) for key, _, digits in COLUMNS)] for name in names]
     print(table(["medians", *(title for _, title, _ in COLUMNS)], medians))
     ratio_keys = [(key, title) for key, title, _ in COLUMNS if "rate" not in key and key != "memory"]
     for base in ("floor", "Envoy, 10 rules"):
         if base not in names:
             continue
-        rows = [
-            [name, *(f"{statistics.median(one[name][key] / one[base][key] for one in rounds):.2f}" for key, _ in ratio_keys)]
-            for name in names
-        ]
+        rows = [[name, *(median(name, key, 2, base) for key, _ in ratio_keys)] for name in names]
         print("\n" + table([f"÷ {base}", *(title for _, title in ratio_keys)], rows))
 
 

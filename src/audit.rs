@@ -145,6 +145,11 @@ impl AuditGuard {
         self.record.response_bytes += bytes as u64;
     }
 
+    /// This many items of the answer were left out.
+    pub fn withheld(&mut self, items: usize) {
+        self.record.withheld = items;
+    }
+
     /// The request ended with an answer of the upstream or of the proxy.
     pub fn finish(mut self, outcome: Outcome) {
         self.complete(outcome, None);

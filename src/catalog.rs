@@ -6,8 +6,10 @@
 use crate::model::action::Action;
 use crate::model::problem::Problem;
 use crate::model::scope::ResourceKind;
+use answer::Answer;
 use std::path::PathBuf;
 
+pub mod answer;
 pub mod compile;
 pub mod document;
 pub mod lookup;
@@ -75,16 +77,8 @@ pub struct Route {
     pub bindings: Vec<Binding>,
     /// Fields that name a project, domain, organization or URL and are not judged.
     pub ignored: Vec<Ignored>,
-    /// What is left out of its answers.
-    pub filter: Option<ResponseFilter>,
-}
-
-/// What is left out of an answer that has more than one project in it.
-#[derive(Clone, Copy, Debug, serde::Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "snake_case")]
-pub enum ResponseFilter {
-    /// `flyteidl.admin.Projects`: projects in which the caller may view nothing.
-    Projects,
+    /// What its answers may show; none where they name no project, domain or thing.
+    pub answer: Option<Answer>,
 }
 
 /// A field that is not judged although it names a project, domain, organization or URL.

@@ -19,6 +19,7 @@ use crate::upstream::{Upstream, headers};
 use authenticate::{FixedCaller, Identity};
 use body::JudgedBody;
 use certificate::PeerCertificate;
+use filter::Filter;
 use http::header::HeaderName;
 use http::{Method, Request, Response};
 use hyper::body::Incoming;
@@ -33,6 +34,7 @@ pub mod certificate;
 mod filter;
 pub mod forward;
 pub mod page;
+mod push_down;
 pub mod request_id;
 
 pub use answer::Body;
@@ -193,19 +195,21 @@ impl Gate {
             .map_err(|refusal| by_policy(refusal, snapshot, audit))?;
         audit.rules(permit.rules().iter().map(|rule| rule.name().into()));
         audit.judged();
-        let origin = page::origin(&head, around);
+        let filter = Filter::of(route, &touched, &rights, &permit);
+        if permit.is_filtered() && filter.is_none() {
+            return Err(Reason::Internal.into());
+        }
         let outgoing = forward::Outgoing {
             head: &head,
-            origin,
+            origin: page::origin(&head, around),
             credential: authenticated.credential,
-            body,
+            narrowed: push_down::narrow(filter.as_ref(), &head, body),
+            filtered: filter.is_some(),
         };
-        let response = forward::call(&self.upstream, permit, outgoing, route.filter).await?;
-        match route.filter {
+        let response = forward::call(&self.upstream, permit, outgoing).await?;
+        match filter {
             None => Ok(Answer::Forwarded(response)),
-            Some(filter) => Ok(Answer::Filtered(Box::new(
-                filter::apply(filter, &rights, response, audit).await?,
-            ))),
+            Some(filter) => Ok(Answer::Filtered(Box::new(filter.apply(response, audit).await?))),
         }
     }
 

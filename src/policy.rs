@@ -15,6 +15,7 @@ mod instant;
 pub mod pattern;
 pub mod resolve;
 pub mod role;
+pub mod show;
 mod subject;
 pub mod summary;
 pub mod testfile;

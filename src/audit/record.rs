@@ -67,6 +67,9 @@ pub struct Record {
     pub request_bytes: u64,
     /// Bytes of the answer passed on.
     pub response_bytes: u64,
+    /// How many items of the answer were left out; absent when none.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub withheld: usize,
     /// Microseconds from the head of the request to the decision.
     pub judge_us: u64,
     /// Microseconds from the head of the request to the end of the answer.
@@ -155,6 +158,7 @@ impl Record {
             grpc_status: None,
             request_bytes: 0,
             response_bytes: 0,
+            withheld: 0,
             judge_us: 0,
             duration_us: 0,
         }
@@ -184,8 +188,8 @@ impl TargetRecord {
         };
         let (resource, name) = match &target.resource {
             Some(Resource::Named { kind, name }) => (Some(kind.label()), Some(name.clone())),
-            Some(Resource::Every(kind)) => (Some(kind.label()), None),
-            Some(Resource::Unnamed) | None => (None, None),
+            Some(Resource::Every(kind) | Resource::Listed(Some(kind))) => (Some(kind.label()), None),
+            Some(Resource::Unnamed | Resource::Listed(None)) | None => (None, None),
         };
         Self {
             project,

@@ -10,6 +10,7 @@ use shape::Shapes;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+mod answer;
 mod binding;
 mod choice;
 mod fault;

@@ -1,6 +1,5 @@
 //! The YAML shape of a catalogue file. What the words mean is told at the top of `flyte1.yaml`.
 
-use super::ResponseFilter;
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 use std::collections::BTreeMap;
@@ -70,8 +69,70 @@ pub struct RpcDocument {
     /// Identity fields that are not judged.
     #[serde(default)]
     pub ignored: Vec<IgnoredDocument>,
-    /// What is left out of its answers.
-    pub filter: Option<ResponseFilter>,
+    /// What its answers may show.
+    pub answer: Option<Spanned<AnswerDocument>>,
+}
+
+/// See [`super::answer::Answer`].
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AnswerDocument {
+    /// It is what the scope holds that was judged.
+    OwnScope,
+    /// It passes as it is, for this reason.
+    Unfiltered(String),
+    /// Each of its items is shown or left out.
+    Items(Box<ItemsDocument>),
+}
+
+/// The items of an answer. Paths are relative to an item.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ItemsDocument {
+    /// The response message.
+    pub response: String,
+    /// Its repeated field with the items: `tasks[]`.
+    pub at: String,
+    /// The field with the project it lies in.
+    pub project: Option<String>,
+    /// The field with the domain it lies in.
+    pub domain: Option<String>,
+    /// The field with the name of the thing it is.
+    pub name: Option<String>,
+    /// The message with kind, project, domain and name of the thing it runs.
+    pub runs: Option<String>,
+    /// The field with the workflow it is about.
+    pub workflow: Option<String>,
+    /// The field with the launch plan it is about.
+    pub launch_plan: Option<String>,
+    /// Who is shown an item.
+    pub show: ShowDocument,
+    /// How the control plane is asked for only those.
+    pub narrow: Option<NarrowDocument>,
+}
+
+/// See [`super::answer::Show`].
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ShowDocument {
+    /// Whoever may view something in the project.
+    Viewable,
+    /// Whoever may make the call for the name.
+    Listed,
+    /// Whoever may do this where it lies.
+    Allowed(Spanned<String>),
+}
+
+/// See [`super::answer::Narrow`].
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NarrowDocument {
+    /// The field of the request that takes filters.
+    pub filters: String,
+    /// The column to be compared.
+    pub column: String,
+    /// The filter that holds where a request has none.
+    pub default: Option<String>,
 }
 
 /// Access that needs no rule.

@@ -1,5 +1,6 @@
 //! Shows the catalogue: a table for people, JSON for programs.
 
+use super::answer::{Answer, Show};
 use super::{Access, Catalog, Extent, Part, ResourceSource, Route, Slot, SlotRole};
 use crate::model::action::Action;
 use serde_json::{Value, json};
@@ -66,6 +67,9 @@ fn rows_of(route: &Route) -> Vec<[String; 5]> {
             }
             SlotRole::Required | SlotRole::Choice | SlotRole::UploadPath => {}
         }
+    }
+    if let Some(answer @ (Answer::Items(_) | Answer::Unfiltered(_))) = &route.answer {
+        needs.push(format!("  shows {}", answer.described()));
     }
     let rest = route
         .bindings
@@ -224,7 +228,27 @@ fn route_json(route: &Route) -> Value {
         "fields": route.plan.slots.iter().map(slot_json).collect::<Vec<_>>(),
         "http": http.collect::<Vec<_>>(),
         "ignored": ignored.collect::<Vec<_>>(),
-        "filter": route.filter.map(|_| "projects"),
+        "answer": route.answer.as_ref().map(answer_json),
+    })
+}
+
+fn answer_json(answer: &Answer) -> Value {
+    let items = match answer {
+        Answer::Items(items) => items,
+        Answer::OwnScope => return json!({"shows": answer.described()}),
+        Answer::Unfiltered(why) => return json!({"shows": answer.described(), "unfiltered": why}),
+    };
+    let show = match items.show {
+        Show::Viewable => "viewable",
+        Show::Listed => "listed",
+        Show::Allowed(action) => action.label(),
+    };
+    json!({
+        "shows": answer.described(),
+        "response": items.response,
+        "at": items.list.name,
+        "show": show,
+        "narrow": items.narrow.as_ref().map(|narrow| &narrow.column),
     })
 }
 

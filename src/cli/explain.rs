@@ -72,6 +72,7 @@ struct Explanation<'a> {
     touched: Option<Extracted>,
     denial: Option<Denial>,
     rules: Vec<String>,
+    filtered: bool,
     steps: Steps,
 }
 
@@ -155,6 +156,7 @@ impl Arguments {
             touched: None,
             denial: None,
             rules: Vec::new(),
+            filtered: false,
             steps: Steps::default(),
         };
         explanation.denial = explanation.judge(setting, principal).err();
@@ -181,6 +183,7 @@ impl Explanation<'_> {
         match rights.decide(&call, &mut self.steps) {
             Decision::Allow(permit) => {
                 self.rules = permit.rules().iter().map(ToString::to_string).collect();
+                self.filtered = permit.is_filtered();
                 Ok(())
             }
             Decision::Deny(refusal) => {

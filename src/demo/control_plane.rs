@@ -7,6 +7,7 @@ mod answer;
 mod arrivals;
 mod executions;
 mod fault;
+mod filters;
 mod gateway;
 mod grpc;
 mod inventory;

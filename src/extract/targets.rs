@@ -221,7 +221,7 @@ impl<'r> Judge<'r> {
             ),
             _ => (self.scope_of_url(slot, occurrence)?, None),
         };
-        Ok(self.target(scope, resource, &slot.at, TargetRole::Acts))
+        Ok(self.target(scope, self.route.as_listed(resource), &slot.at, TargetRole::Acts))
     }
 
     fn target(&self, scope: Scope, resource: Option<Resource>, field: &str, role: TargetRole) -> Target {

@@ -185,7 +185,7 @@ fn is_plain(text: &str) -> bool {
 }
 
 /// Decodes a form-encoded text (<https://url.spec.whatwg.org/#concept-urlencoded-parser>): `+` is a space.
-fn form_decode(raw: &str) -> Option<Cow<'_, str>> {
+pub(crate) fn form_decode(raw: &str) -> Option<Cow<'_, str>> {
     if raw.contains('+') {
         let spaced = raw.replace('+', " ");
         return decode(&spaced).map(|text| Cow::Owned(text.into_owned()));

@@ -40,6 +40,21 @@ pub(crate) fn value<'a>(rest: &mut &'a [u8], wire_type: u8) -> Option<Value<'a>>
     }
 }
 
+/// Appends a text field.
+pub(crate) fn put_text(number: u32, text: &str, message: &mut Vec<u8>) {
+    put_varint(u64::from(number) << 3 | 2, message);
+    put_varint(text.len() as u64, message);
+    message.extend_from_slice(text.as_bytes());
+}
+
+fn put_varint(mut number: u64, message: &mut Vec<u8>) {
+    while number > 0x7f {
+        message.push(0x80 | u8::try_from(number & 0x7f).unwrap_or_default());
+        number >>= 7;
+    }
+    message.push(u8::try_from(number).unwrap_or_default());
+}
+
 fn varint(rest: &mut &[u8]) -> Option<u64> {
     let mut value = 0;
     for shift in (0..u64::BITS).step_by(7) {

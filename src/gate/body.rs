@@ -69,6 +69,22 @@ impl JudgedBody {
         self.codec
     }
 
+    /// The message as it was judged.
+    #[must_use]
+    pub fn message(&self) -> &[u8] {
+        &self.message
+    }
+
+    /// Another message to go upstream over gRPC in place of the judged one.
+    #[must_use]
+    pub(super) fn with_message(self, message: Vec<u8>) -> Self {
+        Self {
+            forwarded: envelope::frame(&message),
+            message: message.into(),
+            ..self
+        }
+    }
+
     /// What goes upstream.
     #[must_use]
     pub fn into_forwarded(self) -> Bytes {

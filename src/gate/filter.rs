@@ -1,17 +1,22 @@
-//! Applies a route's response filter to an answer. The answer is read whole, within a bound; one that cannot be
-//! understood is not passed on.
+//! Filters an answer by the caller's rights. The answer is read whole, within a bound; one that cannot be understood is
+//! not passed on.
 
 use super::answer::{self, Body};
 use crate::audit::AuditGuard;
-use crate::catalog::ResponseFilter;
-use crate::filter;
+use crate::catalog::Route;
+use crate::catalog::answer::{ItemPart, Items, Show};
+use crate::extract::targets::Extracted;
+use crate::filter::{self, Filtered, Item};
+use crate::model::action::{Action, ActionSet};
 use crate::model::denial::Denial;
 use crate::model::reason::Reason;
-use crate::policy::decide::Rights;
+use crate::model::scope::{Resource, ResourceKind, Scope, TargetRole};
+use crate::policy::decide::{Permit, Rights};
+use crate::policy::show::Shown;
 use crate::protocol::envelope::{self, Encoding};
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG};
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::{Frame, Incoming};
 use std::time::Duration;
@@ -20,54 +25,208 @@ use std::time::Duration;
 const MAX_BYTES: usize = 64 << 20;
 /// How long such an answer may take to arrive.
 const DEADLINE: Duration = Duration::from_mins(1);
+/// The number of TASK in `flyteidl.core.ResourceType`. What an execution runs is a task or else a launch plan.
+const TASK: &str = "1";
 
-/// The answer with only what the rights make visible. Errors of the control plane pass unchanged.
-pub(super) async fn apply(
-    filter: ResponseFilter,
-    rights: &Rights,
-    response: Response<Incoming>,
-    audit: &mut AuditGuard,
-) -> Result<Response<Body>, Denial> {
-    let unreadable = || Denial::from(Reason::AnswerUnreadable);
-    let (mut parts, body) = response.into_parts();
-    audit.response_head(parts.status.as_u16());
-    audit.grpc_status(answer::grpc_status(&parts.headers));
-    let collected = tokio::time::timeout(DEADLINE, Limited::new(body, MAX_BYTES).collect()).await;
-    let collected = collected
-        .map_err(|_| Reason::UpstreamTimeout)?
-        .map_err(|_| unreadable())?;
-    let trailers = collected.trailers().cloned();
-    audit.grpc_status(trailers.as_ref().and_then(answer::grpc_status));
-    let body = collected.to_bytes();
-    if parts
-        .headers
-        .get(CONTENT_ENCODING)
-        .is_some_and(|encoding| encoding != "identity")
-    {
-        return Err(unreadable());
+/// Which items of one answer are shown.
+#[derive(Debug)]
+pub(super) struct Filter<'a> {
+    pub(super) items: &'a Items,
+    rights: &'a Rights,
+    /// What is needed where an item lies.
+    needs: ActionSet,
+    /// The scope and kind that the call named, where it named one.
+    judged: Option<(Scope, Option<ResourceKind>)>,
+}
+
+impl<'a> Filter<'a> {
+    /// The filter that the answer of a permitted call needs, if it needs one.
+    pub(super) fn of(route: &'a Route, touched: &Extracted, rights: &'a Rights, permit: &Permit) -> Option<Self> {
+        let items = route.items()?;
+        let (needs, judged) = match items.show {
+            Show::Viewable => (ActionSet::VIEWS, None),
+            Show::Allowed(_) if rights.shows(platform()) => return None,
+            Show::Allowed(action) => (action.into(), None),
+            Show::Listed if !permit.is_filtered() => return None,
+            Show::Listed => {
+                let mut targets = touched.targets.iter();
+                match targets.find(|target| target.role == TargetRole::Acts) {
+                    Some(acts) => (acts.needs, Some((acts.scope.clone(), listed(acts.resource.as_ref())))),
+                    // Without an action nothing is shown.
+                    None => (ActionSet::EMPTY, None),
+                }
+            }
+        };
+        Some(Self {
+            items,
+            rights,
+            needs,
+            judged,
+        })
     }
-    let ResponseFilter::Projects = filter;
-    let visible = |project: &str| rights.visible_project(project);
-    let content_type = parts.headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
-    let body = if parts.status != StatusCode::OK || body.is_empty() {
-        Some(body)
-    } else if content_type.starts_with(b"application/grpc") {
-        let message = envelope::open(body, Encoding::Identity, MAX_BYTES)
-            .map_err(|_| unreadable())?
-            .message;
-        filter::projects_in_protobuf(&message, visible).map(|kept| envelope::frame(&kept))
-    } else if content_type.starts_with(b"application/json") {
-        filter::projects_in_json(&body, visible).map(Bytes::from)
-    } else if content_type == b"application/octet-stream" {
-        filter::projects_in_protobuf(&body, visible).map(Bytes::from)
-    } else {
-        None
-    };
-    let body = body.ok_or_else(unreadable)?;
-    audit.response_bytes(body.len());
-    parts.headers.remove(CONTENT_LENGTH);
-    parts.headers.remove(ETAG);
-    let data = (!body.is_empty()).then(|| Frame::data(body));
-    let frames: Vec<Frame<Bytes>> = data.into_iter().chain(trailers.map(Frame::trailers)).collect();
-    Ok(Response::from_parts(parts, Body::Frames(frames.into_iter())))
+
+    /// The names that the items shown can have, if they can be told beforehand and are at most so many.
+    pub(super) fn names(&self, most: usize) -> Option<Vec<Box<str>>> {
+        match (self.items.show, &self.judged) {
+            (Show::Viewable, _) => self.rights.visible_projects(most),
+            (Show::Listed, Some((Scope::ProjectDomain { project, domain }, Some(kind)))) => {
+                self.rights.listed_names(project, domain, self.needs, *kind, most)
+            }
+            (Show::Listed | Show::Allowed(_), _) => None,
+        }
+    }
+
+    fn shows(&self, item: &Item<'_>) -> bool {
+        match self.items.show {
+            Show::Viewable => self.rights.visible_project(item.part(ItemPart::Project)),
+            Show::Allowed(_) => self.shows_setting(item),
+            Show::Listed => self.shows_listed(item),
+        }
+    }
+
+    /// Something that is set for a domain of a project, for a whole project, or for a workflow or launch plan of one.
+    fn shows_setting(&self, item: &Item<'_>) -> bool {
+        let scope = match (item.part(ItemPart::Project), item.part(ItemPart::Domain)) {
+            // Only who administers the platform is shown it, and is shown everything.
+            ("", _) => return false,
+            (project, "") => Scope::Project(project.into()),
+            (project, domain) => Scope::ProjectDomain {
+                project: project.into(),
+                domain: domain.into(),
+            },
+        };
+        let about = [
+            (ItemPart::Workflow, ResourceKind::Workflow),
+            (ItemPart::LaunchPlan, ResourceKind::LaunchPlan),
+        ];
+        let named = about.into_iter().filter_map(|(part, kind)| {
+            let name = item.part(part);
+            (!name.is_empty()).then(|| named(kind, name))
+        });
+        let mut resources: Vec<Option<Resource>> = named.map(Some).collect();
+        if resources.is_empty() {
+            resources.push(None);
+        }
+        resources.into_iter().all(|resource| {
+            self.rights.shows(Shown {
+                scope: scope.clone(),
+                needs: self.needs,
+                resource,
+                named_in: None,
+            })
+        })
+    }
+
+    /// A thing, or what ran one: shown exactly if the call would be allowed for its name.
+    fn shows_listed(&self, item: &Item<'_>) -> bool {
+        let (project, domain, name) = (
+            item.part(ItemPart::Project),
+            item.part(ItemPart::Domain),
+            item.part(ItemPart::Name),
+        );
+        if name.is_empty() {
+            return false;
+        }
+        let kind = self.judged.as_ref().and_then(|(_, kind)| *kind);
+        let kind = kind.unwrap_or(match item.part(ItemPart::Kind) {
+            TASK => ResourceKind::Task,
+            _ => ResourceKind::LaunchPlan,
+        });
+        let there = (item.part(ItemPart::NamedProject), item.part(ItemPart::NamedDomain));
+        self.rights.shows(Shown {
+            scope: Scope::ProjectDomain {
+                project: project.into(),
+                domain: domain.into(),
+            },
+            needs: self.needs,
+            resource: Some(named(kind, name)),
+            named_in: (there != ("", "")).then_some(there),
+        })
+    }
+
+    /// The answer with only the items that are shown. Errors of the control plane pass unchanged.
+    ///
+    /// # Errors
+    /// `answer_unreadable`, `upstream_timeout`.
+    pub(super) async fn apply(
+        &self,
+        response: Response<Incoming>,
+        audit: &mut AuditGuard,
+    ) -> Result<Response<Body>, Denial> {
+        let (mut parts, body) = response.into_parts();
+        audit.response_head(parts.status.as_u16());
+        audit.grpc_status(answer::grpc_status(&parts.headers));
+        let collected = tokio::time::timeout(DEADLINE, Limited::new(body, MAX_BYTES).collect()).await;
+        let collected = collected
+            .map_err(|_| Reason::UpstreamTimeout)?
+            .map_err(|_| Reason::AnswerUnreadable)?;
+        let trailers = collected.trailers().cloned();
+        audit.grpc_status(trailers.as_ref().and_then(answer::grpc_status));
+        let body = collected.to_bytes();
+        let body = if passes(parts.status) || body.is_empty() {
+            body
+        } else {
+            let (body, withheld) = self.filtered(&parts.headers, body).ok_or(Reason::AnswerUnreadable)?;
+            audit.withheld(withheld);
+            body
+        };
+        audit.response_bytes(body.len());
+        parts.headers.remove(CONTENT_LENGTH);
+        parts.headers.remove(ETAG);
+        let data = (!body.is_empty()).then(|| Frame::data(body));
+        let frames: Vec<Frame<Bytes>> = data.into_iter().chain(trailers.map(Frame::trailers)).collect();
+        Ok(Response::from_parts(parts, Body::Frames(frames.into_iter())))
+    }
+
+    /// The body with only the items that are shown, in its own encoding, and how many were left out.
+    fn filtered(&self, headers: &HeaderMap, body: Bytes) -> Option<(Bytes, usize)> {
+        let mut encodings = headers.get_all(CONTENT_ENCODING).iter();
+        if encodings.any(|encoding| encoding != "identity") {
+            return None;
+        }
+        let shows = |item: &Item<'_>| self.shows(item);
+        let content_type = headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+        if content_type.starts_with(b"application/grpc") {
+            let message = envelope::open(body, Encoding::Identity, MAX_BYTES).ok()?.message;
+            let Filtered { answer, withheld } = filter::protobuf::filter(&message, self.items, shows)?;
+            return Some((envelope::frame(&answer), withheld));
+        }
+        let Filtered { answer, withheld } = if content_type.starts_with(b"application/json") {
+            filter::json::filter(&body, self.items, shows)?
+        } else if content_type == b"application/octet-stream" {
+            filter::protobuf::filter(&body, self.items, shows)?
+        } else {
+            return None;
+        };
+        Some((answer.into(), withheld))
+    }
+}
+
+/// Whether an answer with this status is an error, which has no items.
+fn passes(status: StatusCode) -> bool {
+    status.is_client_error() || status.is_server_error()
+}
+
+fn platform() -> Shown<'static> {
+    Shown {
+        scope: Scope::Global,
+        needs: Action::AdministerPlatform.into(),
+        resource: None,
+        named_in: None,
+    }
+}
+
+/// The kind of the things listed, if they are of one.
+fn listed(resource: Option<&Resource>) -> Option<ResourceKind> {
+    match resource {
+        Some(Resource::Listed(kind)) => *kind,
+        Some(Resource::Named { .. } | Resource::Every(_) | Resource::Unnamed) | None => None,
+    }
+}
+
+fn named(kind: ResourceKind, name: &str) -> Resource {
+    Resource::Named {
+        kind,
+        name: name.into(),
+    }
 }

@@ -1,7 +1,7 @@
 //! Sends a permitted call upstream. Takes the permit by value: one judgement forwards one request.
 
-use super::body::{Codec, JudgedBody};
-use crate::catalog::ResponseFilter;
+use super::body::Codec;
+use super::push_down::Narrowed;
 use crate::model::denial::Denial;
 use crate::model::reason::Reason;
 use crate::policy::decide::Permit;
@@ -21,7 +21,9 @@ pub(super) struct Outgoing<'a> {
     pub(super) origin: Origin<'a>,
     /// The one verified credential.
     pub(super) credential: Option<(HeaderName, HeaderValue)>,
-    pub(super) body: JudgedBody,
+    pub(super) narrowed: Narrowed,
+    /// Whether the answer has to be read.
+    pub(super) filtered: bool,
 }
 
 /// Forwards a call as it was judged: the canonical head, the judged message, the one verified credential.
@@ -29,19 +31,19 @@ pub(super) async fn call(
     upstream: &Upstream,
     _permit: Permit,
     outgoing: Outgoing<'_>,
-    filter: Option<ResponseFilter>,
 ) -> Result<Response<Incoming>, Denial> {
     let Outgoing {
         head,
         origin,
         credential,
-        body,
+        narrowed: Narrowed { body, query },
+        filtered,
     } = outgoing;
     let mut headers = headers::for_api(head.headers(), origin);
     if let Some((name, value)) = credential {
         headers.insert(name, value);
     }
-    if filter.is_some() {
+    if filtered {
         // What is filtered has to be read.
         headers.insert("grpc-accept-encoding", HeaderValue::from_static("identity"));
     }
@@ -74,13 +76,24 @@ pub(super) async fn call(
             .get("grpc-timeout")
             .and_then(|value| canonical::parse_timeout(value.as_bytes()));
     }
-    let request = request(head, headers, Either::Left(Full::new(body.into_forwarded())))?;
+    let query = query.as_deref().or(head.query());
+    let body = Either::Left(Full::new(body.into_forwarded()));
+    let request = with_query(head, query, headers, body)?;
     upstream.send(port, request, deadline).await
 }
 
 /// A request with the canonical method and target.
 pub(super) fn request(head: &RequestHead, headers: http::HeaderMap, body: Body) -> Result<Request<Body>, Denial> {
-    let target = match head.query() {
+    with_query(head, head.query(), headers, body)
+}
+
+fn with_query(
+    head: &RequestHead,
+    query: Option<&str>,
+    headers: http::HeaderMap,
+    body: Body,
+) -> Result<Request<Body>, Denial> {
+    let target = match query {
         None => head.path().to_owned(),
         Some(query) => format!("{}?{query}", head.path()),
     };

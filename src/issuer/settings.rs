@@ -1,10 +1,82 @@
-//! Checks of issuer settings that need no file and no network.
+//! What an issuer is configured with, and checks of it that need no file and no network.
 
-use super::{IssuerSettings, KeySource, bearer};
+use super::{IntrospectionSettings, bearer};
+use crate::credential::rules::IssuerRules;
+use crate::credential::token;
 use crate::model::problem::Problem;
 use http::Uri;
 use std::collections::HashSet;
+use std::path::PathBuf;
 use std::time::Duration;
+
+/// Where an issuer's keys come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeySource {
+    /// The discovery document (OpenID Connect Discovery, RFC 8414), whose `issuer` must be the configured one.
+    Discovery {
+        /// Where it is, unless at `ISSUER/.well-known/openid-configuration`.
+        url: Option<String>,
+    },
+    /// A JWKS document at a URL.
+    Url(String),
+    /// A JWKS document in a file, read at start and by [`reload_files`](super::Issuers::reload_files).
+    File(PathBuf),
+    /// None: its tokens are opaque, and it is asked about each.
+    Introspection(IntrospectionSettings),
+}
+
+/// The configuration of one issuer.
+#[derive(Clone, Debug)]
+pub struct IssuerSettings {
+    /// What its tokens must be like.
+    pub rules: IssuerRules,
+    /// Where its keys come from.
+    pub keys: KeySource,
+    /// How often the keys are fetched. They are also fetched when a token names an unknown key.
+    pub refresh_interval: Duration,
+    /// How long the last keys are used while no newer can be fetched.
+    pub max_stale: Duration,
+    /// PEM file with the certificate authorities for fetching, in place of those of the system. Read anew for each fetch.
+    pub ca_file: Option<PathBuf>,
+    /// File with a token to send when fetching, to the origin of the configured address only. Read anew for each fetch.
+    pub bearer_token: Option<PathBuf>,
+    /// Whether keys may be fetched over plain HTTP. Whoever is on the path can then make tokens: for loopback only.
+    pub allow_http: bool,
+}
+
+impl IssuerSettings {
+    /// Settings with every default: discovery, every 5 minutes, last keys kept for 24 hours.
+    #[must_use]
+    pub fn new(rules: IssuerRules) -> Self {
+        Self {
+            rules,
+            keys: KeySource::Discovery { url: None },
+            refresh_interval: Duration::from_mins(5),
+            max_stale: Duration::from_hours(24),
+            ca_file: None,
+            bearer_token: None,
+            allow_http: false,
+        }
+    }
+}
+
+/// Bounds on what tokens may cost.
+#[derive(Clone, Copy, Debug)]
+pub struct TokenLimits {
+    /// The longest token accepted, in bytes.
+    pub max_bytes: usize,
+    /// How many verified tokens are remembered, and as many opaque ones.
+    pub cached: usize,
+}
+
+impl Default for TokenLimits {
+    fn default() -> Self {
+        Self {
+            max_bytes: token::MAX_BYTES,
+            cached: 10_000,
+        }
+    }
+}
 
 /// A fault of the issuer at that position. Its file is the place in the configuration.
 pub(super) fn problem(index: usize, message: impl Into<String>) -> Problem {

@@ -5,12 +5,13 @@
 use super::*;
 use crate::clock::ManualClock;
 use crate::credential::key_set::Algorithm;
+use crate::credential::rules::IssuerRules;
 use crate::demo::issuer::{DemoIssuer, Fault};
 use crate::demo::signing::{SigningKey, jwks};
 use serde_json::{Value, json};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 const NOW: u64 = 1_800_000_000;
 

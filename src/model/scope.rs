@@ -89,6 +89,9 @@ pub enum Resource {
     },
     /// All things of a kind (a list without a name): not covered by a grant that lists names of that kind.
     Every(ResourceKind),
+    /// All things of a kind, or of any kind, in an answer that shows only those that are allowed by name: also covered by
+    /// a grant that lists names.
+    Listed(Option<ResourceKind>),
     /// Something the request does not name (what a stored execution runs): not covered by a grant that lists
     /// names of any kind.
     Unnamed,

@@ -5,10 +5,10 @@ use super::grant::{Grant, Place};
 use super::trace::{Step, Trace};
 use super::wording::{advice, denied, described, named, not_allowed};
 use crate::catalog::Access;
-use crate::model::action::{Action, ActionSet};
+use crate::model::action::Action;
 use crate::model::denial::Denial;
 use crate::model::reason::Reason;
-use crate::model::scope::{Scope, Target, TargetRole};
+use crate::model::scope::{Resource, Scope, Target, TargetRole};
 use std::sync::Arc;
 
 /// What one principal may do: the grants and denies of every rule that is for it. Immutable; kept as long as the token
@@ -47,6 +47,7 @@ pub enum Decision {
 #[derive(Debug)]
 pub struct Permit {
     rules: Vec<RuleName>,
+    filtered: bool,
 }
 
 impl Permit {
@@ -54,6 +55,12 @@ impl Permit {
     #[must_use]
     pub fn rules(&self) -> &[RuleName] {
         &self.rules
+    }
+
+    /// Whether it holds only for an answer that shows nothing but what [`Rights::shows`].
+    #[must_use]
+    pub fn is_filtered(&self) -> bool {
+        self.filtered
     }
 }
 
@@ -128,28 +135,14 @@ impl Rights {
         &self.rules
     }
 
-    /// Whether the principal may view something in some domain of the project.
-    #[must_use]
-    pub fn visible_project(&self, project: &str) -> bool {
-        let scope = Scope::ProjectInSomeDomain(project.into());
-        let target = Target {
-            scope,
-            needs: ActionSet::VIEWS,
-            resource: None,
-            field: Box::default(),
-            role: TargetRole::Acts,
-        };
-        matches!(self.judge(&target, None, &mut ()), Verdict::Allowed(_))
-    }
-
     /// Decides one call.
     pub fn decide<T: Trace>(&self, call: &Call<'_>, trace: &mut T) -> Decision {
         let outcome = self.admit(call.access).and_then(|()| match call.access {
-            Access::Public | Access::Authenticated => Ok(Vec::new()),
+            Access::Public | Access::Authenticated => Ok((Vec::new(), false)),
             Access::Scoped => self.decide_scoped(call, trace),
         });
         match outcome {
-            Ok(mut rules) => {
+            Ok((mut rules, filtered)) => {
                 // A call has few targets, each allowed by few rules.
                 let mut seen: Vec<&RuleName> = Vec::new();
                 rules.retain(|rule| {
@@ -160,10 +153,11 @@ impl Rights {
                 });
                 trace.record(|| Step::Decided {
                     allowed: true,
-                    why: named(&rules),
+                    why: named(&rules, filtered),
                 });
                 Decision::Allow(Permit {
                     rules: rules.into_iter().cloned().collect(),
+                    filtered,
                 })
             }
             Err(refusal) => {
@@ -176,7 +170,8 @@ impl Rights {
         }
     }
 
-    fn decide_scoped<T: Trace>(&self, call: &Call<'_>, trace: &mut T) -> Result<Vec<&RuleName>, Refusal> {
+    /// The rules that allow the call, and whether its answer must be filtered.
+    fn decide_scoped<T: Trace>(&self, call: &Call<'_>, trace: &mut T) -> Result<(Vec<&RuleName>, bool), Refusal> {
         // A scoped call without a scope would otherwise be allowed for want of anything to refuse.
         if !call.targets.iter().any(|target| target.role == TargetRole::Acts) {
             let message = format!("{} needs a scope, and the call names none", call.action);
@@ -186,13 +181,16 @@ impl Rights {
             });
         }
         let mut rules = Vec::new();
+        let mut filtered = false;
         let mut missing = None;
         let acts = call.targets.iter().filter(|target| target.role == TargetRole::Acts);
         let brought = acts.flat_map(|acts| call.targets.iter().filter_map(|other| brought_along(acts, other)));
         let brought: Vec<(Target, Place<'_>)> = brought.collect();
         let judged = call.targets.iter().map(|target| (target, None));
         for (target, named_in) in judged.chain(brought.iter().map(|(target, place)| (target, Some(*place)))) {
-            match self.judge(target, named_in, trace) {
+            let whole = whole(target).filter(|whole| self.allows(whole, named_in));
+            filtered |= whole.is_none() && matches!(target.resource, Some(Resource::Listed(_)));
+            match self.judge(whole.as_ref().unwrap_or(target), named_in, trace) {
                 Verdict::Allowed(names) => rules.extend(names),
                 Verdict::Missing { listed } => missing = missing.or(Some((target, listed))),
                 Verdict::Denied(rule) => {
@@ -207,7 +205,7 @@ impl Rights {
             }
         }
         match missing {
-            None => Ok(rules),
+            None => Ok((rules, filtered)),
             Some((target, listed)) => {
                 trace.record(|| Step::Advice {
                     text: advice(target, listed),
@@ -218,6 +216,11 @@ impl Rights {
                 })
             }
         }
+    }
+
+    /// Whether a target is allowed. `named_in` is where its resource lies, if not in its scope.
+    pub(super) fn allows(&self, target: &Target, named_in: Option<Place<'_>>) -> bool {
+        matches!(self.judge(target, named_in, &mut ()), Verdict::Allowed(_))
     }
 
     /// Judges one target. `named_in` is where its resource lies, if not in its scope.
@@ -294,6 +297,7 @@ impl Rights {
             }
         }
         let mut listed = false;
+        let mut allowing = Vec::new();
         for grant in &self.grants {
             let why = if !grant.is_about(place) {
                 "it is about other projects or domains"
@@ -307,7 +311,12 @@ impl Rights {
                     rule: grant.rule.clone(),
                     target: described(place, target),
                 });
-                return Verdict::Allowed(vec![&grant.rule]);
+                allowing.push(&grant.rule);
+                if matches!(resource, Some(Resource::Listed(_))) {
+                    // Each of them may have names to show.
+                    continue;
+                }
+                break;
             };
             trace.record(|| Step::GrantPassed {
                 rule: grant.rule.clone(),
@@ -315,8 +324,25 @@ impl Rights {
                 why: why.to_owned(),
             });
         }
-        Verdict::Missing { listed }
+        if allowing.is_empty() {
+            Verdict::Missing { listed }
+        } else {
+            Verdict::Allowed(allowing)
+        }
     }
+}
+
+/// For what shows listed things only, all of them: whoever may have all needs no filter.
+fn whole(target: &Target) -> Option<Target> {
+    let resource = match target.resource {
+        Some(Resource::Listed(Some(kind))) => Resource::Every(kind),
+        Some(Resource::Listed(None)) => Resource::Unnamed,
+        Some(Resource::Named { .. } | Resource::Every(_) | Resource::Unnamed) | None => return None,
+    };
+    Some(Target {
+        resource: Some(resource),
+        ..target.clone()
+    })
 }
 
 /// What a call brings into its own scope from another one: whoever may act there only on listed names may not act on

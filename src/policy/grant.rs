@@ -46,7 +46,8 @@ impl Grant {
     /// Whether, as something allowed, it covers the resource: what is not named is not covered by a list.
     pub(super) fn allows(&self, place: Place<'_>, resource: Option<&Resource>) -> bool {
         match resource {
-            None => true,
+            // Of what is listed, the answer shows only what is covered by name.
+            None | Some(Resource::Listed(_)) => true,
             Some(Resource::Named { kind, name }) => {
                 self.lists.of(*kind).is_none_or(|list| is_listed(list, place, name))
             }
@@ -61,7 +62,8 @@ impl Grant {
             return true;
         }
         match resource {
-            None => false,
+            // The answer does not show what is covered by name.
+            None | Some(Resource::Listed(_)) => false,
             Some(Resource::Named { kind, name }) => self
                 .lists
                 .of(*kind)
@@ -81,7 +83,7 @@ pub(in crate::policy) struct Lists {
 }
 
 impl Lists {
-    fn of(&self, kind: ResourceKind) -> Option<&Vec<Box<str>>> {
+    pub(super) fn of(&self, kind: ResourceKind) -> Option<&Vec<Box<str>>> {
         match kind {
             ResourceKind::Task => self.tasks.as_ref(),
             ResourceKind::Workflow => self.workflows.as_ref(),

@@ -96,6 +96,8 @@ enum KindDocument {
 #[serde(rename_all = "snake_case")]
 enum Expected {
     Allow,
+    /// Allowed, and the answer shows only what is allowed by name.
+    Filtered,
     Deny,
 }
 
@@ -288,7 +290,7 @@ fn route_question(case: &CaseDocument, route: &Route, expect: Expected) -> Resul
         ResourceSource::Always(kind) => Some(Resource::Every(kind)),
         ResourceSource::ByKind | ResourceSource::Stored => Some(Resource::Unnamed),
     });
-    let target = target(scope, route.action, resource);
+    let target = target(scope, route.action, route.as_listed(resource));
     Ok(Question {
         access: route.access,
         action: route.action,
@@ -326,13 +328,26 @@ fn resource(document: &ResourceDocument) -> Resource {
 /// How a decision differs from what was expected, if it does.
 fn difference(case: &CaseDocument, expect: Expected, decision: Decision) -> Option<String> {
     let (rules, reason) = match (expect, decision.into_permit()) {
-        (Expected::Allow, Ok(permit)) => (permit.rules().to_vec(), None),
+        (Expected::Allow, Ok(permit)) if permit.is_filtered() => {
+            return Some(
+                "expected allow, but the answer shows only names that rules allow; write `expect: filtered`".to_owned(),
+            );
+        }
+        (Expected::Filtered, Ok(permit)) if !permit.is_filtered() => {
+            return Some("expected filtered, but the whole answer is allowed; write `expect: allow`".to_owned());
+        }
+        (Expected::Allow | Expected::Filtered, Ok(permit)) => (permit.rules().to_vec(), None),
         (Expected::Deny, Err(refusal)) => (refusal.rule.into_iter().collect(), Some(refusal.denial.reason.label())),
-        (Expected::Allow, Err(refusal)) => {
+        (Expected::Allow | Expected::Filtered, Err(refusal)) => {
             let rule = refusal.rule.map(|rule| format!(" by rule {rule}")).unwrap_or_default();
             let denial = refusal.denial;
+            let wanted = if expect == Expected::Filtered {
+                "filtered"
+            } else {
+                "allow"
+            };
             return Some(format!(
-                "expected allow, but it is refused{rule}: {}: {}",
+                "expected {wanted}, but it is refused{rule}: {}: {}",
                 denial.reason.label(),
                 denial.message
             ));

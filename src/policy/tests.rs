@@ -6,7 +6,7 @@ use super::decide::{Call, Decision, Rights};
 use super::document::schema;
 use super::trace::Steps;
 use super::{Policy, testfile};
-use crate::catalog::Access;
+use crate::catalog::{Access, Catalog};
 use crate::model::action::Action;
 use crate::model::principal::{Principal, PrincipalKind};
 use crate::model::scope::{Resource, ResourceKind, Scope, Target, TargetRole};
@@ -59,11 +59,12 @@ pub(in crate::policy) fn caller(groups: &[&str]) -> Principal {
 
 #[test]
 fn every_sample_compiles_without_warnings_and_passes_its_tests() {
+    let catalog = Catalog::builtin().unwrap();
     for (name, text, tests) in SAMPLES {
         let files = [(PathBuf::from(format!("{name}.yaml")), (*text).to_owned())];
         let (policy, warnings) = compile(&files, &domains()).unwrap_or_else(|problems| panic!("{problems:#?}"));
         assert_eq!(warnings, [], "{name}");
-        let report = testfile::run(&policy, Path::new(&format!("{name}.test.yaml")), tests, None);
+        let report = testfile::run(&policy, Path::new(&format!("{name}.test.yaml")), tests, Some(&catalog));
         let shown: Vec<String> = report.failures.iter().map(ToString::to_string).collect();
         assert!(shown.is_empty(), "{}", shown.join("\n"));
         assert!(report.passed > 4, "{name}");
@@ -140,10 +141,11 @@ fn every_policy_in_the_guide_compiles_and_passes_the_tests_beside_it() {
         .filter_map(|rest| rest.split("```").next())
         .collect();
     let mut latest = None;
+    let catalog = Catalog::builtin().unwrap();
     for block in &blocks {
         if block.starts_with("cases:") {
             let policy = latest.as_ref().unwrap();
-            let report = testfile::run(policy, Path::new("guide"), block, None);
+            let report = testfile::run(policy, Path::new("guide"), block, Some(&catalog));
             assert_eq!(report.failures, [], "{block}");
         } else {
             let files = [(PathBuf::from("guide"), (*block).to_owned())];
@@ -166,14 +168,14 @@ fn every_policy_in_the_guide_compiles_and_passes_the_tests_beside_it() {
 
 /// A rule of a generated policy: groups it is for, whom its deny spares, and entries.
 #[derive(Clone, Debug)]
-struct Generated {
+pub(super) struct Generated {
     subject: String,
     unless: Option<String>,
     deny: bool,
     entry: String,
 }
 
-fn generated_rule() -> impl Strategy<Value = Generated> {
+pub(super) fn generated_rule() -> impl Strategy<Value = Generated> {
     let subject = prop_oneof![
         4 => "[abc]".prop_map(|group| format!("{{ groups: [{group}, other] }}")),
         1 => "[abc]".prop_map(|group| format!("{{ groups: [\"{group}*\"] }}")),
@@ -226,7 +228,7 @@ fn text_of<'a>(rules: impl IntoIterator<Item = (usize, &'a Generated)>) -> Strin
     text
 }
 
-fn generated_policy(rules: &[Generated]) -> Policy {
+pub(super) fn generated_policy(rules: &[Generated]) -> Policy {
     if rules.is_empty() {
         policy("version: 1\n")
     } else {
@@ -234,7 +236,7 @@ fn generated_policy(rules: &[Generated]) -> Policy {
     }
 }
 
-fn generated_caller() -> impl Strategy<Value = Principal> {
+pub(super) fn generated_caller() -> impl Strategy<Value = Principal> {
     (proptest::collection::vec("[abcx]", 0..3), proptest::option::of("[abx]")).prop_map(|(groups, email)| {
         let mut principal = caller(&groups.iter().map(String::as_str).collect::<Vec<_>>());
         principal.email = email.map(Arc::from);
@@ -255,11 +257,13 @@ fn generated_target() -> impl Strategy<Value = Target> {
         Just(ResourceKind::Workflow),
         Just(ResourceKind::LaunchPlan)
     ];
+    let listed = kind.clone();
     let resource = prop_oneof![
         2 => Just(None),
         2 => (kind.clone(), "[tl]").prop_map(|(kind, name)| Some(Resource::Named { kind, name: name.into() })),
         1 => kind.prop_map(|kind| Some(Resource::Every(kind))),
         1 => Just(Some(Resource::Unnamed)),
+        1 => proptest::option::of(listed).prop_map(|kind| Some(Resource::Listed(kind))),
     ];
     let needs = proptest::sample::subsequence(
         vec![
@@ -279,7 +283,7 @@ fn generated_target() -> impl Strategy<Value = Target> {
     })
 }
 
-fn outcome(rights: &Rights, targets: &[Target]) -> Result<(), &'static str> {
+pub(super) fn outcome(rights: &Rights, targets: &[Target]) -> Result<(), &'static str> {
     let call = Call {
         access: Access::Scoped,
         action: Action::ViewData,

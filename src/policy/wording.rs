@@ -7,12 +7,17 @@ use crate::model::denial::Denial;
 use crate::model::reason::Reason;
 use crate::model::scope::{Resource, Scope, Target, TargetRole};
 
-pub(super) fn named(rules: &[&RuleName]) -> String {
+pub(super) fn named(rules: &[&RuleName], filtered: bool) -> String {
     if rules.is_empty() {
         return "the call needs no rule".to_owned();
     }
     let names: Vec<String> = rules.iter().map(|rule| format!("rule {rule}")).collect();
-    names.join(" and ")
+    let names = names.join(" and ");
+    if filtered {
+        format!("{names}; the answer shows only the names that rules allow")
+    } else {
+        names
+    }
 }
 
 fn words(needs: ActionSet) -> String {
@@ -25,6 +30,8 @@ fn thing(target: &Target) -> String {
         None => String::new(),
         Some(Resource::Named { kind, name }) => format!(" for {} `{name}`", kind.label()),
         Some(Resource::Every(kind)) => format!(" for every {}", kind.label()),
+        Some(Resource::Listed(Some(kind))) => format!(" for every {} that is listed", kind.label()),
+        Some(Resource::Listed(None)) => " for what is listed".to_owned(),
         Some(Resource::Unnamed) => " for something the request does not name".to_owned(),
     }
 }

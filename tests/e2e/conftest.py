@@ -13,7 +13,9 @@ stays until its stdin is closed or it gets SIGTERM:
         "ml": {"id": "...", "secret": "...", "groups": ["..."]},
         "fraud": {"id": "...", "secret": "...", "groups": ["..."]}
       },
-      "control_plane_arrivals_url": "http://127.0.0.1:PORT/__arrivals"   on the stand-in itself, not through the proxy
+      "control_plane_arrivals_url": "http://127.0.0.1:PORT/__arrivals",  on the stand-in itself, not through the proxy
+      "policy_file": "/path/policy.yaml",           in force soon after it is written
+      "admin": "http://127.0.0.1:PORT"              GET {admin}/status -> {"policy": {"generation": n}}
     }
 
 The policy: each team is contributor in development of its own project, viewer in its production, may use what is in
@@ -30,6 +32,7 @@ import pathlib
 import shlex
 import subprocess
 import sys
+import time
 
 import provider
 import pytest
@@ -98,6 +101,8 @@ class Demo:
         self.issuer = shape["issuer"]
         self.token_endpoint = shape["token_endpoint"]
         self.control_plane = ControlPlane(shape["control_plane_arrivals_url"])
+        self.policy_file = pathlib.Path(shape["policy_file"])
+        self._admin = shape["admin"]
         self._clients = {
             team: write_client(folder / team, client["id"], client["secret"], self.grpc, self.ca_file)
             for team, client in shape["clients"].items()
@@ -105,6 +110,22 @@ class Demo:
 
     def client(self, team):
         return self._clients[team]
+
+    def apply_policy(self, text):
+        """Writes the policy and waits until it is in force."""
+
+        def generation():
+            return requests.get(f"{self._admin}/status", timeout=CALL_SECONDS).json()["policy"]["generation"]
+
+        before = generation()
+        # Replaced as a whole: a half-written file is no policy.
+        fresh = self.policy_file.with_suffix(".new")
+        fresh.write_text(text)
+        fresh.replace(self.policy_file)
+        deadline = time.monotonic() + CALL_SECONDS
+        while generation() == before:
+            assert time.monotonic() < deadline, "the policy did not come into force"
+            time.sleep(0.05)
 
     def token_fetches(self):
         return requests.get(f"{self.issuer}/__counters", timeout=CALL_SECONDS).json()["token"]
@@ -130,6 +151,28 @@ def demo(running):
     running.control_plane.reset()
     yield running
     running.control_plane.reset()
+
+
+@pytest.fixture
+def lists(demo):
+    """The fraud team may see some names of the ml project, while the test runs."""
+    text = demo.policy_file.read_text()
+    demo.apply_policy(
+        text
+        + """
+  - name: some-names
+    subjects: [{ groups: [fraud-team] }]
+    allow:
+      - projects: [ml]
+        domains: [development]
+        actions: [view_inventory, view_executions]
+        tasks: [team.workflows.double]
+        workflows: []
+        launch_plans: [nightly]
+"""
+    )
+    yield
+    demo.apply_policy(text)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import uuid
 import pytest
 from flytekit.configuration import Config
 from flytekit.exceptions.system import FlyteSystemException
+from flytekit.models.common import NamedEntityIdentifier
 from flytekit.models.core.execution import WorkflowExecutionPhase
 from flytekit.remote import FlyteRemote
 from programs import HERE
@@ -215,3 +216,40 @@ def test_a_wrong_secret_ends_at_the_issuer(demo, control_plane, tmp_path):
     with pytest.raises(Exception, match="40[01]"):
         FlyteRemote(Config.auto(str(config)), "ml", "development").recent_executions()
     assert control_plane.calls() == []
+
+
+def test_a_team_sees_its_own_projects_only(demo, control_plane):
+    for team, projects in (("ml", {"ml", "shared-lib"}), ("fraud", {"fraud", "shared-lib"})):
+        client = remote(demo, team, team).client
+        listed, token = client.list_projects_paginated(limit=10)
+        assert ({project.id for project in listed}, token) == (projects, "")
+    (*_, asked) = control_plane.arrivals()
+    assert asked["request"]["filters"] == "value_in(identifier,fraud;shared-lib)+ne(state,1)"
+
+
+def test_a_list_shows_only_names_that_the_rules_list(demo, lists, registered):
+    ml, fraud = (remote(demo, team, "ml").client for team in ("ml", "fraud"))
+    place = NamedEntityIdentifier("ml", "development")
+
+    def names(client, method, place):
+        found, _ = getattr(client, method)(place, limit=100)
+        return {entity.id.name for entity in found}
+
+    everything = {"team.workflows.double", "team.workflows.describe"}
+    assert everything <= names(ml, "list_tasks_paginated", place)
+    assert names(fraud, "list_tasks_paginated", place) == {"team.workflows.double"}
+    assert names(fraud, "list_launch_plans_paginated", place) == {"nightly"}
+    assert names(fraud, "list_workflows_paginated", place) == set()
+    ids, _ = fraud.list_task_ids_paginated("ml", "development", limit=100)
+    assert {entity.name for entity in ids} == {"team.workflows.double"}
+    with pytest.raises(FlyteSystemException, match="resource_not_listed"):
+        remote(demo, "fraud", "ml").fetch_task(name="team.workflows.describe", version=registered)
+
+
+def test_executions_are_listed_if_what_they_run_is(demo, lists, registered):
+    ml, fraud = (remote(demo, team, "ml") for team in ("ml", "fraud"))
+    seen = ml.execute(ml.fetch_launch_plan(name="nightly", version=registered), inputs={"number": 3})
+    hidden = ml.execute(ml.fetch_task(name="team.workflows.describe", version=registered), inputs={"number": 3})
+    for client, expected in ((ml, {seen.id.name, hidden.id.name}), (fraud, {seen.id.name})):
+        listed = {execution.id.name for execution in client.recent_executions(limit=100)}
+        assert listed & {seen.id.name, hidden.id.name} == expected

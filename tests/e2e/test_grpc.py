@@ -137,7 +137,6 @@ def test_a_task_of_the_shared_library_may_not_be_run_alone_for_that_registers_th
             "UpdateProjectAttributes",
             project_attributes_pb2.ProjectAttributesUpdateRequest(attributes={"project": "ml"}),
         ),
-        ("ListMatchableAttributes", matchable_resource_pb2.ListMatchableAttributesRequest()),
         ("CreateWorkflowEvent", event_pb2.WorkflowExecutionEventRequest(event={"execution_id": EXECUTION})),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

@@ -186,3 +186,22 @@ def test_errors_of_the_control_plane_pass_unchanged(rest, control_plane):
     answer = rest.ask("GET", "/api/v1/tasks/ml/development/never-registered/v1")
     assert (answer.status_code, answer.json()["code"]) == (404, 5)
     assert control_plane.calls() == ["GetTask"]
+
+
+def test_projects_of_others_are_not_listed(rest, control_plane):
+    for accept in ("application/json", "*/*"):
+        answer = rest.ask("GET", "/api/v1/projects?limit=100", headers={"accept": accept})
+        assert [project["id"] for project in answer.json()["projects"]] == ["ml", "shared-lib"]
+    answer = rest.ask("GET", "/api/v1/projects?sort_by.key=name&filters=eq(state,0)", headers={"accept": PROTOBUF})
+    listed = project_pb2.Projects.FromString(answer.content)
+    assert [project.id for project in listed.projects] == ["ml", "shared-lib"]
+    (*_, asked) = control_plane.arrivals()
+    assert asked["request"]["filters"] == "eq(state,0)+value_in(identifier,ml;shared-lib)"
+
+
+def test_lists_of_a_team_with_listed_names_show_those(rest, lists, control_plane):
+    answer = rest.ask("GET", "/api/v1/tasks/ml/development?limit=5", team="fraud")
+    assert answer.status_code == 200
+    (arrival,) = control_plane.arrivals()
+    assert arrival["request"]["filters"] == "value_in(name,team.workflows.double)"
+    assert rest.ask("GET", "/api/v1/tasks/ml/production?limit=5", team="fraud").status_code == 403

@@ -10,6 +10,7 @@ use prost_reflect::{
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+mod answers;
 mod identity;
 
 /// The services of the descriptors that `FlyteAdmin` serves.

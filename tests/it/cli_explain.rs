@@ -167,6 +167,53 @@ To allow it
 }
 
 #[test]
+fn an_answer_that_is_filtered_is_told_beside_the_verdict() {
+    let directory = tempfile::tempdir().unwrap();
+    let claims = r#"{"iss": "https://idp.example.com/", "sub": "hook", "client_id": "nightly-webhook"}"#;
+    let claims = file(directory.path(), "claims.json", claims);
+    let explain = |rpc: &str, format: &str| {
+        let claims = claims.to_str().unwrap();
+        let place = [
+            "--project",
+            "flyte-examples",
+            "--domain",
+            "production",
+            "--format",
+            format,
+        ];
+        let call = [
+            "explain",
+            "--policy",
+            "policies/webhook.yaml",
+            "--claims",
+            claims,
+            "--rpc",
+            rpc,
+        ];
+        run(&[&call[..], &place].concat()).exited(0)
+    };
+    let told = explain("ListTasks", "text").stdout;
+    assert!(
+        told.starts_with(
+            "ALLOWED  by rule nightly-webhook (policies/webhook.yaml:5)\n         filtered: the answer shows tasks whose names are allowed\n"
+        ),
+        "{told}"
+    );
+    let told = explain("ListProjects", "text").stdout;
+    assert!(
+        told.contains("\n         filtered: the answer shows projects in which the caller may view something\n"),
+        "{told}"
+    );
+    assert_eq!(
+        explain("ListExecutions", "json").json()["answer"],
+        "filtered: the answer shows executions of things whose names are allowed"
+    );
+    assert_eq!(explain("GetDomains", "json").json()["answer"], Value::Null);
+    let whole = sample(&["--rpc", "ListTasks", "--project", "ml", "--domain", "production"]).exited(0);
+    assert!(!whole.stdout.contains("filtered"), "{}", whole.stdout);
+}
+
+#[test]
 fn five_hundred_rules_for_others_take_two_lines() {
     let directory = tempfile::tempdir().unwrap();
     let rule = |team: usize| {

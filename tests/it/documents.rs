@@ -139,11 +139,17 @@ fn the_page_of_the_catalogue_is_generated() {
         | RPC | needs | scope | REST |\n|---|---|---|---|\n",
         rpcs.len()
     );
+    let mut answers = String::new();
     let mut references = String::new();
     let mut ignored = String::new();
     for rpc in rpcs {
         let name = short(text(&rpc["rpc"]));
         writeln!(page, "| {name} | {} | {} | {} |", needs(rpc), scope(rpc), rest(rpc)).unwrap();
+        if let Some(shows) = rpc["answer"]["shows"].as_str() {
+            let narrowed = rpc["answer"]["narrow"].as_str();
+            let narrowed = narrowed.map_or_else(String::new, |column| format!("`value_in({column},...)`"));
+            writeln!(answers, "| {name} | {shows} | {narrowed} |").unwrap();
+        }
         for field in items(&rpc["fields"])
             .iter()
             .filter(|field| field["role"] == "reference")
@@ -163,7 +169,11 @@ fn the_page_of_the_catalogue_is_generated() {
     }
     write!(
         page,
-        "\n## References\n\nWhat a call refers to is judged too, where it lies. `elsewhere`: in another project or domain than the call's \
+        "\n## Answers\n\nWhat the answer of each RPC shows whose answer names a project or domain. Those that hold what the scope holds\npass \
+        as they are; of the others each item is shown or left out. Where FlyteAdmin's own filters can do it, it is asked\n\
+        for only those items, so that pages are full. An RPC that is not here names no project or domain in its answer.\n\n\
+        | RPC | shows | asks for |\n|---|---|---|\n{answers}\n\
+        ## References\n\nWhat a call refers to is judged too, where it lies. `elsewhere`: in another project or domain than the call's \
         own.\n\n| RPC | what | field | needs there |\n|---|---|---|---|\n{references}\n\
         ## Fields that are not judged\n\nFields that name a project, domain, organization or URL and do not matter to the decision. A test \
         compares this\nlist with the published descriptors.\n\n| RPC | field | why |\n|---|---|---|\n{ignored}\n\
@@ -215,9 +225,6 @@ fn needs(rpc: &Value) -> String {
 }
 
 fn scope(rpc: &Value) -> String {
-    if rpc["filter"] == "projects" {
-        return "the answer shows only projects in which the caller may view something".to_owned();
-    }
     let found = items(&rpc["fields"])
         .iter()
         .find(|field| field["role"] == "scope" || field["role"] == "flyte_url");

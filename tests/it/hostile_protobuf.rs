@@ -309,13 +309,6 @@ async fn t_pb_15_urls_are_judged_by_what_they_name() {
         Reason::NoMatchingRule,
     )
     .await;
-    call(
-        &attack,
-        "AdminService/ListMatchableAttributes",
-        json!({}),
-        Reason::NoMatchingRule,
-    )
-    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

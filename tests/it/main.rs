@@ -9,6 +9,7 @@
 
 mod accepted_principals;
 mod admin;
+mod answers;
 mod architecture;
 mod audit;
 mod catalog;
@@ -43,6 +44,7 @@ mod introspection;
 mod judged_fields;
 mod limits;
 mod listeners;
+mod lists;
 mod load_balancer;
 mod mesh;
 mod projects;

@@ -230,9 +230,15 @@ impl Pieces {
 
     /// And then trailers.
     pub(crate) fn with_trailer(mut self, name: &'static str, value: &str) -> Self {
-        let mut trailers = HeaderMap::new();
-        trailers.insert(name, HeaderValue::from_str(value).unwrap());
-        self.frames.push_back(Frame::trailers(trailers));
+        let value = HeaderValue::from_str(value).unwrap();
+        if let Some(trailers) = self.frames.back_mut().and_then(Frame::trailers_mut) {
+            trailers.insert(name, value);
+        } else {
+            self.frames.push_back(Frame::trailers(HeaderMap::from_iter([(
+                HeaderName::from_static(name),
+                value,
+            )])));
+        }
         self
     }
 

@@ -24,7 +24,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 
 /// Replaces the `upstream` of the configuration.
-fn upstream(setup: &mut Setup, line: String) {
+pub(crate) fn upstream(setup: &mut Setup, line: String) {
     setup.edit = Box::new(move |text| {
         let lines = text.lines();
         let lines = lines.map(|old| if old.starts_with("upstream:") { &line } else { old });
@@ -59,7 +59,7 @@ fn relay(listener: TcpListener, target: SocketAddr, tls: Option<TlsAcceptor>) ->
     })
 }
 
-async fn listen(port: u16) -> (TcpListener, u16) {
+pub(crate) async fn listen(port: u16) -> (TcpListener, u16) {
     let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
     (listener, port)

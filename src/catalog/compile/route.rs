@@ -3,7 +3,7 @@
 use super::fault::{Faults, Place};
 use super::shape::Shapes;
 use super::slot::Slots;
-use super::{binding, plan};
+use super::{answer, binding, plan};
 use crate::catalog::document::{OpenAccess, RpcDocument};
 use crate::catalog::{Access, Ignored, Plan, Route};
 use crate::model::action::Action;
@@ -48,6 +48,7 @@ impl<'a, 'f> Compiler<'a, 'f> {
         };
         let plan = self.faults.check(self.place(&rpc.rpc), plan)?;
         let bindings = binding::compile(self.document, rpc, &plan, self.shapes, self.faults);
+        let answer = answer::compile(self.document, rpc, access, self.shapes, self.faults);
         let ignored = rpc.ignored.iter().map(|ignored| Ignored {
             field: ignored.field.as_str().into(),
             why: ignored.why.as_str().into(),
@@ -62,7 +63,7 @@ impl<'a, 'f> Compiler<'a, 'f> {
             plan,
             bindings,
             ignored: ignored.collect(),
-            filter: rpc.filter,
+            answer,
         })
     }
 

@@ -2,8 +2,10 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
+use crate::catalog::answer::{Answer, ItemStep, Show};
 use crate::catalog::document::FLYTE1;
 use crate::catalog::{Catalog, Part, Plan, SlotRole, Step};
+use crate::model::scope::{Resource, ResourceKind};
 
 fn builtin_and(overlay: &str) -> Result<Catalog, Vec<String>> {
     let (file, text) = FLYTE1;
@@ -338,4 +340,139 @@ recursion:
 fn all_faults_are_told_at_once() {
     let overlay = "version: 3\ngeneration: x\nmessages:\n  acme.A: {a: nothing, b: 0 string}\n";
     assert_eq!(builtin_and(overlay).unwrap_err().len(), 4);
+}
+
+const LIST: &str = "    action: view_inventory
+    scope: {project: id.project, domain: id.domain, name: id.name, resource: task}
+    answer:
+";
+
+#[test]
+fn an_overlay_says_what_its_answers_show() {
+    let items = "      items: {response: flyteidl.admin.TaskList, at: \"tasks[]\", project: id.project, domain: id.domain, name: id.name, show: listed}\n";
+    let catalog = builtin_and(&format!("{RPC}{LIST}{items}")).unwrap();
+    let route = catalog.lookup_rpc("/acme.Service/Call").unwrap();
+    let items = route.items().unwrap();
+    assert_eq!((items.list.number, items.show), (1, Show::Listed));
+    let [id] = items.shape.fields.as_slice() else {
+        panic!("{:?}", items.shape);
+    };
+    let ItemStep::Descend(id) = &id.step else {
+        panic!("{id:?}");
+    };
+    let numbers: Vec<u32> = id.fields.iter().map(|field| field.label.number).collect();
+    assert_eq!(numbers, [2, 3, 4]);
+    let plain = format!("{RPC}    access: authenticated\n    answer: {{unfiltered: everybody may know it}}\n");
+    let catalog = builtin_and(&plain).unwrap();
+    let answer = &catalog.lookup_rpc("/acme.Service/Call").unwrap().answer;
+    assert!(matches!(answer, Some(Answer::Unfiltered(why)) if &**why == "everybody may know it"));
+}
+
+#[test]
+fn only_where_the_answer_is_filtered_by_name_a_list_may_be_asked_for_by_who_has_names_listed() {
+    let every = || Some(Resource::Every(ResourceKind::Task));
+    let (action, _) = LIST.split_once("    answer:").unwrap();
+    let tasks = "response: flyteidl.admin.TaskList, at: \"tasks[]\", project: id.project, domain: id.domain";
+    for (answer, expected) in [
+        (String::new(), every()),
+        ("    answer: own_scope\n".to_owned(), every()),
+        (
+            format!("    answer: {{items: {{{tasks}, show: {{allowed: view_data}}}}}}\n"),
+            every(),
+        ),
+        (
+            format!("    answer: {{items: {{{tasks}, name: id.name, show: listed}}}}\n"),
+            Some(Resource::Listed(Some(ResourceKind::Task))),
+        ),
+    ] {
+        let catalog = builtin_and(&format!("{RPC}{action}{answer}")).unwrap();
+        let route = catalog.lookup_rpc("/acme.Service/Call").unwrap();
+        assert_eq!(route.as_listed(every()), expected, "{answer}");
+    }
+}
+
+#[test]
+fn an_answer_that_could_not_be_filtered_as_told_is_refused() {
+    let open = "    access: authenticated\n    answer:\n";
+    let tasks = "response: flyteidl.admin.TaskList, at: \"tasks[]\"";
+    for (rest, expected) in [
+        (
+            format!("{open}      own_scope\n"),
+            "`own_scope` has no meaning where no scope is judged",
+        ),
+        (format!("{open}      unfiltered: \"\"\n"), "say why in `unfiltered`"),
+        (
+            format!(
+                "{open}      items: {{{tasks}, project: id.project, domain: id.domain, name: id.name, show: listed}}\n"
+            ),
+            "`show: listed` needs `action`",
+        ),
+        (
+            format!("{open}      items: {{{tasks}, project: id.project, domain: id.domain, show: viewable}}\n"),
+            "an item needs for `show: viewable` only `project`",
+        ),
+        (
+            format!("{open}      items: {{{tasks}, project: id.project, show: {{allowed: view_data}}}}\n"),
+            "an item needs for",
+        ),
+        (
+            format!(
+                "{open}      items: {{{tasks}, project: id.project, domain: id.domain, show: {{allowed: look}}}}\n"
+            ),
+            "unknown action `look`",
+        ),
+        (
+            format!("{open}      items: {{{tasks}, project: id.nothing, show: viewable}}\n"),
+            "unknown field `nothing`",
+        ),
+        (
+            format!("{open}      items: {{{tasks}, project: id, show: viewable}}\n"),
+            "must be a single string",
+        ),
+        (
+            format!("{open}      items: {{{tasks}, project: id.resource_type, show: viewable}}\n"),
+            "must be a single string",
+        ),
+        (
+            format!(
+                "{open}      items: {{response: flyteidl.admin.TaskList, at: token, project: id.project, show: viewable}}\n"
+            ),
+            "must be a repeated field",
+        ),
+        (
+            format!(
+                "{open}      items: {{response: flyteidl.admin.Nothing, at: \"tasks[]\", project: id.project, show: viewable}}\n"
+            ),
+            "unknown message `flyteidl.admin.Nothing`",
+        ),
+        (
+            format!(
+                "{LIST}      items: {{{tasks}, project: id.name, domain: id.domain, name: id.name, show: listed}}\n"
+            ),
+            "is read for two purposes",
+        ),
+        (
+            format!("{LIST}      items: {{{tasks}, project: id.project, domain: id.domain, show: listed}}\n"),
+            "one of `name` and `runs`",
+        ),
+        (
+            format!(
+                "{LIST}      items: {{{tasks}, project: id.project, domain: id.domain, name: id.name, show: listed, narrow: {{filters: id, column: name}}}}\n"
+            ),
+            "must be a single string of the request",
+        ),
+        (
+            format!(
+                "{open}      items: {{{tasks}, project: id.project, domain: id.domain, show: {{allowed: view_data}}, narrow: {{filters: id, column: name}}}}\n"
+            ),
+            "must be a single string of the request",
+        ),
+        (format!("{open}      elsewhere: 1\n"), "elsewhere"),
+    ] {
+        let faults = builtin_and(&format!("{RPC}{rest}")).unwrap_err();
+        assert!(
+            faults.iter().any(|fault| fault.contains(expected)),
+            "{expected}: {faults:?}"
+        );
+    }
 }

@@ -3,6 +3,7 @@
 use super::Explanation;
 use crate::audit::record::TargetRecord;
 use crate::catalog::Access;
+use crate::catalog::answer::Show;
 use crate::cli::counted;
 use crate::model::action::Action;
 use crate::model::principal::{Principal, PrincipalKind};
@@ -35,7 +36,11 @@ impl Explanation<'_> {
                 "REFUSED",
                 [denial.message.to_string(), format!("reason: {}", denial.reason.label())],
             ),
-            None => block(&mut text, "ALLOWED", [self.permission()]),
+            None => block(
+                &mut text,
+                "ALLOWED",
+                [self.permission()].into_iter().chain(self.answer()),
+            ),
         }
         text.push('\n');
         block(&mut text, "caller", self.caller());
@@ -61,6 +66,16 @@ impl Explanation<'_> {
             Access::Authenticated => "every caller with a valid credential may make this call".to_owned(),
             Access::Scoped => format!("by rule {}", self.rules.join(" and rule ")),
         }
+    }
+
+    /// What the answer shows, if not everything.
+    fn answer(&self) -> Option<String> {
+        let items = self.route.items()?;
+        if items.show == Show::Listed && !self.filtered {
+            return None;
+        }
+        let answer = self.route.answer.as_ref()?;
+        Some(format!("filtered: the answer shows {}", answer.described()))
     }
 
     fn caller(&self) -> Vec<String> {
@@ -161,6 +176,7 @@ impl Explanation<'_> {
             "principal": principal,
             "claims": {"names": self.source.label(), "note": self.source.note()},
             "targets": targets.map(TargetRecord::of).collect::<Vec<_>>(),
+            "answer": self.denial.is_none().then(|| self.answer()).flatten(),
             "rules": self.rules,
             "steps": self.steps,
         })
@@ -218,6 +234,8 @@ fn touches(target: &Target) -> String {
         None => String::new(),
         Some(Resource::Named { kind, name }) => format!(", {} `{name}`", kind.label()),
         Some(Resource::Every(kind)) => format!(", every {}", kind.label()),
+        Some(Resource::Listed(Some(kind))) => format!(", every {} that is listed", kind.label()),
+        Some(Resource::Listed(None)) => ", what is listed".to_owned(),
         Some(Resource::Unnamed) => ", something the request does not name".to_owned(),
     };
     let field = if target.field.is_empty() {

@@ -1,5 +1,6 @@
 //! Tasks, workflows and launch plans: what was registered, and how it is shown.
 
+use super::filters::Filters;
 use super::methods::{MOMENT, at, text};
 use super::status::Status;
 use serde_json::{Value, json};
@@ -113,15 +114,26 @@ impl Inventory {
         Ok(self.show(found))
     }
 
-    /// All that match, newest first.
-    pub(super) fn list(&self, kind: Kind, request: &Value) -> Vec<Value> {
+    /// All that match and pass the filters, newest first.
+    pub(super) fn list(&self, kind: Kind, request: &Value) -> Result<Vec<Value>, Status> {
         let pattern = read_id(at(request, "/id"));
+        let columns = ["project", "domain", "name", "version"];
+        let entity = kind.label().to_ascii_lowercase();
+        let filters = Filters::read(text(request, "/filters"), &entity, &columns)?;
+        let passes = |[project, domain, name, version]: &Id| {
+            filters.pass(|column| match column {
+                "project" => project,
+                "domain" => domain,
+                "name" => name,
+                _ => version,
+            })
+        };
         let found = self
             .entries
             .iter()
             .rev()
-            .filter(|entry| entry.kind == kind && matches(&pattern, &entry.id));
-        found.map(|entry| self.show(entry)).collect()
+            .filter(|entry| entry.kind == kind && matches(&pattern, &entry.id) && passes(&entry.id));
+        Ok(found.map(|entry| self.show(entry)).collect())
     }
 
     /// The distinct names in a project and domain, as `NamedEntityIdentifier`.

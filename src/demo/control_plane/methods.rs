@@ -49,7 +49,8 @@ pub(super) fn at<'value>(value: &'value Value, pointer: &str) -> &'value Value {
     value.pointer(pointer).unwrap_or(&NULL)
 }
 
-/// One page of a list, by `limit` and by `token`, which is the number of items already seen.
+/// One page of a list, by `limit` and by `token`, which is the number of items already seen. As `FlyteAdmin` does it, a
+/// full page has a token, also when nothing follows.
 pub(super) fn page(request: &Value, name: &str, items: Vec<Value>) -> Value {
     let limit = request
         .get("limit")
@@ -57,13 +58,12 @@ pub(super) fn page(request: &Value, name: &str, items: Vec<Value>) -> Value {
         .and_then(|limit| usize::try_from(limit).ok());
     let limit = limit.filter(|limit| *limit > 0).unwrap_or(100);
     let start = text(request, "/token").parse().unwrap_or(0_usize);
-    let more = items.len() > start.saturating_add(limit);
-    let token = if more {
-        (start + limit).to_string()
+    let shown: Vec<Value> = items.into_iter().skip(start).take(limit).collect();
+    let token = if shown.len() == limit {
+        start.saturating_add(limit).to_string()
     } else {
         String::new()
     };
-    let shown: Vec<Value> = items.into_iter().skip(start).take(limit).collect();
     json!({ name: shown, "token": token })
 }
 
@@ -96,12 +96,16 @@ impl Methods {
             "GetTask" => self.inventory.get(Kind::Task, request),
             "GetWorkflow" => self.inventory.get(Kind::Workflow, request),
             "GetLaunchPlan" => self.inventory.get(Kind::LaunchPlan, request),
-            "ListTasks" => Ok(page(request, "tasks", self.inventory.list(Kind::Task, request))),
-            "ListWorkflows" => Ok(page(request, "workflows", self.inventory.list(Kind::Workflow, request))),
+            "ListTasks" => Ok(page(request, "tasks", self.inventory.list(Kind::Task, request)?)),
+            "ListWorkflows" => Ok(page(
+                request,
+                "workflows",
+                self.inventory.list(Kind::Workflow, request)?,
+            )),
             "ListLaunchPlans" => Ok(page(
                 request,
                 "launch_plans",
-                self.inventory.list(Kind::LaunchPlan, request),
+                self.inventory.list(Kind::LaunchPlan, request)?,
             )),
             "ListTaskIds" => Ok(page(request, "entities", self.inventory.names(Kind::Task, request))),
             "ListWorkflowIds" => Ok(page(request, "entities", self.inventory.names(Kind::Workflow, request))),
@@ -141,7 +145,7 @@ impl Methods {
             "GetTaskExecution" => Ok(json!({ "id": at(request, "/id"), "closure": { "phase": "SUCCEEDED" } })),
             "GetOrCreateSignal" => Ok(json!({ "id": at(request, "/id"), "type": at(request, "/type") })),
 
-            "ListProjects" => Ok(page(request, "projects", self.projects.list(request))),
+            "ListProjects" => Ok(page(request, "projects", self.projects.list(request)?)),
             "GetProject" => self.projects.get(text(request, "/id")),
             "RegisterProject" => self.projects.register(request),
             "UpdateProject" => self.projects.update(request),

@@ -1,5 +1,6 @@
 //! Projects, their domains, and the attributes attached to them.
 
+use super::filters::Filters;
 use super::methods::{at, text};
 use super::status::Status;
 use serde_json::{Map, Value, json};
@@ -51,23 +52,23 @@ impl Projects {
         )))
     }
 
-    /// All projects; of the filters `value_in(identifier,a;b)` is followed, and any filter shows archived projects too.
-    pub(super) fn list(&self, request: &Value) -> Vec<Value> {
-        let filters = text(request, "/filters");
-        let named = filters.split('+').find_map(|filter| {
-            let inner = filter
-                .strip_prefix("value_in(")
-                .and_then(|rest| rest.strip_suffix(')'))?;
-            let names = inner
-                .strip_prefix("identifier,")
-                .or_else(|| inner.strip_prefix("project.identifier,"))?;
-            Some(names.split(';').collect::<Vec<_>>())
-        });
+    /// The projects that pass the filters. Without any, archived ones are left out.
+    pub(super) fn list(&self, request: &Value) -> Result<Vec<Value>, Status> {
+        let columns = ["identifier", "name", "description", "state"];
+        let filters = Filters::read(text(request, "/filters"), "project", &columns)?;
         let shown = self.projects.iter().filter(|(id, project)| {
-            let active = text(project, "/state") != "ARCHIVED";
-            named.as_ref().is_none_or(|names| names.contains(&id.as_str())) && (active || !filters.is_empty())
+            let archived = text(project, "/state") == "ARCHIVED";
+            if filters.is_empty() {
+                return !archived;
+            }
+            filters.pass(|column| match column {
+                "identifier" => id,
+                "state" if archived => "1",
+                "state" => "0",
+                column => text(project, &format!("/{column}")),
+            })
         });
-        shown.map(|(_, project)| project.clone()).collect()
+        Ok(shown.map(|(_, project)| project.clone()).collect())
     }
 
     pub(super) fn get(&self, id: &str) -> Result<Value, Status> {

@@ -114,7 +114,10 @@ fn a_get_acts_on_the_named_thing_in_its_scope() {
 #[test]
 fn a_list_without_a_name_acts_on_every_one_of_the_kind() {
     let extracted = call("ListTasks", r#"{"id": {"project": "ml", "domain": "development"}}"#).unwrap();
-    assert_eq!(extracted.targets[0].resource, Some(Resource::Every(ResourceKind::Task)));
+    assert_eq!(
+        extracted.targets[0].resource,
+        Some(Resource::Listed(Some(ResourceKind::Task)))
+    );
 }
 
 #[test]
@@ -462,7 +465,7 @@ fn calls_on_whole_projects_and_on_the_platform_have_such_scopes() {
         Scope::ProjectInSomeDomain("ml".into())
     );
     assert_eq!(scope("RegisterProject", r#"{"project": {"id": "ml"}}"#), Scope::Global);
-    assert_eq!(scope("ListMatchableAttributes", "{}"), Scope::Global);
+    assert_eq!(scope("CreateDownloadLocation", "{}"), Scope::Global);
     assert_eq!(reason("UpdateProject", "{}"), Reason::ScopeMissing);
 }
 
@@ -589,7 +592,7 @@ fn a_scope_that_is_given_twice_is_refused() {
         plan,
         bindings: Vec::new(),
         ignored: Vec::new(),
-        filter: None,
+        answer: None,
     };
     let judge = |nodes: &[&str]| {
         let message: Vec<u8> = nodes

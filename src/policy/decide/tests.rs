@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 use super::*;
+use crate::model::action::ActionSet;
 use crate::model::principal::Principal;
 use crate::model::scope::{Resource, ResourceKind};
 use crate::policy::tests::{caller, policy};

@@ -225,7 +225,7 @@ fn the_scope_of_an_rpc_is_what_its_route_says() {
         },
         bindings: Vec::new(),
         ignored: Vec::new(),
-        filter: None,
+        answer: None,
     };
     let target = |text: &str, extent, resource| {
         route_question(&case(text), &route(extent, resource), Expected::Allow)
@@ -273,4 +273,58 @@ fn the_scope_of_an_rpc_is_what_its_route_says() {
     assert_eq!(target(project, Extent::Domain, ResourceSource::None), None);
     assert_eq!(target(domain, Extent::Project, ResourceSource::None), None);
     assert_eq!(target("", Extent::SomeDomain, ResourceSource::None), None);
+}
+
+const LISTS: &str = r#"
+version: 1
+rules:
+  - name: hook
+    subjects: [{ groups: [hook] }]
+    allow: [{ projects: [ml], domains: [staging], role: viewer, tasks: [t], launch_plans: [] }]
+  - name: team
+    subjects: [{ groups: [team] }]
+    allow: [{ projects: [ml], domains: ["*"], role: viewer }]
+"#;
+
+#[test]
+fn a_call_whose_answer_is_filtered_is_neither_allowed_nor_denied() {
+    let catalog = Catalog::builtin().unwrap();
+    let report = |group: &str, rpc: &str, rest: &str| {
+        let case = format!(
+            "cases:\n  - {{ name: c, principal: {{ groups: [{group}] }}, rpc: /flyteidl.service.AdminService/{rpc}, \
+             project: ml, domain: staging, {rest} }}\n"
+        );
+        let report = run(&policy(LISTS), Path::new("p.test.yaml"), &case, Some(&catalog));
+        report.failures.first().map(|problem| problem.message.clone())
+    };
+    for rpc in ["ListTasks", "ListNamedEntities", "ListExecutions"] {
+        assert_eq!(report("hook", rpc, "expect: filtered, rule: hook"), None, "{rpc}");
+        assert_eq!(report("team", rpc, "expect: allow"), None, "{rpc}");
+    }
+    assert_eq!(
+        report("hook", "ListWorkflows", "expect: allow"),
+        None,
+        "workflows are not restricted"
+    );
+    assert_eq!(
+        report("hook", "ListTasks", "resource: { task: t }, expect: allow"),
+        None
+    );
+    assert_eq!(
+        report(
+            "hook",
+            "ListTasks",
+            "resource: { task: x }, expect: deny, reason: resource_not_listed"
+        ),
+        None
+    );
+    let told = |group: &str, expect: &str| report(group, "ListTasks", &format!("expect: {expect}")).unwrap();
+    assert!(
+        told("hook", "allow").contains("write `expect: filtered`"),
+        "{}",
+        told("hook", "allow")
+    );
+    assert!(told("hook", "deny").contains("expected deny, but it is allowed by rule hook"));
+    assert!(told("team", "filtered").contains("write `expect: allow`"));
+    assert!(told("nobody", "filtered").contains("expected filtered, but it is refused"));
 }

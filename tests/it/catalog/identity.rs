@@ -14,7 +14,7 @@ fn is_identity(field: &FieldDescriptor) -> bool {
 }
 
 /// Message types in which such a field can lie at any depth.
-fn bearers(pool: &DescriptorPool) -> BTreeSet<String> {
+pub(super) fn bearers(pool: &DescriptorPool) -> BTreeSet<String> {
     let mut above: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut pending = Vec::new();
     for message in pool.all_messages() {

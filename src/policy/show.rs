@@ -1,0 +1,126 @@
+//! What of an answer a principal is shown: the same judgement, item by item, and the names it can come to.
+
+use super::decide::Rights;
+use super::grant::{Grant, Place};
+use super::pattern::Glob;
+use crate::model::action::ActionSet;
+use crate::model::scope::{Resource, ResourceKind, Scope, Target, TargetRole};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// Something in an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown<'a> {
+    /// Where it lies.
+    pub scope: Scope,
+    /// One of these actions is needed there.
+    pub needs: ActionSet,
+    /// Which thing it is, or runs.
+    pub resource: Option<Resource>,
+    /// The project and domain of that thing, if others than its own.
+    pub named_in: Option<(&'a str, &'a str)>,
+}
+
+impl Rights {
+    /// Whether the principal is shown it: exactly when a call for it would be allowed.
+    #[must_use]
+    pub fn shows(&self, shown: Shown<'_>) -> bool {
+        let target = Target {
+            scope: shown.scope,
+            needs: shown.needs,
+            resource: shown.resource,
+            field: Box::default(),
+            role: TargetRole::Acts,
+        };
+        let named_in = shown
+            .named_in
+            .map(|(project, domain)| Place::Domain { project, domain });
+        self.allows(&target, named_in)
+    }
+
+    /// Whether the principal may view something in some domain of the project.
+    #[must_use]
+    pub fn visible_project(&self, project: &str) -> bool {
+        self.shows(Shown {
+            scope: Scope::ProjectInSomeDomain(project.into()),
+            needs: ActionSet::VIEWS,
+            resource: None,
+            named_in: None,
+        })
+    }
+
+    /// Every project in which the principal may view something, in order; `None` if rules allow projects by pattern, or
+    /// name more than `most`: each has to be judged.
+    #[must_use]
+    pub fn visible_projects(&self, most: usize) -> Option<Vec<Box<str>>> {
+        let mut names: BTreeSet<&Box<str>> = BTreeSet::new();
+        for grant in self
+            .grants
+            .iter()
+            .filter(|grant| grant.actions.intersects(ActionSet::VIEWS))
+        {
+            for project in &grant.projects {
+                match project {
+                    Glob::Exact(name) => names.insert(name),
+                    Glob::Any | Glob::Parts(_) => return None,
+                };
+            }
+            if names.len() > most {
+                return None;
+            }
+        }
+        let visible = names.into_iter().filter(|name| self.visible_project(name));
+        Some(visible.cloned().collect())
+    }
+
+    /// Every name of this kind for which the principal may do one of these in a domain of a project, in order; `None` if
+    /// a rule allows names that it does not list, or rules list more than `most`. A list can mean more than the names of
+    /// things that exist.
+    #[must_use]
+    pub fn listed_names(
+        &self,
+        project: &str,
+        domain: &str,
+        needs: ActionSet,
+        kind: ResourceKind,
+        most: usize,
+    ) -> Option<Vec<Box<str>>> {
+        let place = Place::Domain { project, domain };
+        let covers = |grant: &&Arc<Grant>| grant.is_about(place) && grant.actions.intersects(needs);
+        let mut names: BTreeSet<&str> = BTreeSet::new();
+        for grant in self.grants.iter().filter(covers) {
+            for entry in grant.lists.of(kind)? {
+                // A name may have slashes itself: every reading counts, and what is shown decides.
+                names.insert(entry);
+                names.extend(below(entry, project));
+                names.extend(below(entry, domain).and_then(|rest| below(rest, project)));
+            }
+            if names.len() > most {
+                return None;
+            }
+        }
+        let shown = |name: &&str| {
+            self.shows(Shown {
+                scope: Scope::ProjectDomain {
+                    project: project.into(),
+                    domain: domain.into(),
+                },
+                needs,
+                resource: Some(Resource::Named {
+                    kind,
+                    name: (*name).into(),
+                }),
+                named_in: None,
+            })
+        };
+        Some(names.into_iter().filter(shown).map(Box::from).collect())
+    }
+}
+
+/// What comes behind a name and a slash.
+fn below<'e>(entry: &'e str, name: &str) -> Option<&'e str> {
+    entry.strip_prefix(name)?.strip_prefix('/')
+}
+
+#[cfg(test)]
+mod tests;
