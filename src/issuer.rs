@@ -33,6 +33,9 @@ pub use introspection::{IntrospectionOutcome, IntrospectionSettings};
 pub use load_balancer::{LoadBalancer, LoadBalancerKeys, LoadBalancerSettings};
 pub use settings::{IssuerSettings, KeySource, TokenLimits};
 
+/// The most headers of load balancers that are remembered: each is soon followed by another.
+const VOUCHED: usize = 1024;
+
 /// How an attempt to fetch keys ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RefreshOutcome {
@@ -107,7 +110,10 @@ pub struct Issuers {
     load_balancer: Option<Arc<LoadBalancer>>,
     introspection: Option<Arc<Introspection>>,
     limits: TokenLimits,
+    /// Tokens.
     cache: TokenCache,
+    /// What load balancers have signed: it is another every time, and must not drive out tokens.
+    vouched: TokenCache,
     clock: Arc<dyn Clock>,
     observer: Arc<dyn IssuerObserver>,
 }
@@ -148,6 +154,7 @@ impl Issuers {
             introspection,
             limits,
             cache: TokenCache::new(limits.cached),
+            vouched: TokenCache::new(limits.cached.min(VOUCHED)),
             clock,
             observer,
         })
@@ -176,17 +183,19 @@ impl Issuers {
     /// the issuer has no keys, or none that are fresh enough; for opaque tokens `token_inactive`, those of claims, and
     /// `introspection_unavailable`. For [`Scheme::LoadBalancer`] see `LoadBalancer::verify`.
     pub async fn verify(&self, scheme: Scheme, token: &str) -> Result<Arc<VerifiedToken>, Denial> {
-        if let Some(introspection) = &self.introspection
+        let now = self.clock.unix_seconds();
+        let cached = self
+            .cache(scheme)
+            .get(scheme, token)
+            .filter(|entry| self.still_holds(entry, now));
+        // What is remembered here is not opaque, and need not be looked at again.
+        if cached.is_none()
+            && let Some(introspection) = &self.introspection
             && scheme == Scheme::Bearer
             && is_opaque(token)
         {
             return introspection.verify(token).await;
         }
-        let now = self.clock.unix_seconds();
-        let cached = self
-            .cache
-            .get(scheme, token)
-            .filter(|entry| self.still_holds(entry, now));
         self.observer.cache(cached.is_some());
         if let Some(entry) = cached {
             return Ok(Arc::clone(&entry.verified));
@@ -240,8 +249,15 @@ impl Issuers {
             valid_until,
             Arc::clone(&verified),
         );
-        self.cache.insert(entry);
+        self.vouched.insert(entry);
         Ok(verified)
+    }
+
+    fn cache(&self, scheme: Scheme) -> &TokenCache {
+        match scheme {
+            Scheme::LoadBalancer => &self.vouched,
+            Scheme::Bearer | Scheme::IdToken => &self.cache,
+        }
     }
 
     /// The refusal of a token whose issuer has no keys here.

@@ -166,6 +166,9 @@ impl ClaimMapping {
         let Some(path) = &self.groups else {
             return Ok(Vec::new());
         };
+        if let Some(outermost) = path.0.first() {
+            refuse_overage(outermost, claims)?;
+        }
         if let (Some(beside), Some(name)) = (path.object(claims)?, path.0.last()) {
             refuse_overage("groups", beside)?;
             refuse_overage(name, beside)?;

@@ -84,22 +84,24 @@ impl Fetcher {
     /// Where the key set is, according to the discovery document. One for another issuer is not believed (OpenID
     /// Connect Discovery section 4.3, RFC 8414 section 3.3).
     async fn discover(&self, url: &str) -> Result<Uri, String> {
-        let document = self.get(checked_url(url, self.allow_http)?).await?;
-        let document = json::object(&document).map_err(|error| format!("{url}: not a JSON object: {error}"))?;
+        let url = checked_url(url, self.allow_http)?;
+        let place = place(&url);
+        let document = self.get(url).await?;
+        let document = json::object(&document).map_err(|error| format!("{place}: not a JSON object: {error}"))?;
         match document.get("issuer").and_then(Value::as_str) {
             Some(issuer) if *issuer == *self.issuer => {}
             Some(issuer) => {
                 let issuer: String = issuer.chars().take(200).flat_map(char::escape_debug).collect();
                 return Err(format!(
-                    "{url} is about the issuer `{issuer}`, not `{}`, letter for letter",
+                    "{place} is about the issuer `{issuer}`, not `{}`, letter for letter",
                     self.issuer
                 ));
             }
-            None => return Err(format!("{url} does not say its `issuer`")),
+            None => return Err(format!("{place} does not say its `issuer`")),
         }
         let key_set = document.get("jwks_uri").and_then(Value::as_str);
-        let key_set = key_set.ok_or_else(|| format!("{url} has no `jwks_uri`"))?;
-        checked_url(key_set, self.allow_http).map_err(|fault| format!("{url}: `jwks_uri`: {fault}"))
+        let key_set = key_set.ok_or_else(|| format!("{place} has no `jwks_uri`"))?;
+        checked_url(key_set, self.allow_http).map_err(|fault| format!("{place}: `jwks_uri`: {fault}"))
     }
 
     async fn get(&self, url: Uri) -> Result<Bytes, String> {
@@ -140,6 +142,12 @@ where
         .build(builder.enable_http1().build()))
 }
 
+/// An address as errors show it: without the query, which may hold an access key.
+pub(super) fn place(url: &Uri) -> String {
+    let host = url.authority().map(http::uri::Authority::as_str).unwrap_or_default();
+    format!("{host}{}", url.path())
+}
+
 /// Asks for a document. Returns its place, to show in errors, and the answer, of whatever status.
 pub(super) async fn request(
     client: &HttpsClient<Empty<Bytes>>,
@@ -147,9 +155,7 @@ pub(super) async fn request(
     accept: &'static str,
     authorization: Option<HeaderValue>,
 ) -> Result<(String, Response<Incoming>), String> {
-    let host = url.authority().map(http::uri::Authority::as_str).unwrap_or_default();
-    // Without the query, which may hold an access key.
-    let place = format!("{host}{}", url.path());
+    let place = place(url);
     let mut request = Request::get(url)
         .header(ACCEPT, accept)
         .header(USER_AGENT, concat!("flyte-authz-proxy/", env!("CARGO_PKG_VERSION")))

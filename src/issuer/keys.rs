@@ -142,7 +142,8 @@ impl Issuer {
                 .is_ok_and(|ended| ended.is_ok());
             let succeeded = self.last_error.lock().unwrap_or_else(PoisonError::into_inner).is_none();
             let newer = self.keys.load_full().filter(|keys| keys.generation > generation);
-            if ended && succeeded && newer.is_none() {
+            // One that was under way before may have been answered before the key was published.
+            if ended && succeeded && newer.is_none() && !before.running {
                 self.missing.note(lacking, generation);
             }
             return newer;

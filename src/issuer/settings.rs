@@ -65,7 +65,7 @@ impl IssuerSettings {
 pub struct TokenLimits {
     /// The longest token accepted, in bytes.
     pub max_bytes: usize,
-    /// How many verified tokens are remembered.
+    /// How many verified tokens are remembered, and as many opaque ones.
     pub cached: usize,
 }
 

@@ -280,6 +280,28 @@ async fn a_key_that_a_fetch_has_not_brought_is_not_asked_for_again_until_the_key
 }
 
 #[tokio::test]
+async fn a_key_that_is_new_while_a_fetch_is_under_way_is_asked_for_after_it() {
+    let mut world = World::new().await;
+    world.hasten(Duration::from_millis(20));
+    let _running = world.run().await;
+    tokio::time::sleep(Duration::from_millis(40)).await;
+    let first = world.idp.fetches().key_set;
+    let junk = world.idp.mint_with(&alice(), Algorithm::EdDsa, &json!({"kid": "junk"}));
+    world.idp.fail(Fault::Slow(Duration::from_millis(300)));
+    let (refused, early) = tokio::join!(world.subject(&junk), async {
+        wait_until(|| world.idp.fetches().key_set > first).await;
+        // What the fetch under way brings was written down before this.
+        world.idp.rotate().unwrap();
+        world.subject(&world.idp.mint(&alice())).await
+    });
+    assert_eq!(refused, Err(Reason::KeyUnknown));
+    assert_eq!(early, Err(Reason::KeyUnknown), "the fetch was not under way");
+    world.idp.fail(Fault::None);
+    tokio::time::sleep(Duration::from_millis(40)).await;
+    assert_eq!(world.subject(&world.idp.mint(&alice())).await.as_deref(), Ok("alice"));
+}
+
+#[tokio::test]
 async fn t_jwt_07_keys_that_rotate_during_a_request_are_fetched_once_for_it() {
     let mut world = World::new().await;
     world.hasten(Duration::from_millis(50));
@@ -399,6 +421,35 @@ async fn t_jwt_07_08_bad_answers_never_replace_good_keys() {
     world.issuers.refresh_all().await;
     assert_eq!((count(&world.counts.changed), count(&world.counts.unchanged)), (1, 1));
     assert_eq!(world.last_error(), "");
+}
+
+#[tokio::test]
+async fn no_error_tells_the_query_of_an_address() {
+    let world = World::with(|settings| {
+        let url = format!("{}/.well-known/openid-configuration?key=s3cret", settings.rules.issuer);
+        settings.keys = KeySource::Discovery { url: Some(url) };
+    })
+    .await;
+    for fault in [
+        Fault::Down,
+        Fault::Garbage,
+        Fault::Status(500),
+        Fault::Discovery(json!({"issuer": "https://evil"})),
+        Fault::Discovery(json!({"issuer": null})),
+        Fault::Discovery(json!({"jwks_uri": null})),
+        Fault::Discovery(json!({"jwks_uri": "/jwks"})),
+    ] {
+        world.idp.fail(fault.clone());
+        world.issuers.refresh_all().await;
+        let told = world.last_error();
+        assert!(
+            told.contains("/.well-known/openid-configuration") && !told.contains("s3cret"),
+            "{fault:?}: {told}"
+        );
+    }
+    world.idp.fail(Fault::None);
+    world.issuers.refresh_all().await;
+    assert_eq!(world.subject(&world.idp.mint(&alice())).await.as_deref(), Ok("alice"));
 }
 
 #[tokio::test]

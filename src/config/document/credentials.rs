@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub struct CredentialsDocument {
     /// The header looked at after `authorization` and the session, as FlyteAdmin's `grpcAuthorizationHeader` and `httpAuthorizationHeader`.
     pub header: Placed<String>,
-    /// How many verified tokens are remembered; 0 for none.
+    /// How many verified tokens are remembered, and as many opaque ones; 0 for none.
     pub cache_entries: Placed<u64>,
     /// The longest token accepted, in bytes.
     pub max_token_bytes: Placed<String>,

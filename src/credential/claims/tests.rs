@@ -118,6 +118,8 @@ fn t_jwt_09_groups_that_the_issuer_keeps_elsewhere_are_refused_with_advice() {
             json!({"sub": "s", "info": {"_claim_names": {"groups": "src1"}}}),
         ),
         (&nested, json!({"sub": "s", "info": {"hasgroups": true}})),
+        // The whole object around them is elsewhere.
+        (&nested, json!({"sub": "s", "_claim_names": {"info": "src1"}})),
     ] {
         let denial = map(mapping, claims.clone()).unwrap_err();
         assert_eq!(denial.reason, Reason::GroupsOverage, "{claims}");

@@ -59,9 +59,8 @@ impl Endpoint {
                 return Err(all.into_iter().flatten().collect());
             }
         };
-        let host = url.authority().map(http::uri::Authority::as_str).unwrap_or_default();
         Ok(Self {
-            place: format!("{host}{}", url.path()),
+            place: fetch::place(&url),
             url,
             client,
             ca_file: issuer.ca_file.clone(),

@@ -25,21 +25,22 @@ struct Refused {
 impl RefusedTokens {
     /// Why the token was refused, if that is remembered.
     pub(super) fn get(&self, token: &str) -> Option<Denial> {
+        let hash = hash(token);
         let refused = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = refused.get(&*hash(token))?;
+        let found = refused.get(&*hash)?;
         (Instant::now() < found.until).then(|| found.denial.clone())
     }
 
     /// Remembers a refusal for a while, unless there are too many others.
     pub(super) fn note(&self, token: &str, denial: Denial, lasting: Duration) {
-        let now = Instant::now();
+        let (hash, now) = (hash(token), Instant::now());
         let mut refused = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if refused.len() >= MOST {
             refused.retain(|_, kept| now < kept.until);
         }
         if refused.len() < MOST {
             let until = now + lasting;
-            refused.insert(hash(token), Refused { denial, until });
+            refused.insert(hash, Refused { denial, until });
         }
     }
 }

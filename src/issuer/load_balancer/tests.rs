@@ -7,10 +7,13 @@ use crate::clock::ManualClock;
 use crate::credential::claims::ClaimMapping;
 use crate::credential::key_set::Algorithm;
 use crate::credential::locate::Scheme;
+use crate::credential::rules::IssuerRules;
+use crate::demo::issuer::DemoIssuer;
 use crate::demo::load_balancer::{CLIENT, DemoLoadBalancer, ISSUER, KEY_ID, KeyFault, SIGNER, signed};
 use crate::demo::signing::SigningKey;
-use crate::issuer::{Issuers, TokenLimits, VerifiedToken};
+use crate::issuer::{IssuerSettings, Issuers, TokenLimits, VerifiedToken};
 use serde_json::{Value, json};
+use std::net::Ipv4Addr;
 use std::sync::atomic::AtomicUsize;
 
 const NOW: u64 = 1_800_000_000;
@@ -61,13 +64,22 @@ impl World {
     }
 
     async fn with(keys: impl FnOnce(&DemoLoadBalancer) -> LoadBalancerKeys) -> Self {
+        Self::beside(Vec::new(), keys).await
+    }
+
+    /// Beside issuers of tokens, with little room to remember.
+    async fn beside(signing: Vec<IssuerSettings>, keys: impl FnOnce(&DemoLoadBalancer) -> LoadBalancerKeys) -> Self {
         let balancer = DemoLoadBalancer::start().await.unwrap();
         let clock = ManualClock::at(NOW);
         let counts = Arc::new(Counts::default());
         let observer: Arc<dyn IssuerObserver> = Arc::<Counts>::clone(&counts);
         let shared: Arc<dyn Clock> = Arc::new(clock.clone());
         let trusted = LoadBalancer::new(settings(keys(&balancer)), Arc::clone(&shared), Arc::clone(&observer)).unwrap();
-        let issuers = Issuers::new(Vec::new(), TokenLimits::default(), shared, observer).unwrap();
+        let limits = TokenLimits {
+            cached: 320,
+            ..TokenLimits::default()
+        };
+        let issuers = Issuers::new(signing, limits, shared, observer).unwrap();
         let issuers = Arc::new(issuers.with_load_balancer(Some(trusted)));
         let (stop, stopped) = watch::channel(false);
         tokio::spawn(Arc::clone(&issuers).run(stopped));
@@ -151,6 +163,28 @@ async fn what_was_verified_is_remembered_as_that_kind_only_and_not_beyond_its_en
     }
     world.clock.set(NOW + 180);
     assert_eq!(world.subject(&value).await, Err(Reason::TokenExpired));
+}
+
+#[tokio::test]
+async fn many_headers_of_load_balancers_drive_no_token_out() {
+    let idp = DemoIssuer::start_with((Ipv4Addr::LOCALHOST, 0).into(), Arc::new(ManualClock::at(NOW)));
+    let idp = idp.await.unwrap();
+    let settings = IssuerSettings {
+        allow_http: true,
+        ..IssuerSettings::new(IssuerRules::new(idp.url(), vec!["flyte".to_owned()]))
+    };
+    let world = World::beside(vec![settings], |balancer| {
+        LoadBalancerKeys::Url(balancer.url().to_owned())
+    })
+    .await;
+    let token = idp.mint(&json!({"sub": "carol"}));
+    world.issuers.refresh_all().await;
+    let first = world.issuers.verify(Scheme::Bearer, &token).await.unwrap();
+    for number in 0..1000 {
+        world.subject(&world.header(&format!("user-{number}"))).await.unwrap();
+    }
+    let second = world.issuers.verify(Scheme::Bearer, &token).await.unwrap();
+    assert!(Arc::ptr_eq(&first, &second), "the token was verified anew");
 }
 
 #[tokio::test]
