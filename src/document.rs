@@ -49,10 +49,12 @@ pub fn warning_at(file: &Path, text: &str, place: serde_saphyr::Location, messag
 fn syntax_problem(file: &Path, text: &str, error: &serde_saphyr::Error) -> Problem {
     // The library's advice is for programmers, and the place is told apart from the message.
     let message = error.without_snippet().to_string();
-    let message = message.replace(
-        ", set DuplicateKeyPolicy in Options if acceptable",
-        "; keep one of them",
-    );
+    let message = message
+        .replace(
+            ", set DuplicateKeyPolicy in Options if acceptable",
+            "; keep one of them",
+        )
+        .replace("; use Option<String>", "; write a text, or leave the key out");
     match error.location() {
         Some(place) => {
             let suffix = format!(" at line {}, column {}", place.line(), place.column());

@@ -11,6 +11,19 @@ use std::path::{Path, PathBuf};
 /// # Errors
 /// If it is missing, no regular file (a pipe would never end), over [`document::MAX_BYTES`], or not UTF-8.
 pub fn read(path: &Path) -> Result<String, Problem> {
+    String::from_utf8(bytes(path)?).map_err(|_| Problem::error(path, 0, 0, "is not UTF-8 text"))
+}
+
+/// Reads a PEM file. What is not ASCII stands outside of its blocks and means nothing (RFC 7468 section 2): it may be in
+/// any encoding, and is replaced where it is not UTF-8.
+///
+/// # Errors
+/// If it is missing, no regular file, or over [`document::MAX_BYTES`].
+pub fn read_pem(path: &Path) -> Result<String, Problem> {
+    bytes(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn bytes(path: &Path) -> Result<Vec<u8>, Problem> {
     let refused = |message: String| Problem::error(path, 0, 0, message);
     let unreadable = |error: io::Error| refused(format!("cannot be read: {error}"));
     // Looked at before opening: opening a pipe waits for somebody to write.
@@ -27,13 +40,25 @@ pub fn read(path: &Path) -> Result<String, Problem> {
     if bytes.len() > document::MAX_BYTES {
         return Err(refused(format!("has more than {} bytes", document::MAX_BYTES)));
     }
-    String::from_utf8(bytes).map_err(|_| refused("is not UTF-8 text".to_owned()))
+    Ok(bytes)
 }
-/// Reads several files.
+
+/// Reads several files of text.
 ///
 /// # Errors
 /// Every file that cannot be read.
 pub fn read_all(paths: &[PathBuf]) -> Result<Vec<(PathBuf, String)>, Vec<Problem>> {
+    read_each(paths, read)
+}
+
+/// Reads several files, each in this way.
+///
+/// # Errors
+/// Every file that cannot be read.
+pub fn read_each(
+    paths: &[PathBuf],
+    read: impl Fn(&Path) -> Result<String, Problem>,
+) -> Result<Vec<(PathBuf, String)>, Vec<Problem>> {
     let mut files = Vec::new();
     let mut problems = Vec::new();
     for path in paths {

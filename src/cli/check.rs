@@ -6,6 +6,7 @@ use crate::catalog::Catalog;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Identity, secrets};
 use crate::gate::authenticate::FixedCaller;
+use crate::gate::certificate::CertificateIdentity;
 use crate::model::problem::{Problem, Severity};
 use crate::policy::compile::compile;
 use crate::policy::{Policy, RuleName};
@@ -109,15 +110,22 @@ fn doubtful_revocations(config: &Config, policy: &Policy) -> Vec<Problem> {
         warnings.push(warning(item, message.to_owned()));
     }
     for listener in &config.listeners {
-        let Identity::Principal(settings) = &listener.identity else {
-            continue;
+        let name = &listener.name;
+        let (principal, whom) = match &listener.identity {
+            Identity::Tokens => continue,
+            Identity::Principal(settings) => {
+                let caller = FixedCaller::of_listener(name, settings);
+                (caller.principal().clone(), "of the listener")
+            }
+            Identity::ClientCertificate(settings) => {
+                let identity = CertificateIdentity::of_listener(name, settings);
+                (identity.common(), "with a certificate at the listener")
+            }
         };
-        let caller = FixedCaller::of_listener(&listener.name, settings);
-        if let Some(item) = policy.resolve(caller.principal(), &mut ()).revoked() {
+        if let Some(item) = policy.resolve(&principal, &mut ()).revoked() {
             let message = format!(
-                "{} shuts out every caller of the listener `{}`, who cannot log in again; name the `issuer` of the tokens it is about",
+                "{} shuts out every caller {whom} `{name}`, who cannot log in again; name the `issuer` of the tokens it is about",
                 item.name(),
-                listener.name
             );
             warnings.push(warning(item, message));
         }

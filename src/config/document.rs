@@ -1,5 +1,6 @@
 //! The configuration file as it is written, with every default. Doc comments here are the text of the JSON Schema.
 
+use crate::policy::document::present;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -101,7 +102,8 @@ pub struct UpstreamDocument {
     /// FlyteAdmin's HTTP port: `http://HOST:PORT` or `https://HOST:PORT`.
     pub http: Placed<String>,
     /// PEM file with the authorities trusted for `https://`; without it those of the system.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "present")]
+    #[schemars(with = "Placed<String>")]
     pub ca: Option<Placed<String>>,
     /// How long a connection may take to be made.
     #[serde(default = "two_seconds")]

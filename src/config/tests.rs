@@ -162,3 +162,75 @@ fn every_broken_configuration_is_answered_with_all_its_problems() {
         assert_eq!(shown, std::fs::read_to_string(expected).unwrap(), "{}", file.display());
     }
 }
+
+/// In YAML a key whose lines below are commented out is there and empty.
+#[test]
+fn a_key_that_may_be_left_out_may_not_be_left_empty() {
+    let text = "\
+version: 1
+listeners:
+  - name: public
+    address: 127.0.0.1:8443
+    accept: [{anyone: true}]
+    tls: {certificate: a.pem, key: a.key, client_certificates: {ca: clients.pem}}
+upstream: {grpc: https://127.0.0.1:8089, http: https://127.0.0.1:8088, ca: flyte.pem}
+credentials:
+  session: {hash_key: {env: HASH}, block_key: {env: BLOCK}}
+  load_balancer:
+    signers: [arn:aws:elasticloadbalancing:eu-west-1:123456789012:loadbalancer/app/flyte/0123456789abcdef]
+    client_ids: [a]
+    issuer: https://i.example.com
+    keys: {url: https://public-keys.auth.elb.eu-west-1.amazonaws.com/}
+    ca: l.pem
+issuers:
+  - issuer: https://a.example.com
+    audiences: [flyte]
+    bearer_token: token
+    ca: i.pem
+    claims: {client_id: cid}
+    id_tokens: {audiences: [console], claims: {subject: s, email: e, groups: g, client_id: c}}
+    jwks: {url: https://a.example.com/keys}
+  - issuer: https://b.example.com
+    audiences: [flyte]
+    introspection: {url: https://b.example.com/i, client_id: {env: A}, client_secret: {env: B}}
+policy: {path: policy.yaml}
+";
+    parse(text).unwrap();
+    for written in [
+        "accept: [{anyone: true}]",
+        "tls: {certificate: a.pem, key: a.key, client_certificates: {ca: clients.pem}}",
+        "client_certificates: {ca: clients.pem}",
+        "ca: clients.pem",
+        "ca: flyte.pem",
+        "session: {hash_key: {env: HASH}, block_key: {env: BLOCK}}",
+        "load_balancer:\n    signers: [arn:aws:elasticloadbalancing:eu-west-1:123456789012:loadbalancer/app/flyte/0123456789abcdef]\n    client_ids: [a]\n    issuer: https://i.example.com\n    keys: {url: https://public-keys.auth.elb.eu-west-1.amazonaws.com/}\n    ca: l.pem",
+        "ca: l.pem",
+        "bearer_token: token",
+        "ca: i.pem",
+        "client_id: cid",
+        "id_tokens: {audiences: [console], claims: {subject: s, email: e, groups: g, client_id: c}}",
+        "subject: s",
+        "email: e",
+        "groups: g",
+        "client_id: c}",
+        "introspection: {url: https://b.example.com/i, client_id: {env: A}, client_secret: {env: B}}",
+    ] {
+        assert_eq!(text.matches(written).count(), 1, "{written}");
+        let (key, _) = written.split_once(':').unwrap();
+        let end = if written.ends_with("c}") { "}" } else { "" };
+        for empty in ["", "null", "~"] {
+            let nothing = format!("{key}: {empty}{end}");
+            let text = text.replace(written, &nothing);
+            let problems = parse(&text).err().unwrap_or_default();
+            let lines: Vec<_> = (1..)
+                .zip(text.lines())
+                .filter(|(_, line)| line.contains(&nothing))
+                .collect();
+            assert_eq!(problems.len(), 1, "{nothing}");
+            assert!(
+                lines.iter().any(|(line, _)| *line == problems[0].line),
+                "{nothing}: {problems:?}"
+            );
+        }
+    }
+}

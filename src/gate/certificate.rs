@@ -30,14 +30,22 @@ impl CertificateIdentity {
         }
     }
 
-    fn caller(&self, certificate: &ClientCertificate<'_>) -> Result<Arc<FixedCaller>, Denial> {
-        let principal = Principal {
+    /// What its callers have in common: all but their names.
+    #[must_use]
+    pub fn common(&self) -> Principal {
+        Principal {
             kind: PrincipalKind::Certificate,
             issuer: Arc::clone(&self.issuer),
-            subject: certificate.name(&self.names)?.into(),
             groups: self.groups.clone(),
-            expires_at: Some(certificate.expires_at()),
             ..Principal::anonymous()
+        }
+    }
+
+    fn caller(&self, certificate: &ClientCertificate<'_>) -> Result<Arc<FixedCaller>, Denial> {
+        let principal = Principal {
+            subject: certificate.name(&self.names)?.into(),
+            expires_at: Some(certificate.expires_at()),
+            ..self.common()
         };
         Ok(Arc::new(FixedCaller::new(principal, self.pass_credential)))
     }

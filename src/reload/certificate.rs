@@ -21,7 +21,7 @@ impl Reloadable for CertificateFiles {
     }
 
     fn read(&self) -> Result<Vec<(PathBuf, String)>, Vec<Problem>> {
-        files::read_all(&self.paths())
+        files::read_each(&self.paths(), files::read_pem)
     }
 
     fn apply(&self, _: Vec<(PathBuf, String)>) -> Result<Vec<Problem>, Vec<Problem>> {

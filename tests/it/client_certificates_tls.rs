@@ -229,6 +229,26 @@ async fn authorities_are_replaced_while_running_and_broken_ones_never() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn authorities_with_comments_in_an_old_encoding_are_replaced_too() {
+    let commented = |certificates: &str| [b"# Autorit\xe9\n", certificates.as_bytes()].concat();
+    let mesh = Mesh::start_with("", BY_CERTIFICATE, |setup| {
+        let path = setup.directory.join("clients.pem");
+        let first = fs::read_to_string(&path).unwrap();
+        fs::write(path, commented(&first)).unwrap();
+    })
+    .await;
+    let next = Authority::generate("the next").unwrap();
+    let (old, new) = (mesh.propeller(), next.client(propeller).unwrap());
+    assert!(mesh.answers(mesh.tls(Some(&old))).await && !mesh.answers(mesh.tls(Some(&new))).await);
+    let path = mesh.directory().join("clients.pem");
+    fs::write(path.with_extension("new"), commented(&next.certificate)).unwrap();
+    fs::rename(path.with_extension("new"), &path).unwrap();
+    let replaced = "reloads_total{result=\"replaced\",what=\"certificate\"}";
+    eventually("the new authority is in force", || mesh.metric(replaced) > 0.5).await;
+    assert!(!mesh.answers(mesh.tls(Some(&old))).await && mesh.answers(mesh.tls(Some(&new))).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_with_a_client_certificate_is_never_resumed_and_takes_no_early_data() {
     for certificates in ["", ", required: false"] {
         let mesh = Mesh::start(certificates, BY_CERTIFICATE).await;

@@ -1,6 +1,7 @@
 //! Tokens that are revoked by the policy while connections are open: refused at once, and only they.
 
 use crate::cli::{run, text};
+use crate::mesh::Mesh;
 use crate::proxy::Proxy;
 use crate::sockets::eventually;
 use flyte_authz_proxy::demo::client::Reply;
@@ -317,5 +318,26 @@ async fn check_warns_of_a_time_that_is_to_come_and_of_listeners_that_are_shut_ou
         let checked = checked(item);
         assert_eq!(checked.contains(&future), warns_of_time, "{item}: {checked}");
         assert_eq!(checked.contains(&shut_out), warns_of_listener, "{item}: {checked}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn check_warns_when_everybody_with_a_certificate_is_shut_out() {
+    let mesh = Mesh::start("", "identity: { client_certificate: { groups: [workloads] } }").await;
+    let warning =
+        "revoked[0] shuts out every caller with a certificate at the listener `mesh`, who cannot log in again";
+    for (item, warns) in [
+        ("{ anyone: true, issued_before: 2026-01-01T00:00:00Z }", true),
+        ("{ issuer: \"listener:mesh\" }", true),
+        ("{ groups: [workloads] }", true),
+        (
+            "{ issuer: \"https://idp.example.com\", issued_before: 2026-01-01T00:00:00Z }",
+            false,
+        ),
+        ("{ subject: [\"spiffe://cluster.local/ns/flyte/sa/*\"] }", false),
+    ] {
+        mesh.write_policy(&format!("{POLICY}\nrevoked: [{item}]\n")).unwrap();
+        let checked = run(&["check", "--config", text(&mesh.configuration)]).exited(0).stdout;
+        assert_eq!(checked.contains(warning), warns, "{item}: {checked}");
     }
 }

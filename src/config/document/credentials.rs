@@ -1,6 +1,7 @@
 //! Where credentials are looked for, as it is written.
 
 use super::{LoadBalancerDocument, Placed, SessionDocument};
+use crate::policy::document::present;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -15,8 +16,12 @@ pub struct CredentialsDocument {
     /// The longest token accepted, in bytes.
     pub max_token_bytes: Placed<String>,
     /// FlyteAdmin's own keys, to accept the sessions of people who logged in at the console; without it, session cookies are ignored.
+    #[serde(deserialize_with = "present")]
+    #[schemars(with = "SessionDocument")]
     pub session: Option<SessionDocument>,
     /// AWS Application Load Balancers whose header `x-amzn-oidc-data` is a credential; without it, the header means nothing.
+    #[serde(deserialize_with = "present")]
+    #[schemars(with = "LoadBalancerDocument")]
     pub load_balancer: Option<LoadBalancerDocument>,
 }
 

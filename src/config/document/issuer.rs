@@ -1,6 +1,7 @@
 //! One issuer as it is written.
 
 use super::{IntrospectionDocument, Placed, one_minute};
+use crate::policy::document::present;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -18,7 +19,8 @@ pub struct IssuerDocument {
     #[serde(default = "discovery")]
     pub jwks: Placed<JwksDocument>,
     /// In place of keys: asking the issuer about each token, because its tokens are opaque (RFC 7662). One issuer can have this.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "present")]
+    #[schemars(with = "Placed<IntrospectionDocument>")]
     pub introspection: Option<Placed<IntrospectionDocument>>,
     /// The signature algorithms accepted: RS256, PS256, ES256, ES384, EdDSA.
     #[serde(default = "default_algorithms")]
@@ -39,7 +41,8 @@ pub struct IssuerDocument {
     #[serde(default)]
     pub claims: ClaimsDocument,
     /// What is different in its ID tokens; without it, they are read like its access tokens.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "present")]
+    #[schemars(with = "IdTokensDocument")]
     pub id_tokens: Option<IdTokensDocument>,
     /// How often its keys are fetched.
     #[serde(default = "five_minutes")]
@@ -48,10 +51,12 @@ pub struct IssuerDocument {
     #[serde(default = "one_day")]
     pub max_stale: Placed<String>,
     /// PEM file with the authorities trusted for fetching; without it those of the system. It is read anew each time.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "present")]
+    #[schemars(with = "Placed<String>")]
     pub ca: Option<Placed<String>>,
     /// File with a token that is sent when keys are fetched, to the host and port named here only; read anew each time. For the API server of Kubernetes.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "present")]
+    #[schemars(with = "Placed<String>")]
     pub bearer_token: Option<Placed<String>>,
     /// Whether its keys may be fetched in plain text: whoever is on the way can then forge tokens.
     #[serde(default)]
@@ -150,6 +155,8 @@ pub struct ClaimsDocument {
     /// Whether groups in one text are split at spaces and commas. Write `false` where names of groups have spaces.
     pub split_groups: bool,
     /// The client id; without it the first of `client_id`, `azp`, `cid`, `appid` that the token has.
+    #[serde(deserialize_with = "present")]
+    #[schemars(with = "Placed<ClaimPathDocument>")]
     pub client_id: Option<Placed<ClaimPathDocument>>,
 }
 
@@ -183,12 +190,20 @@ pub struct IdTokensDocument {
 #[serde(deny_unknown_fields, default)]
 pub struct IdTokenClaimsDocument {
     /// The subject.
+    #[serde(deserialize_with = "present")]
+    #[schemars(with = "Placed<ClaimPathDocument>")]
     pub subject: Option<Placed<ClaimPathDocument>>,
     /// The e-mail address.
+    #[serde(deserialize_with = "present")]
+    #[schemars(with = "Placed<ClaimPathDocument>")]
     pub email: Option<Placed<ClaimPathDocument>>,
     /// The groups.
+    #[serde(deserialize_with = "present")]
+    #[schemars(with = "Placed<ClaimPathDocument>")]
     pub groups: Option<Placed<ClaimPathDocument>>,
     /// The client id.
+    #[serde(deserialize_with = "present")]
+    #[schemars(with = "Placed<ClaimPathDocument>")]
     pub client_id: Option<Placed<ClaimPathDocument>>,
 }
 

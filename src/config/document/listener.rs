@@ -14,7 +14,8 @@ pub struct ListenerDocument {
     /// IP address and port, such as `0.0.0.0:8443` or `[::]:8443`.
     pub address: Placed<String>,
     /// Certificate and key; without it the listener speaks HTTP/1.1 and HTTP/2 with prior knowledge in plain text.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "present")]
+    #[schemars(with = "TlsDocument")]
     pub tls: Option<TlsDocument>,
     /// How callers are identified.
     #[serde(default)]
@@ -38,7 +39,8 @@ pub struct TlsDocument {
     #[serde(default)]
     pub minimum_version: TlsVersion,
     /// What certificates clients must have; without it, none is asked for.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "present")]
+    #[schemars(with = "ClientCertificatesDocument")]
     pub client_certificates: Option<ClientCertificatesDocument>,
 }
 

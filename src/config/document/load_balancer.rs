@@ -1,6 +1,7 @@
 //! What is written about load balancers.
 
 use super::{ClaimsDocument, Placed, one_minute};
+use crate::policy::document::present;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +18,8 @@ pub struct LoadBalancerDocument {
     /// Where the public keys of load balancers are, each in a document of its own.
     pub keys: LoadBalancerKeysDocument,
     /// PEM file with the authorities trusted for fetching; without it those of the system.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "present")]
+    #[schemars(with = "Placed<String>")]
     pub ca: Option<Placed<String>>,
     /// Whether keys may be fetched in plain text: whoever is on the way can then be anybody.
     #[serde(default)]
