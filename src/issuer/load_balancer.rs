@@ -109,7 +109,7 @@ impl State {
 }
 
 impl LoadBalancer {
-    /// Takes the settings over and reads the file of authorities. Fetches nothing: [`LoadBalancer::run`] does.
+    /// Takes the settings over and reads the file of authorities. Fetches nothing: `LoadBalancer::run` does.
     ///
     /// # Errors
     /// A file of authorities or a directory that cannot be used.
