@@ -36,6 +36,7 @@ pub mod forward;
 pub mod page;
 mod push_down;
 pub mod request_id;
+mod set;
 
 pub use answer::Body;
 
@@ -188,6 +189,8 @@ impl Gate {
             access: route.access,
             action: touched.action,
             targets: &touched.targets,
+            asked: &touched.asked,
+            writes: &route.writes,
         };
         let permit = rights
             .decide(&call, &mut ())
@@ -195,6 +198,8 @@ impl Gate {
             .map_err(|refusal| by_policy(refusal, snapshot, audit))?;
         audit.rules(permit.rules().iter().map(|rule| rule.name().into()));
         audit.judged();
+        let body = set::set(route, permit.written(), protocol, body)?;
+        audit.set(permit.written());
         let filter = Filter::of(route, &touched, &rights, &permit);
         if permit.is_filtered() && filter.is_none() {
             return Err(Reason::Internal.into());

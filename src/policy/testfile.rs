@@ -148,6 +148,8 @@ pub fn run(policy: &Policy, file: &Path, text: &str, catalog: Option<&Catalog>) 
                 access: question.access,
                 action: question.action,
                 targets: &targets,
+                asked: &[],
+                writes: &[],
             };
             match difference(case, question.expect, rights.decide(&call, &mut ())) {
                 None => report.passed += 1,
@@ -269,7 +271,12 @@ fn route_question(case: &CaseDocument, route: &Route, expect: Expected) -> Resul
     let found = route.plan.slots.iter().find_map(|slot| match &slot.role {
         SlotRole::Scope { extent, resource } => Some((*extent, *resource)),
         SlotRole::FlyteUrl => Some((Extent::Domain, ResourceSource::None)),
-        SlotRole::Reference { .. } | SlotRole::Required | SlotRole::Choice | SlotRole::UploadPath => None,
+        SlotRole::Reference { .. }
+        | SlotRole::Required
+        | SlotRole::Choice
+        | SlotRole::UploadPath
+        | SlotRole::Setting(_)
+        | SlotRole::KeyedSetting => None,
     });
     let (extent, source) = found.unwrap_or((Extent::Platform, ResourceSource::None));
     let scope = match (extent, case.project.as_deref(), case.domain.as_deref()) {
