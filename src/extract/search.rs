@@ -49,7 +49,10 @@ pub(super) struct Search<'w, 'a> {
 impl<'a> Search<'_, 'a> {
     /// One entry of a map of texts.
     pub(super) fn text_entry(&mut self, entry: &'a [u8]) -> Result<(), Stopped> {
-        let (keys, contents) = self.entry(entry)?;
+        let (keys, mut contents) = self.entry(entry)?;
+        if contents.is_empty() {
+            contents.push(&[]);
+        }
         for key in keys {
             for content in &contents {
                 note(self.slot, "", key, Cow::Borrowed(text(content)?), self.values);
@@ -98,7 +101,7 @@ impl<'a> Search<'_, 'a> {
         Ok(())
     }
 
-    /// Every key and every value of one entry of a map; without one, the empty key or value.
+    /// Every key and every value of one entry of a map; without a key, the empty one.
     fn entry(&mut self, mut entry: &'a [u8]) -> Result<(Vec<&'a str>, Vec<&'a [u8]>), Stopped> {
         let (mut keys, mut contents) = (Vec::with_capacity(1), Vec::with_capacity(1));
         while !entry.is_empty() {
