@@ -128,3 +128,82 @@ impl<'a> Search<'_, 'a> {
 fn text(bytes: &[u8]) -> Result<&str, Stopped> {
     str::from_utf8(bytes).map_err(|_| Stopped::Malformed)
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::extract::example::bytes;
+
+    /// Looks through a `google.protobuf.Struct`: the settings found and their values.
+    fn found(object: &[u8]) -> Result<Vec<(String, String)>, Stopped> {
+        let mut values = Values::default();
+        let mut search = Search {
+            slot: 0,
+            values: &mut values,
+            fields_left: &mut 1000,
+        };
+        search.object("", object, 1)?;
+        let part = |occurrence: &Occurrence<'_>, part| occurrence.part(part).to_owned();
+        let found = values.occurrences.iter();
+        Ok(found
+            .map(|one| (part(one, Part::Kind), part(one, Part::Value)))
+            .collect())
+    }
+
+    fn member(key: &str, value: &[u8]) -> Vec<u8> {
+        bytes(1, [bytes(1, key), bytes(2, value)].concat())
+    }
+
+    fn account(value: &str) -> (String, String) {
+        ("service_account".to_owned(), value.to_owned())
+    }
+
+    #[test]
+    fn what_comes_twice_is_found_twice() {
+        let key = "serviceAccountName";
+        let text = |text: &str| bytes(3, text);
+        let two = [account("a"), account("b")];
+        // Two members, two values in one member, two texts in one value, two keys, two objects in one value.
+        assert_eq!(
+            found(&[member(key, &text("a")), member(key, &text("b"))].concat()).unwrap(),
+            two
+        );
+        let twice = bytes(1, [bytes(1, key), bytes(2, text("a")), bytes(2, text("b"))].concat());
+        assert_eq!(found(&twice).unwrap(), two);
+        assert_eq!(found(&member(key, &[text("a"), text("b")].concat())).unwrap(), two);
+        let keys = bytes(1, [bytes(1, "x"), bytes(1, key), bytes(2, text("a"))].concat());
+        assert_eq!(found(&keys).unwrap(), [account("a")]);
+        let inner = [bytes(5, member(key, &text("a"))), bytes(5, member(key, &text("b")))].concat();
+        assert_eq!(found(&member("spec", &inner)).unwrap(), two);
+        // In lists, also without order of key and value.
+        let element = bytes(1, bytes(5, bytes(1, [bytes(2, text("a")), bytes(1, key)].concat())));
+        assert_eq!(found(&member("list", &bytes(6, element))).unwrap(), [account("a")]);
+    }
+
+    #[test]
+    fn what_is_no_object_or_too_deep_is_not_passed_over() {
+        let key = "serviceAccountName";
+        for broken in [
+            vec![0x0a],
+            bytes(1, [0x0a, 0x05, b'a']),
+            bytes(1, bytes(3, "x")),
+            bytes(1, [0x08, 0x01]),
+            member(key, &[0x1a, 0x02, 0xff, 0xfe]),
+            bytes(1, bytes(1, [0xff])),
+            member("a", &bytes(5, [0x0a])),
+            member("a", &bytes(6, [0x0a])),
+        ] {
+            assert_eq!(found(&broken), Err(Stopped::Malformed), "{broken:?}");
+        }
+        let nested = |levels| (0..levels).fold(bytes(3, "x"), |inner, _| bytes(5, member("a", &inner)));
+        assert!(found(&member("a", &nested(40))).is_ok());
+        assert_eq!(found(&member("a", &nested(60))), Err(Stopped::Malformed));
+    }
+
+    #[test]
+    fn a_search_ends_when_it_has_read_as_much_as_may_be_read() {
+        let many: Vec<u8> = (0..400).flat_map(|_| member("a", &[])).collect();
+        assert_eq!(found(&many), Err(Stopped::TooMany));
+    }
+}
