@@ -355,6 +355,8 @@ pub enum SlotRole {
     Choice,
     /// A `flyte://` URL that carries the scope.
     FlyteUrl,
+    /// The URL of an object of the store that a call on the platform is about.
+    NativeUrl,
     /// Path components of an upload (`Part::Value`), each checked so that none leaves its place.
     UploadPath,
     /// A setting of executions: its value, or the group and key of a secret.

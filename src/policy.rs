@@ -13,6 +13,7 @@ mod grant;
 mod guard;
 mod index;
 mod instant;
+mod object;
 pub mod pattern;
 pub mod resolve;
 pub mod role;

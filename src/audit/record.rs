@@ -199,6 +199,7 @@ impl TargetRecord {
         let (resource, name) = match &target.resource {
             Some(Resource::Named { kind, name }) => (Some(kind.label()), Some(name.clone())),
             Some(Resource::Every(kind) | Resource::Listed(Some(kind))) => (Some(kind.label()), None),
+            Some(Resource::Object(url)) => (Some("object"), Some(url.clone())),
             Some(Resource::Unnamed | Resource::Listed(None)) | None => (None, None),
         };
         Self {

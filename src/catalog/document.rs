@@ -54,6 +54,8 @@ pub struct RpcDocument {
     pub scope: Option<Spanned<ScopeDocument>>,
     /// The field with a `flyte://` URL that carries the scope.
     pub flyte_url: Option<Spanned<String>>,
+    /// The field with the URL of an object of the store.
+    pub native_url: Option<Spanned<String>>,
     /// Fields that must not be empty.
     #[serde(default)]
     pub required: Vec<Spanned<String>>,

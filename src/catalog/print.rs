@@ -65,6 +65,7 @@ fn rows_of(route: &Route) -> Vec<[String; 5]> {
                 places.push(slot.at.to_string());
                 names.push(resource_text(slot, *resource));
             }
+            SlotRole::NativeUrl => places = vec![format!("the platform, or by rules on {}", parts_text(slot))],
             SlotRole::Required
             | SlotRole::Choice
             | SlotRole::UploadPath
@@ -303,6 +304,7 @@ fn role_word(role: &SlotRole) -> &'static str {
         SlotRole::Required => "required",
         SlotRole::Choice => "choice",
         SlotRole::FlyteUrl => "flyte_url",
+        SlotRole::NativeUrl => "native_url",
         SlotRole::UploadPath => "upload_path",
         SlotRole::Setting(_) => "setting",
         SlotRole::KeyedSetting => "keyed_settings",

@@ -161,6 +161,7 @@ impl<'r> Judge<'r> {
                 SlotRole::Scope { .. }
                 | SlotRole::Choice
                 | SlotRole::FlyteUrl
+                | SlotRole::NativeUrl
                 | SlotRole::Setting(_)
                 | SlotRole::KeyedSetting => {}
             }
@@ -213,6 +214,15 @@ impl<'r> Judge<'r> {
                 return Err(Denial::new(Reason::ScopeAmbiguous, text));
             }
             own = Some(self.acts(slot, occurrence)?);
+        }
+        let is_url = |slot: &&Slot| slot.role == SlotRole::NativeUrl;
+        if let Some((index, _)) = (0..).zip(&self.route.plan.slots).find(|(_, slot)| is_url(slot))
+            && let Some(occurrence) = values.occurrences.iter().find(|occurrence| occurrence.slot == index)
+        {
+            own = own.map(|own| Target {
+                resource: Some(Resource::Object(occurrence.part(Part::Value).into())),
+                ..own
+            });
         }
         match (own, self.route.plan.slots.iter().find(|slot| gives_scope(slot))) {
             (Some(own), _) => Ok(own),

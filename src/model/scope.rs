@@ -92,6 +92,8 @@ pub enum Resource {
     /// All things of a kind, or of any kind, in an answer that shows only those that are allowed by name: also covered by
     /// a grant that lists names.
     Listed(Option<ResourceKind>),
+    /// An object of the store, by its URL.
+    Object(Box<str>),
     /// Something the request does not name (what a stored execution runs): not covered by a grant that lists
     /// names of any kind.
     Unnamed,

@@ -152,6 +152,11 @@ impl Rights {
         })
     }
 
+    /// The domains that exist.
+    pub(in crate::policy) fn domains(&self) -> &[Box<str>] {
+        &self.domains
+    }
+
     /// The rules that are for the principal, in the order of the files.
     #[must_use]
     pub fn applied_rules(&self) -> &[RuleName] {
@@ -272,7 +277,9 @@ fn whole(target: &Target) -> Option<Target> {
     let resource = match target.resource {
         Some(Resource::Listed(Some(kind))) => Resource::Every(kind),
         Some(Resource::Listed(None)) => Resource::Unnamed,
-        Some(Resource::Named { .. } | Resource::Every(_) | Resource::Unnamed) | None => return None,
+        Some(Resource::Named { .. } | Resource::Every(_) | Resource::Object(_) | Resource::Unnamed) | None => {
+            return None;
+        }
     };
     Some(Target {
         resource: Some(resource),

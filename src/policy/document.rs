@@ -256,6 +256,12 @@ pub struct AllowDocument {
     #[serde(default, deserialize_with = "present")]
     #[schemars(with = "Vec<String>")]
     pub secrets: Option<Words>,
+    /// The object-store prefixes at or below which callers may obtain links to objects (`CreateDownloadLocation`), with
+    /// `view_data` in the project and domain that `${project}` and `${domain}` stand for; where they are not in it, in every
+    /// place that the grant is about. Absent: none, but for who may `administer_platform`.
+    #[serde(default, deserialize_with = "present")]
+    #[schemars(with = "Vec<String>", length(min = 1))]
+    pub download_prefixes: Option<Words>,
     /// Whether callers may have executions run in the name of others. Absent: no, except for who may `report_events`.
     #[serde(default, deserialize_with = "present")]
     #[schemars(with = "bool")]

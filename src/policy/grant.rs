@@ -49,7 +49,7 @@ impl Grant {
     pub(super) fn allows(&self, place: Place<'_>, resource: Option<&Resource>) -> bool {
         match resource {
             // Of what is listed, the answer shows only what is covered by name.
-            None | Some(Resource::Listed(_)) => true,
+            None | Some(Resource::Listed(_) | Resource::Object(_)) => true,
             Some(Resource::Named { kind, name }) => {
                 self.lists.of(*kind).is_none_or(|list| is_listed(list, place, name))
             }
@@ -71,7 +71,7 @@ impl Grant {
                 .of(*kind)
                 .is_some_and(|list| is_listed_loosely(list, place, name)),
             Some(Resource::Every(kind)) => self.lists.of(*kind).is_some(),
-            Some(Resource::Unnamed) => true,
+            Some(Resource::Unnamed | Resource::Object(_)) => true,
         }
     }
 }
@@ -93,7 +93,7 @@ impl Lists {
         }
     }
 
-    fn are_absent(&self) -> bool {
+    pub(super) fn are_absent(&self) -> bool {
         self.tasks.is_none() && self.workflows.is_none() && self.launch_plans.is_none()
     }
 }
@@ -141,7 +141,7 @@ fn is_listed_loosely(list: &[Box<str>], place: Place<'_>, name: &str) -> bool {
 #[derive(Debug)]
 pub(in crate::policy) enum Plan {
     Fixed(Arc<Grant>),
-    Variable(GrantTemplate),
+    Variable(Box<GrantTemplate>),
 }
 
 /// A grant with variables in it.
@@ -178,6 +178,7 @@ impl GrantTemplate {
         let lists = [&self.tasks, &self.workflows, &self.launch_plans];
         let listed = lists.into_iter().flatten().flatten();
         let guarded = self.guards.lists.values().flatten().chain(self.guards.set.values());
+        let guarded = guarded.chain(&self.guards.download_prefixes);
         let guarded = guarded
             .flat_map(Template::variables)
             .filter(|variable| !is_of_the_call(variable));
@@ -257,6 +258,7 @@ impl GrantTemplate {
             .set
             .iter()
             .map(|(setting, template)| Ok((*setting, guarded(template)?)));
+        let prefixes: Result<Vec<Template>, String> = self.guards.download_prefixes.iter().map(guarded).collect();
         let actions = match &self.actions {
             ActionsTemplate::Fixed(actions) => *actions,
             ActionsTemplate::Role(role) => {
@@ -281,6 +283,7 @@ impl GrantTemplate {
                 // The engine starts executions in the name of those it works for.
                 impersonate: self.guards.impersonate || actions.contains(Action::ReportEvents),
                 set: set.collect::<Result<_, String>>()?,
+                download_prefixes: prefixes?,
             },
         })
     }

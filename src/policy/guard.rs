@@ -14,6 +14,9 @@ pub(in crate::policy) struct Guards {
     pub impersonate: bool,
     /// What is set.
     pub set: BTreeMap<Setting, Template>,
+    /// The prefixes of the object store below which links to objects are given to who may view data in the places that
+    /// `${project}` and `${domain}` stand for.
+    pub download_prefixes: Vec<Template>,
 }
 
 /// What becomes of a setting that is asked for.

@@ -294,6 +294,7 @@ fn route_question<'c>(case: &CaseDocument, route: &'c Route, expect: Expected) -
         | SlotRole::Required
         | SlotRole::Choice
         | SlotRole::UploadPath
+        | SlotRole::NativeUrl
         | SlotRole::Setting(_)
         | SlotRole::KeyedSetting => None,
     });

@@ -35,6 +35,7 @@ fn thing(target: &Target) -> String {
         Some(Resource::Every(kind)) => format!(" for every {}", kind.label()),
         Some(Resource::Listed(Some(kind))) => format!(" for every {} that is listed", kind.label()),
         Some(Resource::Listed(None)) => " for what is listed".to_owned(),
+        Some(Resource::Object(url)) => format!(" for the object {}", quoted(url)),
         Some(Resource::Unnamed) => " for something the request does not name".to_owned(),
     }
 }

@@ -25,6 +25,7 @@ mod client_certificates_tls;
 mod credentials;
 mod descriptors;
 mod documents;
+mod downloads;
 mod drain;
 mod extract;
 mod gateway_vectors;

@@ -41,6 +41,9 @@ impl<'a, 'f> Slots<'a, 'f> {
         if let Some(url) = &rpc.flyte_url {
             self.value(url, SlotRole::FlyteUrl, true);
         }
+        if let Some(url) = &rpc.native_url {
+            self.value(url, SlotRole::NativeUrl, true);
+        }
         for field in &rpc.required {
             self.required(field);
         }

@@ -256,6 +256,7 @@ fn touches(target: &Target) -> String {
         Some(Resource::Every(kind)) => format!(", every {}", kind.label()),
         Some(Resource::Listed(Some(kind))) => format!(", every {} that is listed", kind.label()),
         Some(Resource::Listed(None)) => ", what is listed".to_owned(),
+        Some(Resource::Object(url)) => format!(", the object `{url}`"),
         Some(Resource::Unnamed) => ", something the request does not name".to_owned(),
     };
     let field = if target.field.is_empty() {

@@ -466,7 +466,11 @@ fn calls_on_whole_projects_and_on_the_platform_have_such_scopes() {
         Scope::ProjectInSomeDomain("ml".into())
     );
     assert_eq!(scope("RegisterProject", r#"{"project": {"id": "ml"}}"#), Scope::Global);
-    assert_eq!(scope("CreateDownloadLocation", "{}"), Scope::Global);
+    assert_eq!(
+        scope("CreateDownloadLocation", r#"{"native_url": "s3://b/x"}"#),
+        Scope::Global
+    );
+    assert_eq!(reason("CreateDownloadLocation", "{}"), Reason::ScopeMissing);
     assert_eq!(reason("UpdateProject", "{}"), Reason::ScopeMissing);
 }
 

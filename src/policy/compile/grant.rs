@@ -94,7 +94,7 @@ impl Surroundings<'_, '_> {
             guards,
         };
         if !template.variables().is_empty() {
-            return Some(Plan::Variable(template));
+            return Some(Plan::Variable(Box::new(template)));
         }
         // A template without variables has no value to be wrong: what fails here has been reported above.
         template

@@ -5,6 +5,7 @@ use crate::model::action::{Action, ActionSet};
 use crate::model::setting::Setting;
 use crate::policy::document::{AllowDocument, At, Words};
 use crate::policy::guard::{Guards, is_of_the_call};
+use crate::policy::object::tells_its_project;
 use crate::policy::pattern::Template;
 
 impl Surroundings<'_, '_> {
@@ -25,6 +26,9 @@ impl Surroundings<'_, '_> {
             if let Some(words) = words {
                 guards.lists.insert(setting.guard(), self.guard(setting, words));
             }
+        }
+        if let Some(words) = &entry.download_prefixes {
+            guards.download_prefixes = self.download_prefixes(words);
         }
         let Some(set) = &entry.set else { return guards };
         let texts = [
@@ -81,6 +85,29 @@ impl Surroundings<'_, '_> {
                 "nothing about executions can be asked for with these actions: it guards and sets nothing here",
             );
         }
+    }
+
+    fn download_prefixes(&mut self, words: &Words) -> Vec<Template> {
+        let mut prefixes = Vec::new();
+        for word in self
+            .report
+            .filled("download_prefixes", words, "gives nothing; leave the key out")
+        {
+            let Some(prefix) = self.guarded(Setting::RawOutputPrefix, "download_prefixes", word) else {
+                continue;
+            };
+            if !tells_its_project(&prefix) {
+                let text = word.value();
+                self.report.error(
+                    word.place(),
+                    format!(
+                        "`{text}`: `${{project}}` must stand alone between slashes, to be told from other projects"
+                    ),
+                );
+            }
+            prefixes.push(prefix);
+        }
+        prefixes
     }
 
     fn guard(&mut self, setting: Setting, words: &Words) -> Vec<Template> {

@@ -73,7 +73,18 @@ impl Rights {
         trace: &mut T,
     ) -> Verdict<'_> {
         match &target.scope {
-            Scope::Global => self.judge_place(Place::Platform, target, named_in, settings, trace),
+            Scope::Global => {
+                if let Some(Resource::Object(url)) = &target.resource
+                    && let Some(grant) = self.grants_object(url)
+                {
+                    trace.record(|| Step::GrantAllows {
+                        rule: grant.rule.clone(),
+                        target: described(Place::Platform, target),
+                    });
+                    return Verdict::Allowed(vec![grant]);
+                }
+                self.judge_place(Place::Platform, target, named_in, settings, trace)
+            }
             Scope::ProjectDomain { project, domain } if self.domains.contains(domain) => {
                 let place = Place::Domain { project, domain };
                 self.judge_place(place, target, named_in, settings, trace)

@@ -19,6 +19,7 @@ fn guards(lists: &[(&'static str, &[&str])], set: &[(Setting, &str)]) -> Guards 
     Guards {
         lists: lists.iter().map(|(key, words)| (*key, list(words))).collect(),
         impersonate: false,
+        download_prefixes: Vec::new(),
         set: set.iter().map(|(setting, text)| (*setting, template(text))).collect(),
     }
 }
