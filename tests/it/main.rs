@@ -23,6 +23,7 @@ mod cli_test;
 mod client_certificates;
 mod client_certificates_tls;
 mod credentials;
+mod data_proxy;
 mod descriptors;
 mod documents;
 mod drain;
