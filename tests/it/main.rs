@@ -50,6 +50,7 @@ mod lists;
 mod load_balancer;
 mod mesh;
 mod projects;
+mod no_oracle;
 mod proxy;
 mod raw;
 mod reference;
