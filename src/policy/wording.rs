@@ -52,6 +52,14 @@ fn located(scope: &Scope) -> String {
     }
 }
 
+/// What is referred to, by its name where it has one: a call can refer to many things by one field.
+fn referred(target: &Target) -> String {
+    match target.role {
+        TargetRole::Acts => String::new(),
+        TargetRole::Refers => thing(target),
+    }
+}
+
 fn because_of(target: &Target) -> String {
     match target.role {
         TargetRole::Acts => String::new(),
@@ -61,8 +69,9 @@ fn because_of(target: &Target) -> String {
 
 pub(super) fn denied(target: &Target) -> Denial {
     let message = format!(
-        "a rule denies {} {}{}",
+        "a rule denies {}{} {}{}",
         words(target.needs),
+        referred(target),
         located(&target.scope),
         because_of(target)
     );
@@ -81,7 +90,8 @@ pub(super) fn not_allowed(target: &Target, listed: bool) -> Denial {
         TargetRole::Acts => Reason::NoMatchingRule,
         TargetRole::Refers => Reason::ReferenceRefused,
     };
-    Denial::new(reason, format!("no rule allows {needs} {scope}{field}"))
+    let thing = referred(target);
+    Denial::new(reason, format!("no rule allows {needs}{thing} {scope}{field}"))
 }
 
 /// Which token would not be revoked.

@@ -173,7 +173,7 @@ impl Methods {
                 let url = self.signed(text(request, "/node_execution_id/node_id"));
                 Ok(json!({ "signed_url": [url], "expires_at": EXPIRY }))
             }
-            "GetData" => Ok(json!({ "literal_map": {} })),
+            "GetData" => Ok(self.data(text(request, "/flyte_url"))),
 
             // Accepted and not kept, or asked for and never there.
             "CreateWorkflowEvent"
@@ -224,6 +224,20 @@ impl Methods {
 
     fn signed(&self, what: &str) -> String {
         format!("http://{}{UPLOADS}{}", self.http, what.trim_start_matches("s3://"))
+    }
+
+    /// What a `flyte://` URL leads to: a deck, one value, or all of them. Every value is 42.
+    fn data(&self, url: &str) -> Value {
+        let value = json!({ "scalar": { "primitive": { "integer": 42 } } });
+        let mut segments = url.rsplit('/');
+        match (segments.next(), segments.next()) {
+            (Some("d"), _) => {
+                let deck = self.signed(url.trim_start_matches("flyte://"));
+                json!({ "pre_signed_urls": { "signed_url": [deck], "expires_at": EXPIRY } })
+            }
+            (Some("i" | "o"), _) => json!({ "literal_map": { "literals": { "o0": value } } }),
+            _ => json!({ "literal": value }),
+        }
     }
 
     fn upload_location(&mut self, request: &Value) -> Result<Value, Status> {
