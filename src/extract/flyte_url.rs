@@ -48,11 +48,12 @@ fn read(url: &str) -> Option<UrlScope<'_>> {
         located(organization, rest)
     });
     // A project may be called `org` too.
-    let (scope, attempt) = match (in_organization, located("", path)) {
-        (Some(located), None) | (None, Some(located)) => located,
-        (Some(_), Some(_)) | (None, None) => return None,
-    };
-    (attempt.len() <= MAX_ATTEMPT_DIGITS).then_some(scope)
+    match (in_organization, located("", path)) {
+        (Some((scope, attempt)), None) | (None, Some((scope, attempt))) => {
+            (attempt.len() <= MAX_ATTEMPT_DIGITS).then_some(scope)
+        }
+        (Some(_), Some(_)) | (None, None) => None,
+    }
 }
 
 /// The scope of what follows the organization, and the attempt, empty if there is none.

@@ -20,7 +20,7 @@ pub struct Rights {
     pub(in crate::policy) rules: Vec<RuleName>,
     pub(in crate::policy) anonymous: bool,
     pub(in crate::policy) revoked: Option<RuleName>,
-    domains: Arc<[Box<str>]>,
+    pub(in crate::policy) domains: Arc<[Box<str>]>,
 }
 
 /// One call, as far as the decision is concerned.

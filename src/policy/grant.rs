@@ -91,7 +91,7 @@ impl Lists {
         }
     }
 
-    fn are_absent(&self) -> bool {
+    pub(super) fn are_absent(&self) -> bool {
         self.tasks.is_none() && self.workflows.is_none() && self.launch_plans.is_none()
     }
 }

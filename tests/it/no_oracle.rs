@@ -15,7 +15,8 @@ use prost::Message as _;
 use prost_reflect::{DynamicMessage, Kind, MapKey, MessageDescriptor, ReflectMessage, Value};
 use serde_json::json;
 
-/// `own` may do everything in ml, `lister` in fraud with the names `mine` only.
+/// `own` may do everything in ml, `lister` in fraud with the names `mine` only; `patterns` sees every project but fraud, and
+/// `all` every one.
 const POLICY: &str = r#"
 version: 1
 rules:
@@ -26,6 +27,15 @@ rules:
     subjects: [{ groups: [lister] }]
     allow:
       - { projects: [fraud], domains: ["*"], actions: ["*"], tasks: [mine], workflows: [mine], launch_plans: [mine] }
+  - name: patterns
+    subjects: [{ groups: [patterns] }]
+    allow: [{ projects: ["m*", "*-lib", "*snacks"], domains: [staging], actions: [view_data] }]
+  - name: all
+    subjects: [{ groups: [all, but-one] }]
+    allow: [{ projects: ["*"], domains: ["*"], role: viewer }]
+  - name: but-one
+    subjects: [{ groups: [but-one] }]
+    deny: [{ projects: [fraud], domains: ["*"], actions: ["*"] }]
 "#;
 
 const JSON: &str = "application/json";
@@ -416,36 +426,111 @@ async fn t_resp_04_what_the_control_plane_says_reaches_only_who_may_make_the_cal
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn t_resp_09_a_list_of_projects_is_the_same_whether_a_hidden_one_exists() {
     let proxy = start().await;
-    let token = proxy.token("alice", "own");
+    for group in ["own", "patterns", "but-one"] {
+        let token = proxy.token("alice", group);
+        let (hidden, absent) = (
+            listed(&proxy, &token, "fraud").await,
+            listed(&proxy, &token, "ghost").await,
+        );
+        assert_eq!(hidden, absent, "{group}");
+        assert!(hidden.len() > 30);
+    }
+}
+
+/// The answers to whoever looks for a project among those listed: by filters, limits, pages and order, in every encoding.
+async fn listed(proxy: &Proxy, token: &str, project: &str) -> Vec<Vec<u8>> {
     let bearer = format!("Bearer {token}");
+    let long = vec![format!("eq(identifier,{project})"); 300].join("+");
+    let filters = [
+        "",
+        &format!("eq(identifier,{project})"),
+        &format!("value_in(identifier,ml;{project})"),
+        &format!("contains(identifier,{project})"),
+        &format!("ne(identifier,{project})+eq(state,0)"),
+        &long,
+    ];
     let mut answers = Vec::new();
-    for project in ["fraud", "ghost"] {
-        for filters in [
-            format!("eq(identifier,{project})"),
-            format!("value_in(identifier,ml;{project})"),
-            format!("contains(identifier,{project})"),
-            format!("ne(identifier,{project})+eq(state,0)"),
-        ] {
-            let request = json!({"filters": filters, "limit": 1});
-            let reply = proxy
-                .plain
-                .call(Some(&token), "AdminService/ListProjects", request)
-                .await
-                .unwrap();
-            assert_eq!(reply.grpc_status(), Some(0));
+    for (filters, limit, page) in filters.iter().flat_map(|filters| {
+        [(0, ""), (0, "1"), (1, ""), (1, "1"), (2, "1"), (4, "")].map(|(limit, page)| (filters, limit, page))
+    }) {
+        let request = json!({"filters": filters, "limit": limit, "token": page});
+        let reply = proxy
+            .plain
+            .call(Some(token), "AdminService/ListProjects", request)
+            .await
+            .unwrap();
+        assert_eq!(reply.grpc_status(), Some(0));
+        answers.push(reply.body.to_vec());
+        let filters = utf8_percent_encode(filters, NON_ALPHANUMERIC);
+        let target = format!("/api/v1/projects?limit={limit}&token={page}&filters={filters}");
+        for form in [JSON, PROTOBUF] {
+            let headers = [("authorization", bearer.as_str()), ("accept", form)];
+            let reply = proxy.plain.rest(Method::GET, &target, &headers, "").await.unwrap();
+            assert_eq!(reply.status, 200);
             answers.push(reply.body.to_vec());
-            let filters = utf8_percent_encode(&filters, NON_ALPHANUMERIC);
-            let target = format!("/api/v1/projects?limit=1&filters={filters}");
-            for form in [JSON, PROTOBUF] {
-                let headers = [("authorization", bearer.as_str()), ("accept", form)];
-                let reply = proxy.plain.rest(Method::GET, &target, &headers, "").await.unwrap();
-                assert_eq!(reply.status, 200);
-                answers.push(reply.body.to_vec());
-            }
         }
     }
-    let (hidden, absent) = answers.split_at(answers.len() / 2);
-    assert_eq!(hidden, absent);
+    answers
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn t_resp_01_pages_of_projects_by_pattern_are_of_what_is_shown() {
+    let proxy = start().await;
+    let page = async |token: &str, query: &str| {
+        let reply = proxy
+            .plain
+            .get(Some(token), &format!("/api/v1/projects?{query}"))
+            .await
+            .unwrap();
+        let list = reply.json();
+        let ids = list["projects"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|project| project["id"].as_str().unwrap().to_owned());
+        let asked = proxy.control_plane.arrivals().pop().unwrap().request.unwrap();
+        (
+            ids.collect::<Vec<_>>(),
+            list["token"].as_str().unwrap().to_owned(),
+            asked,
+        )
+    };
+    for group in ["patterns", "but-one"] {
+        let token = proxy.token("alice", group);
+        for (query, ids, next, asked) in [
+            ("", &["flytesnacks", "ml", "shared-lib"][..], "", json!({})),
+            ("limit=1", &["flytesnacks"], "1", json!({})),
+            ("limit=1&token=1", &["ml"], "2", json!({})),
+            ("token=2&limit=1", &["shared-lib"], "3", json!({})),
+            ("limit=1&token=3", &[], "", json!({})),
+            ("limit=2", &["flytesnacks", "ml"], "2", json!({})),
+            ("limit=4", &["flytesnacks", "ml", "shared-lib"], "", json!({})),
+            (
+                "limit=1&filters=ne(identifier,ml)&token=1",
+                &["shared-lib"],
+                "2",
+                json!({"filters": "ne(identifier,ml)"}),
+            ),
+        ] {
+            let before = proxy.record_count();
+            assert_eq!(
+                page(&token, query).await,
+                (ids.iter().map(|id| (*id).to_owned()).collect(), next.to_owned(), asked),
+                "{query}"
+            );
+            assert_eq!(proxy.records_after(before, 1).await[0]["withheld"], 1, "fraud");
+        }
+    }
+    // Nothing is hidden from this one, so that pages are the control plane's own.
+    let token = proxy.token("alice", "all");
+    assert_eq!(
+        page(&token, "limit=1&token=1").await,
+        (
+            vec!["fraud".to_owned()],
+            "2".to_owned(),
+            json!({"limit": 1, "token": "1"})
+        )
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

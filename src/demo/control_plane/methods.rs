@@ -67,6 +67,22 @@ pub(super) fn page(request: &Value, name: &str, items: Vec<Value>) -> Value {
     json!({ name: shown, "token": token })
 }
 
+/// The same where no limit means none. As `FlyteAdmin` does it, an empty list is then a full page.
+fn whole_or_page(request: &Value, name: &str, items: Vec<Value>) -> Value {
+    let limit = request.get("limit").and_then(Value::as_u64).unwrap_or_default();
+    if limit > 0 {
+        return page(request, name, items);
+    }
+    let start = text(request, "/token").parse().unwrap_or(0_usize);
+    let shown: Vec<Value> = items.into_iter().skip(start).collect();
+    let token = if shown.is_empty() {
+        start.to_string()
+    } else {
+        String::new()
+    };
+    json!({ name: shown, "token": token })
+}
+
 /// The token that a request carries.
 pub(super) fn credential(headers: &HeaderMap) -> Option<&str> {
     let value = headers
@@ -145,7 +161,10 @@ impl Methods {
             "GetTaskExecution" => Ok(json!({ "id": at(request, "/id"), "closure": { "phase": "SUCCEEDED" } })),
             "GetOrCreateSignal" => Ok(json!({ "id": at(request, "/id"), "type": at(request, "/type") })),
 
-            "ListProjects" => Ok(page(request, "projects", self.projects.list(request)?)),
+            "ListProjects" => self
+                .projects
+                .list(request)
+                .map(|projects| whole_or_page(request, "projects", projects)),
             "GetProject" => self.projects.get(text(request, "/id")),
             "RegisterProject" => self.projects.register(request),
             "UpdateProject" => self.projects.update(request),
