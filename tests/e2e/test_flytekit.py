@@ -170,6 +170,22 @@ def test_a_team_sees_its_own_projects_only(demo, control_plane):
     assert asked["request"]["filters"] == "value_in(identifier,fraud;shared-lib)+ne(state,1)"
 
 
+def test_projects_by_pattern_come_in_full_pages(demo):
+    rules = """
+  - name: by-pattern
+    subjects: [{ groups: [ml-team] }]
+    allow: [{ projects: ["f*s"], domains: [development], actions: [view_inventory] }]
+"""
+    with demo.more_rules(rules):
+        client = remote(demo, "ml", "ml").client
+        pages, token = [], ""
+        while not pages or token:
+            listed, token = client.list_projects_paginated(limit=2, token=token)
+            pages.append([project.id for project in listed])
+    # Between the first two lies one that is hidden.
+    assert pages == [["flytesnacks", "ml"], ["shared-lib"]]
+
+
 def test_a_list_shows_only_names_that_the_rules_list(demo, lists, registered):
     ml, fraud = (remote(demo, team, "ml").client for team in ("ml", "fraud"))
     place = NamedEntityIdentifier("ml", "development")

@@ -64,7 +64,8 @@ def borrower(folder, **reference):
 
 def refused_reference(refused, name, place):
     """What a user reads must name what was referred to, where it lies, and what was missing."""
-    assert re.search(rf"no rule allows use_inventory for \w+ `{re.escape(name)}` in project {place}, to which", refused), refused
+    told = rf"no rule allows use_inventory for \w+ `{re.escape(name)}` in project {place}, to which the field"
+    assert re.search(told, refused), refused
     assert "[reference_refused; request " in refused, refused
 
 
