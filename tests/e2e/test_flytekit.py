@@ -203,7 +203,8 @@ def test_a_list_shows_only_names_that_the_rules_list(demo, lists, registered):
         ids, _ = getattr(fraud, f"list_{kind}_ids_paginated")("ml", "development", limit=100)
         assert {entity.name for entity in ids} == shown
     for name in ("nightly", "team.workflows.pipeline"):
-        ml.update_launch_plan(Identifier(ResourceType.LAUNCH_PLAN, "ml", "development", name, registered), LaunchPlanState.ACTIVE)
+        plan = Identifier(ResourceType.LAUNCH_PLAN, "ml", "development", name, registered)
+        ml.update_launch_plan(plan, LaunchPlanState.ACTIVE)
     for client, shown in ((ml, {"nightly", "team.workflows.pipeline"}), (fraud, {"nightly"})):
         active, _ = client.list_active_launch_plans_paginated("ml", "development", limit=100)
         assert {plan.id.name for plan in active} == shown

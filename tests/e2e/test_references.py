@@ -1,4 +1,4 @@
-"""What a team uses of other projects, by flytekit: with permission it works, without it the user reads what was refused."""
+"""What a team uses of other projects, by flytekit: allowed it works, else the user reads what was refused."""
 
 import re
 import uuid
