@@ -5,6 +5,7 @@ use crate::catalog::answer::ItemPart;
 use std::borrow::Cow;
 
 pub mod json;
+pub mod page;
 pub mod protobuf;
 
 #[cfg(test)]

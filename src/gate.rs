@@ -204,17 +204,18 @@ impl Gate {
         if permit.is_filtered() && filter.is_none() {
             return Err(Reason::Internal.into());
         }
+        let (narrowed, page) = push_down::narrow(filter.as_ref(), &head, body);
         let outgoing = forward::Outgoing {
             head: &head,
             origin: page::origin(&head, around),
             credential: authenticated.credential,
-            narrowed: push_down::narrow(filter.as_ref(), &head, body),
+            narrowed,
             filtered: filter.is_some(),
         };
         let response = forward::call(&self.upstream, permit, outgoing).await?;
         match filter {
             None => Ok(Answer::Forwarded(response)),
-            Some(filter) => Ok(Answer::Filtered(Box::new(filter.apply(response, audit).await?))),
+            Some(filter) => Ok(Answer::Filtered(Box::new(filter.apply(response, page, audit).await?))),
         }
     }
 

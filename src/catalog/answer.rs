@@ -159,6 +159,20 @@ pub struct Narrow {
     pub column: Box<str>,
     /// The filter that holds where a request has none, and that any filter turns off.
     pub default: Option<Box<str>>,
+    /// How it is asked for the whole list, where the items shown cannot be told beforehand.
+    pub whole: Option<Box<Whole>>,
+}
+
+/// How the control plane is asked for a whole list, so that it is parted into pages after it is filtered, and no page or
+/// token tells of an item that is not shown. A limit of zero means none to it, and a token is the number of items before.
+#[derive(Debug)]
+pub struct Whole {
+    /// The request field with the limit of a page.
+    pub limit: Label,
+    /// The request field with the token of a page.
+    pub token: Label,
+    /// The response field with the token of the next page.
+    pub next: Label,
 }
 
 impl Route {

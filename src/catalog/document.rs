@@ -141,6 +141,18 @@ pub struct NarrowDocument {
     pub column: String,
     /// The filter that holds where a request has none.
     pub default: Option<String>,
+    /// How it is asked for the whole list.
+    pub whole: Option<WholeDocument>,
+}
+
+/// See [`super::answer::Whole`].
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WholeDocument {
+    /// The field of the request that says how many items a page has at most.
+    pub limit: String,
+    /// The field of the request, and of the response, with the token of a page.
+    pub token: String,
 }
 
 /// Access that needs no rule.

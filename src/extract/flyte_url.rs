@@ -1,7 +1,7 @@
 //! The `flyte://` URLs that FlyteAdmin's data proxy reads, by a grammar anchored at both ends.
 //!
-//! FlyteAdmin looks for its patterns anywhere in the text and takes the first that is found, trying those with an
-//! organization first. What is accepted here has one reading under all of them.
+//! FlyteAdmin looks for four patterns anywhere in the text and takes the first that is found, trying those with an
+//! organization first. What is accepted here is found by exactly one of them, and read as it reads it.
 
 use super::names::quote;
 use crate::model::denial::Denial;
@@ -15,16 +15,19 @@ const MAX_ATTEMPT_DIGITS: usize = 9;
 /// The scope a URL carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UrlScope<'a> {
+    /// The organization; empty in the forms without one.
+    pub organization: &'a str,
     /// The project of the execution.
     pub project: &'a str,
     /// The domain of the execution.
     pub domain: &'a str,
 }
 
-/// Reads `flyte://v1/PROJECT/DOMAIN/EXECUTION/NODE[/ATTEMPT]/(i|o|d)` or the same with `/(i|o)/NAME` at the end.
+/// Reads `flyte://v1/[org/ORGANIZATION/]PROJECT/DOMAIN/EXECUTION/NODE[/ATTEMPT]/(i|o|d)`, or the same with `/(i|o)/NAME`
+/// at the end. Whether the organization, project and domain are acceptable is for the caller to check.
 ///
 /// # Errors
-/// `field_invalid` for anything else, naming the field.
+/// `field_invalid` for anything else, and for what is of both forms, naming the field.
 pub fn parse<'a>(field: &str, url: &'a str) -> Result<UrlScope<'a>, Denial> {
     read(url).ok_or_else(|| {
         let text = format!(
@@ -38,16 +41,31 @@ pub fn parse<'a>(field: &str, url: &'a str) -> Result<UrlScope<'a>, Denial> {
 }
 
 fn read(url: &str) -> Option<UrlScope<'_>> {
-    let mut segments = url.strip_prefix(PREFIX)?.split('/');
+    let path = url.strip_prefix(PREFIX)?;
+    let in_organization = path.strip_prefix("org/").and_then(|rest| {
+        let (organization, rest) = rest.split_once('/')?;
+        is_identifier(organization).then_some(())?;
+        located(organization, rest)
+    });
+    // A project may be called `org` too.
+    match (in_organization, located("", path)) {
+        (Some((scope, attempt)), None) | (None, Some((scope, attempt))) => {
+            (attempt.len() <= MAX_ATTEMPT_DIGITS).then_some(scope)
+        }
+        (Some(_), Some(_)) | (None, None) => None,
+    }
+}
+
+/// The scope of what follows the organization, and the attempt, empty if there is none.
+fn located<'a>(organization: &'a str, path: &'a str) -> Option<(UrlScope<'a>, &'a str)> {
+    let mut segments = path.split('/');
     let mut identifier = || segments.next().filter(|segment| is_identifier(segment));
     let (project, domain) = (identifier()?, identifier()?);
     let (_execution, _node) = (identifier()?, identifier()?);
-    // `org/` begins the form with an organization; a project of that name could be taken for it.
-    if project == "org" {
-        return None;
-    }
     let mut artifact = segments.next()?;
-    if is_attempt(artifact) {
+    let mut attempt = "";
+    if is_number(artifact) {
+        attempt = artifact;
         artifact = segments.next()?;
     }
     let served = match (artifact, segments.next()) {
@@ -55,7 +73,12 @@ fn read(url: &str) -> Option<UrlScope<'_>> {
         ("i" | "o", Some(name)) => is_identifier(name) && segments.next().is_none(),
         _ => false,
     };
-    served.then_some(UrlScope { project, domain })
+    let scope = UrlScope {
+        organization,
+        project,
+        domain,
+    };
+    served.then_some((scope, attempt))
 }
 
 fn is_identifier(segment: &str) -> bool {
@@ -65,6 +88,9 @@ fn is_identifier(segment: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
 }
 
-fn is_attempt(segment: &str) -> bool {
-    (1..=MAX_ATTEMPT_DIGITS).contains(&segment.len()) && segment.bytes().all(|byte| byte.is_ascii_digit())
+fn is_number(segment: &str) -> bool {
+    !segment.is_empty() && segment.bytes().all(|byte| byte.is_ascii_digit())
 }
+
+#[cfg(test)]
+mod tests;

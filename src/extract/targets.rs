@@ -144,7 +144,7 @@ impl<'r> Judge<'r> {
         }
         for occurrence in &values.occurrences {
             let slot = self.slot(occurrence)?;
-            self.check_organization(slot, occurrence.part(Part::Org))?;
+            self.check_organization(field(slot, Part::Org), occurrence.part(Part::Org))?;
             let empty = slot.filled.iter().find(|part| occurrence.part(**part).is_empty());
             if let Some(part) = empty {
                 return Err(missing(field(slot, *part)));
@@ -169,13 +169,12 @@ impl<'r> Judge<'r> {
         Ok(())
     }
 
-    fn check_organization(&self, slot: &Slot, organization: &str) -> Result<(), Denial> {
+    fn check_organization(&self, field: &str, organization: &str) -> Result<(), Denial> {
         if organization.is_empty() || self.rules.organizations.iter().any(|known| **known == *organization) {
             return Ok(());
         }
         let text = format!(
-            "field `{}` names the organization {}, which is not accepted here; leave it empty",
-            field(slot, Part::Org),
+            "field `{field}` names the organization {}, which is not accepted here; leave it empty",
             quote(organization)
         );
         Err(Denial::new(Reason::OrganizationRefused, text))
@@ -284,6 +283,7 @@ impl<'r> Judge<'r> {
             return Err(missing(place));
         }
         let scope = flyte_url::parse(place, url)?;
+        self.check_organization(place, scope.organization)?;
         check_project(place, scope.project)?;
         self.check_domain(place, scope.domain)?;
         Ok(Scope::ProjectDomain {

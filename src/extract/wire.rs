@@ -52,6 +52,12 @@ pub(crate) fn put_bytes(number: u32, content: &[u8], message: &mut Vec<u8>) {
     message.extend_from_slice(content);
 }
 
+/// Appends a number field.
+pub(crate) fn put_number(number: u32, value: u64, message: &mut Vec<u8>) {
+    put_varint(u64::from(number) << 3, message);
+    put_varint(value, message);
+}
+
 fn put_varint(mut number: u64, message: &mut Vec<u8>) {
     while number > 0x7f {
         message.push(0x80 | u8::try_from(number & 0x7f).unwrap_or_default());

@@ -73,7 +73,7 @@ fn kind(value: &str, shape: &EnumShape) -> Option<i32> {
 
 /// For each label the value of that member, in either spelling; null is none. `None` if this is no object, or a member
 /// occurs twice.
-fn members<'a>(object: &'a str, labels: &[&Label]) -> Option<Vec<Option<&'a str>>> {
+pub(super) fn members<'a>(object: &'a str, labels: &[&Label]) -> Option<Vec<Option<&'a str>>> {
     let mut deserializer = serde_json::Deserializer::from_str(object);
     let found = deserializer.deserialize_map(Members(labels)).ok()?;
     deserializer.end().ok()?;

@@ -6,6 +6,7 @@ use crate::audit::AuditGuard;
 use crate::catalog::Route;
 use crate::catalog::answer::{ItemPart, Items, Show};
 use crate::extract::targets::Extracted;
+use crate::filter::page::Page;
 use crate::filter::{self, Filtered, Item};
 use crate::model::action::{Action, ActionSet};
 use crate::model::denial::Denial;
@@ -76,6 +77,11 @@ impl<'a> Filter<'a> {
         }
     }
 
+    /// Whether it is plain that nothing will be left out.
+    pub(super) fn shows_all(&self) -> bool {
+        self.items.show == Show::Viewable && self.rights.sees_every_project()
+    }
+
     fn shows(&self, item: &Item<'_>) -> bool {
         match self.items.show {
             Show::Viewable => self.rights.visible_project(item.part(ItemPart::Project)),
@@ -144,13 +150,15 @@ impl<'a> Filter<'a> {
         })
     }
 
-    /// The answer with only the items that are shown. Errors of the control plane pass unchanged.
+    /// The answer with only the items that are shown, and of those one page if the list is whole. Errors of the control
+    /// plane pass unchanged.
     ///
     /// # Errors
     /// `answer_unreadable`, `upstream_timeout`.
     pub(super) async fn apply(
         &self,
         response: Response<Incoming>,
+        page: Option<Page<'_>>,
         audit: &mut AuditGuard,
     ) -> Result<Response<Body>, Denial> {
         let (mut parts, body) = response.into_parts();
@@ -166,7 +174,8 @@ impl<'a> Filter<'a> {
         let body = if passes(parts.status) || body.is_empty() {
             body
         } else {
-            let (body, withheld) = self.filtered(&parts.headers, body).ok_or(Reason::AnswerUnreadable)?;
+            let filtered = self.filtered(&parts.headers, body, page);
+            let (body, withheld) = filtered.ok_or(Reason::AnswerUnreadable)?;
             audit.withheld(withheld);
             body
         };
@@ -178,27 +187,46 @@ impl<'a> Filter<'a> {
         Ok(Response::from_parts(parts, Body::Frames(frames.into_iter())))
     }
 
-    /// The body with only the items that are shown, in its own encoding, and how many were left out.
-    fn filtered(&self, headers: &HeaderMap, body: Bytes) -> Option<(Bytes, usize)> {
+    /// The body with only the items that are shown, in its own encoding, and how many were left out for not being.
+    fn filtered(&self, headers: &HeaderMap, body: Bytes, mut page: Option<Page<'_>>) -> Option<(Bytes, usize)> {
         let mut encodings = headers.get_all(CONTENT_ENCODING).iter();
         if encodings.any(|encoding| encoding != "identity") {
             return None;
         }
-        let shows = |item: &Item<'_>| self.shows(item);
-        let content_type = headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
-        if content_type.starts_with(b"application/grpc") {
-            let message = envelope::open(body, Encoding::Identity, MAX_BYTES).ok()?.message;
-            let Filtered { answer, withheld } = filter::protobuf::filter(&message, self.items, shows)?;
-            return Some((envelope::frame(&answer), withheld));
-        }
-        let Filtered { answer, withheld } = if content_type.starts_with(b"application/json") {
-            filter::json::filter(&body, self.items, shows)?
-        } else if content_type == b"application/octet-stream" {
-            filter::protobuf::filter(&body, self.items, shows)?
-        } else {
-            return None;
+        let mut withheld = 0;
+        let shows = |item: &Item<'_>| {
+            if !self.shows(item) {
+                withheld += 1;
+                return false;
+            }
+            page.as_mut().is_none_or(Page::takes)
         };
-        Some((answer.into(), withheld))
+        let content_type = headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+        if content_type.starts_with(b"application/json") {
+            let Filtered { answer, .. } = filter::json::filter(&body, self.items, shows)?;
+            let answer = match page {
+                Some(page) => page.in_json(&answer)?,
+                None => answer,
+            };
+            return Some((answer.into(), withheld));
+        }
+        let by_grpc = content_type.starts_with(b"application/grpc");
+        let message = match by_grpc {
+            true => envelope::open(body, Encoding::Identity, MAX_BYTES).ok()?.message,
+            false if content_type == b"application/octet-stream" => body,
+            false => return None,
+        };
+        let Filtered { answer, .. } = filter::protobuf::filter(&message, self.items, shows)?;
+        let answer = match page {
+            Some(page) => page.in_protobuf(&answer)?,
+            None => answer,
+        };
+        let body = if by_grpc {
+            envelope::frame(&answer)
+        } else {
+            answer.into()
+        };
+        Some((body, withheld))
     }
 }
 

@@ -31,7 +31,7 @@ pub struct Rights {
     pub(in crate::policy) revoked: Option<RuleName>,
     /// The names that are the principal's own.
     pub(in crate::policy) own: OwnNames,
-    domains: Arc<[Box<str>]>,
+    pub(in crate::policy) domains: Arc<[Box<str>]>,
 }
 
 /// One call, as far as the decision is concerned.
@@ -150,11 +150,6 @@ impl Rights {
             denial: reason.into(),
             rule,
         })
-    }
-
-    /// The domains that exist.
-    pub(in crate::policy) fn domains(&self) -> &[Box<str>] {
-        &self.domains
     }
 
     /// The rules that are for the principal, in the order of the files.

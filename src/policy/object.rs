@@ -31,7 +31,7 @@ impl Rights {
             prefix.expand(&value).is_some_and(|prefix| lies_below(&prefix, url))
         };
         let about = |domain: &&str| grant.domains.iter().any(|glob| glob.matches(domain));
-        let mut domains = self.domains().iter().map(|domain| &**domain).filter(about).peekable();
+        let mut domains = self.domains.iter().map(|domain| &**domain).filter(about).peekable();
         if domains.peek().is_none() {
             return false;
         }

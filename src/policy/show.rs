@@ -49,6 +49,17 @@ impl Rights {
         })
     }
 
+    /// Whether it is plain that there is no project in which the principal may not view something.
+    #[must_use]
+    pub fn sees_every_project(&self) -> bool {
+        let views = |grant: &&Arc<Grant>| grant.actions.intersects(ActionSet::VIEWS);
+        let exists = |domain: &Glob| self.domains.iter().any(|known| domain.matches(known));
+        let everywhere = |grant: &Arc<Grant>| grant.projects.contains(&Glob::Any) && grant.domains.iter().any(exists);
+        // A deny of names hides no project.
+        let mut denies = self.denies.iter().filter(views);
+        denies.all(|deny| !deny.lists.are_absent()) && self.grants.iter().filter(views).any(everywhere)
+    }
+
     /// Every project in which the principal may view something, in order; `None` if rules allow projects by pattern, or
     /// name more than `most`: each has to be judged.
     #[must_use]

@@ -56,6 +56,14 @@ fn located(scope: &Scope) -> String {
     }
 }
 
+/// What is referred to, by its name where it has one: a call can refer to many things by one field.
+fn referred(target: &Target) -> String {
+    match target.role {
+        TargetRole::Acts => String::new(),
+        TargetRole::Refers => thing(target),
+    }
+}
+
 fn because_of(target: &Target) -> String {
     match target.role {
         TargetRole::Acts => String::new(),
@@ -65,8 +73,9 @@ fn because_of(target: &Target) -> String {
 
 pub(super) fn denied(target: &Target) -> Denial {
     let message = format!(
-        "a rule denies {} {}{}",
+        "a rule denies {}{} {}{}",
         words(target.needs),
+        referred(target),
         located(&target.scope),
         because_of(target)
     );
@@ -106,7 +115,10 @@ pub(super) fn not_allowed(target: &Target, lack: Lack, asked: Option<&Asked>, ma
                 instead(asked.setting, may_ask)
             ),
         ),
-        (Lack::Nothing | Lack::Setting(_), _) => (nothing, format!("no rule allows {needs} {scope}{field}")),
+        (Lack::Nothing | Lack::Setting(_), _) => {
+            let thing = referred(target);
+            (nothing, format!("no rule allows {needs}{thing} {scope}{field}"))
+        }
     };
     Denial::new(reason, message)
 }

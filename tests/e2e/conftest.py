@@ -26,6 +26,7 @@ Both projects and the domains development, staging and production exist. The sta
 `/__uploads` beside `/__arrivals`.
 """
 
+import contextlib
 import dataclasses
 import os
 import pathlib
@@ -33,11 +34,12 @@ import shlex
 import subprocess
 import sys
 import time
+import uuid
 
 import provider
 import pytest
 import requests
-from programs import CALL_SECONDS, ROOT, ControlPlane, started
+from programs import CALL_SECONDS, HERE, ROOT, ControlPlane, started
 
 COMMAND_SECONDS = 90
 
@@ -71,6 +73,11 @@ class Client:
             command, cwd=self.home, env=clean, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False
         )
         return done.returncode, done.stdout + done.stderr
+
+    def register(self, project, domain, version, package):
+        """Registers a package of workflows."""
+        place = ["--project", project, "--domain", domain, "--version", version, "--image", "demo:1"]
+        return self.pyflyte("register", *place, package)
 
 
 def write_client(home, client_id, secret, endpoint, ca_file):
@@ -127,6 +134,16 @@ class Demo:
             assert time.monotonic() < deadline, "the policy did not come into force"
             time.sleep(0.05)
 
+    @contextlib.contextmanager
+    def more_rules(self, rules):
+        """Adds rules to the policy, and takes them away again."""
+        text = self.policy_file.read_text()
+        self.apply_policy(text + rules)
+        try:
+            yield
+        finally:
+            self.apply_policy(text)
+
     def token_fetches(self):
         return requests.get(f"{self.issuer}/__counters", timeout=CALL_SECONDS).json()["token"]
 
@@ -153,13 +170,30 @@ def demo(running):
     running.control_plane.reset()
 
 
+@pytest.fixture(scope="session")
+def sources(tmp_path_factory):
+    """A copy of the workflows as the package `team`: pyflyte uploads everything beside the package."""
+    package = tmp_path_factory.mktemp("sources") / "team"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "workflows.py").write_text((HERE / "workflows.py").read_text())
+    return package / "workflows.py"
+
+
+@pytest.fixture(scope="session")
+def registered(running, sources):
+    """A version of the workflows, registered by the team that may."""
+    version = f"v{uuid.uuid4().hex[:8]}"
+    code, output = running.client("ml").register("ml", "development", version, sources.parent)
+    assert code == 0, output
+    return version
+
+
 @pytest.fixture
 def lists(demo):
     """The fraud team may see some names of the ml project, while the test runs."""
-    text = demo.policy_file.read_text()
-    demo.apply_policy(
-        text
-        + """
+    with demo.more_rules(
+        """
   - name: some-names
     subjects: [{ groups: [fraud-team] }]
     allow:
@@ -170,9 +204,8 @@ def lists(demo):
         workflows: []
         launch_plans: [nightly]
 """
-    )
-    yield
-    demo.apply_policy(text)
+    ):
+        yield
 
 
 @pytest.fixture

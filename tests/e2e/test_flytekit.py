@@ -8,46 +8,13 @@ from flytekit.configuration import Config
 from flytekit.exceptions.system import FlyteSystemException
 from flytekit.models.common import NamedEntityIdentifier
 from flytekit.models.core.execution import WorkflowExecutionPhase
+from flytekit.models.core.identifier import Identifier, ResourceType
+from flytekit.models.launch_plan import LaunchPlanState
 from flytekit.remote import FlyteRemote
-from programs import HERE
+from teams import remote
 
 # What a refusal must tell, in any order, beside the place: what was refused, the reason's label, the request id.
 REFUSAL = ["no rule allows ", "no_matching_rule", "request[^\n]{0,12}?[0-9A-Za-z-]{8,}"]
-
-
-@pytest.fixture(scope="session")
-def sources(tmp_path_factory):
-    """A copy of the workflows as the package `team`: pyflyte uploads everything beside the package."""
-    package = tmp_path_factory.mktemp("sources") / "team"
-    package.mkdir()
-    (package / "__init__.py").touch()
-    (package / "workflows.py").write_text((HERE / "workflows.py").read_text())
-    return package / "workflows.py"
-
-
-@pytest.fixture(scope="session")
-def registered(running, sources):
-    """A version of the workflows, registered by the team that may."""
-    version = f"v{uuid.uuid4().hex[:8]}"
-    arguments = [
-        "--project",
-        "ml",
-        "--domain",
-        "development",
-        "--version",
-        version,
-        "--image",
-        "demo:1",
-        sources.parent,
-    ]
-    code, output = running.client("ml").pyflyte("register", *arguments)
-    assert code == 0, output
-    return version
-
-
-def remote(demo, team, project):
-    config = Config.auto(str(demo.client(team).config))
-    return FlyteRemote(config, default_project=project, default_domain="development")
 
 
 def the_one_refusal(demo, fetches, output, place="project fraud, domain development"):
@@ -62,18 +29,7 @@ def the_one_refusal(demo, fetches, output, place="project fraud, domain developm
 def test_a_team_registers_its_workflows(demo, control_plane, sources):
     fetches = demo.token_fetches()
     version = f"v{uuid.uuid4().hex[:8]}"
-    arguments = [
-        "--project",
-        "ml",
-        "--domain",
-        "development",
-        "--version",
-        version,
-        "--image",
-        "demo:1",
-        sources.parent,
-    ]
-    code, output = demo.client("ml").pyflyte("register", *arguments)
+    code, output = demo.client("ml").register("ml", "development", version, sources.parent)
     assert code == 0, output
     assert "Successfully registered 5 entities" in output
     calls = control_plane.calls()
@@ -84,8 +40,7 @@ def test_a_team_registers_its_workflows(demo, control_plane, sources):
 
 
 def test_registering_the_same_version_twice_is_no_failure(demo, registered, sources):
-    arguments = ["--project", "ml", "--domain", "development", "--version", registered, "--image", "demo:1"]
-    code, output = demo.client("ml").pyflyte("register", *arguments, sources.parent)
+    code, output = demo.client("ml").register("ml", "development", registered, sources.parent)
     assert code == 0, output
 
 
@@ -152,18 +107,7 @@ def test_projects_of_others_are_not_listed(demo):
 
 def test_registering_elsewhere_is_refused_with_the_reason_on_the_terminal(demo, sources):
     fetches = demo.token_fetches()
-    arguments = [
-        "--project",
-        "fraud",
-        "--domain",
-        "development",
-        "--version",
-        "v1",
-        "--image",
-        "demo:1",
-        sources.parent,
-    ]
-    code, output = demo.client("ml").pyflyte("register", *arguments)
+    code, output = demo.client("ml").register("fraud", "development", "v1", sources.parent)
     assert code != 0
     the_one_refusal(demo, fetches, output)
     assert demo.control_plane.uploads() == []
@@ -179,11 +123,10 @@ def test_running_elsewhere_is_refused_with_the_reason_on_the_terminal(demo, sour
 
 def test_production_is_for_looking_at(demo, sources):
     fetches = demo.token_fetches()
-    arguments = ["--project", "ml", "--domain", "production", "--version", "v1", "--image", "demo:1", sources.parent]
-    code, output = demo.client("ml").pyflyte("register", *arguments)
+    code, output = demo.client("ml").register("ml", "production", "v1", sources.parent)
     assert code != 0
     the_one_refusal(demo, fetches, output, "project ml, domain production")
-    assert FlyteRemote(Config.auto(str(demo.client("ml").config)), "ml", "production").recent_executions() == []
+    assert remote(demo, "ml", "ml", "production").recent_executions() == []
 
 
 @pytest.mark.parametrize(
@@ -227,6 +170,22 @@ def test_a_team_sees_its_own_projects_only(demo, control_plane):
     assert asked["request"]["filters"] == "value_in(identifier,fraud;shared-lib)+ne(state,1)"
 
 
+def test_projects_by_pattern_come_in_full_pages(demo):
+    rules = """
+  - name: by-pattern
+    subjects: [{ groups: [ml-team] }]
+    allow: [{ projects: ["f*s"], domains: [development], actions: [view_inventory] }]
+"""
+    with demo.more_rules(rules):
+        client = remote(demo, "ml", "ml").client
+        pages, token = [], ""
+        while not pages or token:
+            listed, token = client.list_projects_paginated(limit=2, token=token)
+            pages.append([project.id for project in listed])
+    # Between the first two lies one that is hidden.
+    assert pages == [["flytesnacks", "ml"], ["shared-lib"]]
+
+
 def test_a_list_shows_only_names_that_the_rules_list(demo, lists, registered):
     ml, fraud = (remote(demo, team, "ml").client for team in ("ml", "fraud"))
     place = NamedEntityIdentifier("ml", "development")
@@ -240,8 +199,15 @@ def test_a_list_shows_only_names_that_the_rules_list(demo, lists, registered):
     assert names(fraud, "list_tasks_paginated", place) == {"team.workflows.double"}
     assert names(fraud, "list_launch_plans_paginated", place) == {"nightly"}
     assert names(fraud, "list_workflows_paginated", place) == set()
-    ids, _ = fraud.list_task_ids_paginated("ml", "development", limit=100)
-    assert {entity.name for entity in ids} == {"team.workflows.double"}
+    for kind, shown in (("task", {"team.workflows.double"}), ("workflow", set()), ("launch_plan", {"nightly"})):
+        ids, _ = getattr(fraud, f"list_{kind}_ids_paginated")("ml", "development", limit=100)
+        assert {entity.name for entity in ids} == shown
+    for name in ("nightly", "team.workflows.pipeline"):
+        plan = Identifier(ResourceType.LAUNCH_PLAN, "ml", "development", name, registered)
+        ml.update_launch_plan(plan, LaunchPlanState.ACTIVE)
+    for client, shown in ((ml, {"nightly", "team.workflows.pipeline"}), (fraud, {"nightly"})):
+        active, _ = client.list_active_launch_plans_paginated("ml", "development", limit=100)
+        assert {plan.id.name for plan in active} == shown
     with pytest.raises(FlyteSystemException, match="resource_not_listed"):
         remote(demo, "fraud", "ml").fetch_task(name="team.workflows.describe", version=registered)
 

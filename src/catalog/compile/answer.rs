@@ -3,8 +3,10 @@
 use super::fault::{Faults, Place};
 use super::route::action;
 use super::shape::{FieldShape, Segment, Shapes, join, segments, split_last};
-use crate::catalog::answer::{Answer, ItemField, ItemPart, ItemShape, ItemStep, Items, Label, Narrow, Show};
-use crate::catalog::document::{AnswerDocument, ItemsDocument, NarrowDocument, RpcDocument, ShowDocument};
+use crate::catalog::answer::{Answer, ItemField, ItemPart, ItemShape, ItemStep, Items, Label, Narrow, Show, Whole};
+use crate::catalog::document::{
+    AnswerDocument, ItemsDocument, NarrowDocument, RpcDocument, ShowDocument, WholeDocument,
+};
 use crate::catalog::{Access, Cardinality, ScalarKind};
 use std::sync::Arc;
 
@@ -44,7 +46,7 @@ fn items(document: &ItemsDocument, rpc: &RpcDocument, access: Access, shapes: &S
     let narrow = document
         .narrow
         .as_ref()
-        .map(|document| narrow(document, rpc, show, shapes));
+        .map(|narrowed| narrow(narrowed, (&rpc.request.value, &document.response), show, shapes));
     Ok(Items {
         response: document.response.as_str().into(),
         list,
@@ -147,9 +149,14 @@ fn end(message: &str, field: &FieldShape, part: ItemPart) -> Result<ItemStep, St
     }
 }
 
-fn narrow(document: &NarrowDocument, rpc: &RpcDocument, show: Show, shapes: &Shapes) -> Result<Narrow, String> {
-    let field = shapes.field(&rpc.request.value, &document.filters)?;
-    if field.kind != ScalarKind::String || field.cardinality != Cardinality::Single || field.oneof.is_some() {
+fn narrow(
+    document: &NarrowDocument,
+    (request, response): (&str, &str),
+    show: Show,
+    shapes: &Shapes,
+) -> Result<Narrow, String> {
+    let field = shapes.field(request, &document.filters)?;
+    if !is_single(field, &ScalarKind::String) {
         return Err(format!("`{}` must be a single string of the request", document.filters));
     }
     if !split_last(&document.filters).0.is_empty() || matches!(show, Show::Allowed(_)) {
@@ -160,7 +167,33 @@ fn narrow(document: &NarrowDocument, rpc: &RpcDocument, show: Show, shapes: &Sha
         key: document.filters.as_str().into(),
         column: document.column.as_str().into(),
         default: document.default.as_deref().map(Into::into),
+        whole: document
+            .whole
+            .as_ref()
+            .map(|document| whole(document, request, response, shapes).map(Box::new))
+            .transpose()?,
     })
+}
+
+fn whole(document: &WholeDocument, request: &str, response: &str, shapes: &Shapes) -> Result<Whole, String> {
+    let single = |message: &str, name: &str, kind: &ScalarKind| {
+        let field = shapes.field(message, name)?;
+        if is_single(field, kind) {
+            return Ok(label(field));
+        }
+        Err(format!(
+            "in `whole` `limit` must be a single number and `token` a single string, and `{name}` of `{message}` is not"
+        ))
+    };
+    Ok(Whole {
+        limit: single(request, &document.limit, &ScalarKind::Varint)?,
+        token: single(request, &document.token, &ScalarKind::String)?,
+        next: single(response, &document.token, &ScalarKind::String)?,
+    })
+}
+
+fn is_single(field: &FieldShape, kind: &ScalarKind) -> bool {
+    field.kind == *kind && field.cardinality == Cardinality::Single && field.oneof.is_none()
 }
 
 fn label(field: &FieldShape) -> Label {

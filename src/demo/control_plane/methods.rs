@@ -67,6 +67,22 @@ pub(super) fn page(request: &Value, name: &str, items: Vec<Value>) -> Value {
     json!({ name: shown, "token": token })
 }
 
+/// The same where no limit means none. As `FlyteAdmin` does it, an empty list is then a full page.
+fn whole_or_page(request: &Value, name: &str, items: Vec<Value>) -> Value {
+    let limit = request.get("limit").and_then(Value::as_u64).unwrap_or_default();
+    if limit > 0 {
+        return page(request, name, items);
+    }
+    let start = text(request, "/token").parse().unwrap_or(0_usize);
+    let shown: Vec<Value> = items.into_iter().skip(start).collect();
+    let token = if shown.is_empty() {
+        start.to_string()
+    } else {
+        String::new()
+    };
+    json!({ name: shown, "token": token })
+}
+
 /// The token that a request carries.
 pub(super) fn credential(headers: &HeaderMap) -> Option<&str> {
     let value = headers
@@ -145,7 +161,10 @@ impl Methods {
             "GetTaskExecution" => Ok(json!({ "id": at(request, "/id"), "closure": { "phase": "SUCCEEDED" } })),
             "GetOrCreateSignal" => Ok(json!({ "id": at(request, "/id"), "type": at(request, "/type") })),
 
-            "ListProjects" => Ok(page(request, "projects", self.projects.list(request)?)),
+            "ListProjects" => self
+                .projects
+                .list(request)
+                .map(|projects| whole_or_page(request, "projects", projects)),
             "GetProject" => self.projects.get(text(request, "/id")),
             "RegisterProject" => self.projects.register(request),
             "UpdateProject" => self.projects.update(request),
@@ -173,7 +192,7 @@ impl Methods {
                 let url = self.signed(text(request, "/node_execution_id/node_id"));
                 Ok(json!({ "signed_url": [url], "expires_at": EXPIRY }))
             }
-            "GetData" => Ok(json!({ "literal_map": {} })),
+            "GetData" => Ok(self.data(text(request, "/flyte_url"))),
 
             // Accepted and not kept, or asked for and never there.
             "CreateWorkflowEvent"
@@ -224,6 +243,20 @@ impl Methods {
 
     fn signed(&self, what: &str) -> String {
         format!("http://{}{UPLOADS}{}", self.http, what.trim_start_matches("s3://"))
+    }
+
+    /// What a `flyte://` URL leads to: a deck, one value, or all of them. Every value is 42.
+    fn data(&self, url: &str) -> Value {
+        let value = json!({ "scalar": { "primitive": { "integer": 42 } } });
+        let mut segments = url.rsplit('/');
+        match (segments.next(), segments.next()) {
+            (Some("d"), _) => {
+                let deck = self.signed(url.trim_start_matches("flyte://"));
+                json!({ "pre_signed_urls": { "signed_url": [deck], "expires_at": EXPIRY } })
+            }
+            (Some("i" | "o"), _) => json!({ "literal_map": { "literals": { "o0": value } } }),
+            _ => json!({ "literal": value }),
+        }
     }
 
     fn upload_location(&mut self, request: &Value) -> Result<Value, Status> {

@@ -486,6 +486,9 @@ fn t_pb_15_flyte_urls_give_the_scope() {
         let expected = acts(place("ml", "development"), Action::ViewData, None, "");
         assert_eq!(call("GetData", &body).unwrap().targets, [expected], "{tail}");
     }
+    let with_organization = r#"{"flyteUrl": "flyte://v1/org/acme/ml/development/e1/n0/0/o"}"#;
+    let expected = acts(place("ml", "development"), Action::ViewData, None, "");
+    assert_eq!(call("GetData", with_organization).unwrap().targets, [expected]);
 }
 
 #[test]
@@ -495,7 +498,6 @@ fn t_pb_15_flyte_urls_with_another_reading_are_refused() {
         "flyte://v1/ml/development/e/n/i/flyte://v1/other/development/e/n/i",
         "flyte://v1/org/ml/development/e/n/i",
         "flyte://v1/org/development/e/n/1/i/o",
-        "flyte://v1/org/acme/ml/development/e/n/i",
         "flyte://av1/ml/development/e",
         "flyte://v2/ml/development/e/n/i",
         "s3://bucket/ml",
@@ -516,8 +518,14 @@ fn t_pb_15_flyte_urls_with_another_reading_are_refused() {
         assert_eq!(reason("GetData", &body), Reason::FieldInvalid, "{url}");
     }
     assert_eq!(reason("GetData", "{}"), Reason::ScopeMissing);
-    let unknown = r#"{"flyteUrl": "flyte://v1/ml/staging/e/n/i"}"#;
-    assert_eq!(reason("GetData", unknown), Reason::DomainUnknown);
+    for (url, expected) in [
+        ("flyte://v1/ml/staging/e/n/i", Reason::DomainUnknown),
+        ("flyte://v1/ML/development/e/n/i", Reason::ScopeInvalid),
+        ("flyte://v1/org/other/ml/development/e/n/i", Reason::OrganizationRefused),
+    ] {
+        let body = format!(r#"{{"flyteUrl": "{url}"}}"#);
+        assert_eq!(reason("GetData", &body), expected, "{url}");
+    }
 }
 
 #[test]

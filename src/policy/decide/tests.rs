@@ -332,6 +332,19 @@ fn refusals_say_what_is_missing_where_and_nothing_more() {
             .message,
         "no rule allows use_inventory in project q, domain staging, to which the field `spec.launch_plan` refers"
     );
+    // One field can refer to many things: those are told apart by name.
+    let plan = Some(named(ResourceKind::LaunchPlan, "nightly"));
+    let reference = Target {
+        role: TargetRole::Refers,
+        ..target("q/staging", &[Action::UseInventory], plan)
+    };
+    assert_eq!(
+        message(&["team"], &[create("ml/development"), reference])
+            .denial
+            .message,
+        "no rule allows use_inventory for launch_plan `nightly` in project q, domain staging, to which the field \
+         `spec.launch_plan` refers"
+    );
     assert_eq!(
         message(
             &["listed"],

@@ -167,6 +167,22 @@ fn visible_projects_can_be_told_unless_a_pattern_allows_them() {
 }
 
 #[test]
+fn whether_every_project_is_visible_is_told_where_it_is_plain() {
+    // A deny of names hides no project.
+    assert!(rights(&["all"]).sees_every_project());
+    assert!(!rights(&["all", "frozen"]).sees_every_project());
+    assert!(!rights(&["both"]).sees_every_project());
+    assert!(!rights(&[]).sees_every_project());
+    let of = |allow: &str| {
+        let rule = format!("version: 1\nrules:\n- {{name: r, subjects: [{{anyone: true}}], allow: [{{{allow}}}]}}\n");
+        policy(&rule).resolve(&caller(&[]), &mut ()).sees_every_project()
+    };
+    assert!(of("projects: [\"*\"], domains: [staging], actions: [view_data]"));
+    assert!(!of("projects: [\"*\"], domains: [staging], actions: [use_inventory]"));
+    assert!(!of("projects: [\"m*\"], domains: [\"*\"], actions: [view_data]"));
+}
+
+#[test]
 fn more_names_than_are_asked_for_are_not_told() {
     let both = rights(&["both"]);
     assert_eq!(both.visible_projects(1), None);
@@ -222,10 +238,13 @@ proptest! {
         principal in generated_caller(),
     ) {
         let rights = generated_policy(&rules).resolve(&principal, &mut ());
-        if let Some(told) = rights.visible_projects(100) {
-            for project in ["p", "q", "r"] {
-                prop_assert_eq!(told.contains(&Box::from(project)), rights.visible_project(project));
+        let told = rights.visible_projects(100);
+        for project in ["p", "q", "r"] {
+            let visible = rights.visible_project(project);
+            if let Some(told) = &told {
+                prop_assert_eq!(told.contains(&Box::from(project)), visible);
             }
+            prop_assert!(visible || !rights.sees_every_project());
         }
     }
 }
