@@ -232,8 +232,10 @@ async fn send(proxy: &Proxy, token: &str, route: &Route, message: &DynamicMessag
     for variable in &binding.variables {
         target = target.replace(&format!("{{{}}}", variable.field), &text(message, &variable.field));
     }
-    if binding.query.iter().any(|key| &*key.field == "flyte_url") {
-        target = format!("{target}?flyte_url={}", text(message, "flyte_url"));
+    for url in ["flyte_url", "native_url"] {
+        if binding.query.iter().any(|key| &*key.field == url) {
+            target = format!("{target}?{url}={}", text(message, url));
+        }
     }
     show(&format!("{} {target} {form}", binding.method));
     let body = match (binding.body, *form) {
