@@ -88,6 +88,26 @@ pub fn frame(message: &[u8]) -> Bytes {
     framed.freeze()
 }
 
+/// The message in a body that is exactly one frame and not compressed.
+#[must_use]
+pub fn plain(body: &mut [u8]) -> Option<&mut [u8]> {
+    match body {
+        [0, a, b, c, d, message @ ..] => {
+            let length = u32::from_be_bytes([*a, *b, *c, *d]);
+            (u64::from(length) == message.len() as u64).then_some(message)
+        }
+        _ => None,
+    }
+}
+
+/// Shortens the message in the one frame of a body to so many bytes. `None` if there is no frame.
+pub fn shorten(body: &mut Vec<u8>, length: usize) -> Option<()> {
+    let announced = u32::try_from(length).ok()?.to_be_bytes();
+    body.get_mut(1..PREFIX)?.copy_from_slice(&announced);
+    body.truncate(PREFIX + length);
+    Some(())
+}
+
 /// The refusal of a message above the limit. Clients look for "message larger than max" in it.
 #[must_use]
 pub fn too_large(size: u64, limit: usize) -> Denial {
