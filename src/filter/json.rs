@@ -101,3 +101,6 @@ fn known(name: &str, shape: &EnumShape) -> Option<i32> {
     let known = shape.values.iter().find(|(known, _)| **known == *name);
     known.map(|(_, number)| *number)
 }
+
+#[cfg(test)]
+mod tests;

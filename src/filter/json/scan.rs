@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 /// How deep arrays and objects may lie in one another. What `FlyteAdmin` can read is not a quarter of that.
-const MAX_DEPTH: usize = 512;
+pub(super) const MAX_DEPTH: usize = 512;
 
 /// Where a reader is in a text. Whatever is read and is not as JSON has it yields `None`, and the reading is over.
 #[derive(Debug)]
