@@ -156,7 +156,7 @@ impl<'a> Filter<'a> {
         let (mut parts, body) = response.into_parts();
         audit.response_head(parts.status.as_u16());
         audit.grpc_status(answer::grpc_status(&parts.headers));
-        let whole = tokio::time::timeout(DEADLINE, whole(body)).await;
+        let whole = tokio::time::timeout(DEADLINE, whole(body, is_grpc(&parts.headers))).await;
         let (mut body, trailers) = whole
             .map_err(|_| Reason::UpstreamTimeout)?
             .ok_or(Reason::AnswerUnreadable)?;
@@ -180,14 +180,14 @@ impl<'a> Filter<'a> {
             return None;
         }
         let shows = |item: &Item<'_>| self.shows(item);
-        let content_type = headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
-        if content_type.starts_with(b"application/grpc") {
+        if is_grpc(headers) {
             let message = envelope::plain(body)?;
             let withheld = filter::protobuf::filter(message, self.items, shows)?;
             let length = withheld.take_out(message);
             envelope::shorten(body, length)?;
             return Some(withheld.items);
         }
+        let content_type = content_type(headers);
         let withheld = if content_type.starts_with(b"application/json") {
             filter::json::filter(body, self.items, shows)?
         } else if content_type == b"application/octet-stream" {
@@ -203,18 +203,31 @@ impl<'a> Filter<'a> {
 
 /// The whole body, within the bound, and its trailers. What has come is put together at once, so that the memory it came
 /// in is free for what follows.
-async fn whole(body: Incoming) -> Option<(Vec<u8>, Option<HeaderMap>)> {
+async fn whole(body: Incoming, grpc: bool) -> Option<(Vec<u8>, Option<HeaderMap>)> {
     let announced = usize::try_from(body.size_hint().lower()).ok()?;
     let mut body = Limited::new(body, MAX_BYTES);
     let mut whole = Vec::with_capacity(announced.min(MAX_BYTES));
     let mut trailers = None;
     while let Some(frame) = body.frame().await {
         match frame.ok()?.into_data() {
-            Ok(data) => whole.extend_from_slice(&data),
+            Ok(data) => {
+                if grpc && whole.is_empty() {
+                    whole.reserve_exact(envelope::announced(&data).min(MAX_BYTES));
+                }
+                whole.extend_from_slice(&data);
+            }
             Err(frame) => trailers = frame.into_trailers().ok(),
         }
     }
     Some((whole, trailers))
+}
+
+fn content_type(headers: &HeaderMap) -> &[u8] {
+    headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes)
+}
+
+fn is_grpc(headers: &HeaderMap) -> bool {
+    content_type(headers).starts_with(b"application/grpc")
 }
 
 /// Whether an answer with this status is an error, which has no items.
