@@ -3,6 +3,7 @@
 
 use crate::catalog::answer::ItemPart;
 use std::borrow::Cow;
+use std::ops::Range;
 
 pub mod json;
 pub mod page;
@@ -11,13 +12,52 @@ pub mod protobuf;
 #[cfg(test)]
 mod tests;
 
-/// An answer without the items that are not shown.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Filtered {
-    /// The answer.
-    pub answer: Vec<u8>,
-    /// How many items were left out.
-    pub withheld: usize,
+/// What of an answer is not shown. Nothing, unless items were found that are not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Withheld {
+    /// How many items.
+    pub items: usize,
+    /// Their bytes, with those that separate them; in order.
+    cuts: Vec<Range<usize>>,
+}
+
+impl Withheld {
+    /// Adds bytes, which lie behind all others.
+    fn cut(&mut self, bytes: Range<usize>) {
+        match self.cuts.last_mut() {
+            Some(last) if last.end == bytes.start => last.end = bytes.end,
+            _ if bytes.is_empty() => {}
+            _ => self.cuts.push(bytes),
+        }
+    }
+
+    /// Takes it out of the answer in which it was found; what stays moves together at the front. How long that is, in
+    /// bytes.
+    #[must_use]
+    pub fn take_out(&self, answer: &mut [u8]) -> usize {
+        let mut end = self.cuts.first().map_or(answer.len(), |cut| cut.start);
+        let behind = self.cuts.iter().skip(1).map(|cut| cut.start);
+        let behind = behind.chain([answer.len()]);
+        for (stays, until) in self.cuts.iter().map(|cut| cut.end).zip(behind) {
+            answer.copy_within(stays..until, end);
+            end += until - stays;
+        }
+        end
+    }
+}
+
+/// Which fields of a message have come.
+#[derive(Debug, Default)]
+struct Seen(u64);
+
+impl Seen {
+    /// Adds a field by its place among those that are read. A second time yields nothing.
+    fn first(&mut self, index: usize) -> Option<()> {
+        let bit = 1_u64.checked_shl(u32::try_from(index).ok()?)?;
+        let met = self.0 & bit != 0;
+        self.0 |= bit;
+        (!met).then_some(())
+    }
 }
 
 /// What an item says of itself.
@@ -40,6 +80,10 @@ impl<'a> Item<'a> {
     }
 
     fn kind(&mut self, number: i32) -> Option<()> {
-        self.set(ItemPart::Kind, number.to_string().into())
+        // The numbers there are need no memory of their own.
+        const DIGITS: &str = "0123456789";
+        let digit = usize::try_from(number).ok().and_then(|at| DIGITS.get(at..=at));
+        let text = digit.map_or_else(|| number.to_string().into(), Cow::Borrowed);
+        self.set(ItemPart::Kind, text)
     }
 }

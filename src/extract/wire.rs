@@ -67,6 +67,11 @@ fn put_varint(mut number: u64, message: &mut Vec<u8>) {
 }
 
 fn varint(rest: &mut &[u8]) -> Option<u64> {
+    // Most tags and lengths.
+    if let [byte @ 0..0x80, tail @ ..] = *rest {
+        *rest = tail;
+        return Some(u64::from(*byte));
+    }
     let mut value = 0;
     for shift in (0..u64::BITS).step_by(7) {
         let (byte, tail) = rest.split_first()?;

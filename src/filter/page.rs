@@ -1,9 +1,11 @@
 //! One page of what is shown of a list, counted after the list was filtered: its token says nothing of what is not shown.
 
-use super::json;
 use crate::catalog::answer::Label;
 use crate::extract::wire::{put_text, tag, value};
-use std::str;
+use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::{fmt, str};
 
 /// Which page of the items that are shown, and what was counted so far.
 #[derive(Clone, Debug)]
@@ -72,7 +74,7 @@ impl<'a> Page<'a> {
     pub fn in_json(&self, document: &[u8]) -> Option<Vec<u8>> {
         let document = str::from_utf8(document).ok()?;
         let token = self.token();
-        let own = json::members(document, &[self.next])?.pop().flatten();
+        let own = members(document, &[self.next])?.pop().flatten();
         let answer = match own {
             Some(own) => {
                 let start = own.as_ptr().addr().checked_sub(document.as_ptr().addr())?;
@@ -87,6 +89,72 @@ impl<'a> Page<'a> {
             }
         };
         Some(answer.into_bytes())
+    }
+}
+
+/// For each label the value of that member, in either spelling; null is none. `None` if this is no object, or a member
+/// occurs twice.
+fn members<'a>(object: &'a str, labels: &[&Label]) -> Option<Vec<Option<&'a str>>> {
+    let mut deserializer = serde_json::Deserializer::from_str(object);
+    let found = deserializer.deserialize_map(Members(labels)).ok()?;
+    deserializer.end().ok()?;
+    let value = |raw: Option<&'a RawValue>| raw.map(RawValue::get).filter(|raw| *raw != "null");
+    Some(found.into_iter().map(value).collect())
+}
+
+struct Members<'l>(&'l [&'l Label]);
+
+impl<'de> Visitor<'de> for Members<'_> {
+    type Value = Vec<Option<&'de RawValue>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut found: Self::Value = vec![None; self.0.len()];
+        while let Some(key) = map.next_key::<Key<'de>>()? {
+            let known = self
+                .0
+                .iter()
+                .position(|label| *label.name == *key.0 || *label.json == *key.0);
+            let Some(place) = known.and_then(|index| found.get_mut(index)) else {
+                map.next_value::<IgnoredAny>()?;
+                continue;
+            };
+            if place.replace(map.next_value()?).is_some() {
+                return Err(A::Error::custom("a member occurs twice"));
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// A key with its escapes undone.
+struct Key<'a>(Cow<'a, str>);
+
+impl<'de> serde::Deserialize<'de> for Key<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(Text).map(Self)
+    }
+}
+
+/// A text, borrowed where it has no escapes.
+struct Text;
+
+impl<'de> Visitor<'de> for Text {
+    type Value = Cow<'de, str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a text")
+    }
+
+    fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(Cow::Borrowed(text))
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Cow::Owned(text.to_owned()))
     }
 }
 

@@ -9,6 +9,40 @@ use proptest::prelude::*;
 use proptest::test_runner::TestCaseResult;
 use std::sync::LazyLock;
 
+/// An answer without what is withheld.
+#[derive(Debug, PartialEq)]
+struct Filtered {
+    answer: Vec<u8>,
+    withheld: usize,
+}
+
+fn without(answer: &[u8], withheld: &Withheld) -> Filtered {
+    let mut answer = answer.to_vec();
+    let length = withheld.take_out(&mut answer);
+    answer.truncate(length);
+    Filtered {
+        answer,
+        withheld: withheld.items,
+    }
+}
+
+/// The filters with what they are for: the answer that is left.
+mod protobuf {
+    use super::*;
+
+    pub(super) fn filter(message: &[u8], items: &Items, shown: impl FnMut(&Item<'_>) -> bool) -> Option<Filtered> {
+        super::super::protobuf::filter(message, items, shown).map(|withheld| without(message, &withheld))
+    }
+}
+
+mod json {
+    use super::*;
+
+    pub(super) fn filter(document: &[u8], items: &Items, shown: impl FnMut(&Item<'_>) -> bool) -> Option<Filtered> {
+        super::super::json::filter(document, items, shown).map(|withheld| without(document, &withheld))
+    }
+}
+
 /// Runs a check with the items of an RPC's answer.
 fn with<T>(rpc: &str, check: impl FnOnce(&Items) -> T) -> T {
     static CATALOG: LazyLock<Catalog> = LazyLock::new(|| Catalog::builtin().unwrap());

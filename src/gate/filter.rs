@@ -7,19 +7,19 @@ use crate::catalog::Route;
 use crate::catalog::answer::{ItemPart, Items, Show};
 use crate::extract::targets::Extracted;
 use crate::filter::page::Page;
-use crate::filter::{self, Filtered, Item};
+use crate::filter::{self, Item};
 use crate::model::action::{Action, ActionSet};
 use crate::model::denial::Denial;
 use crate::model::reason::Reason;
 use crate::model::scope::{Resource, ResourceKind, Scope, TargetRole};
 use crate::policy::decide::{Permit, Rights};
 use crate::policy::show::Shown;
-use crate::protocol::envelope::{self, Encoding};
+use crate::protocol::envelope;
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
-use hyper::body::{Frame, Incoming};
+use hyper::body::{Body as _, Frame, Incoming};
 use std::time::Duration;
 
 /// The largest answer that is filtered, in bytes: some hundred thousand projects.
@@ -164,70 +164,94 @@ impl<'a> Filter<'a> {
         let (mut parts, body) = response.into_parts();
         audit.response_head(parts.status.as_u16());
         audit.grpc_status(answer::grpc_status(&parts.headers));
-        let collected = tokio::time::timeout(DEADLINE, Limited::new(body, MAX_BYTES).collect()).await;
-        let collected = collected
+        let whole = tokio::time::timeout(DEADLINE, whole(body, is_grpc(&parts.headers))).await;
+        let (mut body, trailers) = whole
             .map_err(|_| Reason::UpstreamTimeout)?
-            .map_err(|_| Reason::AnswerUnreadable)?;
-        let trailers = collected.trailers().cloned();
+            .ok_or(Reason::AnswerUnreadable)?;
         audit.grpc_status(trailers.as_ref().and_then(answer::grpc_status));
-        let body = collected.to_bytes();
-        let body = if passes(parts.status) || body.is_empty() {
-            body
-        } else {
-            let filtered = self.filtered(&parts.headers, body, page);
-            let (body, withheld) = filtered.ok_or(Reason::AnswerUnreadable)?;
-            audit.withheld(withheld);
-            body
-        };
+        if !passes(parts.status) && !body.is_empty() {
+            let withheld = self.withhold(&parts.headers, &mut body, page);
+            audit.withheld(withheld.ok_or(Reason::AnswerUnreadable)?);
+        }
         audit.response_bytes(body.len());
         parts.headers.remove(CONTENT_LENGTH);
         parts.headers.remove(ETAG);
-        let data = (!body.is_empty()).then(|| Frame::data(body));
+        let data = (!body.is_empty()).then(|| Frame::data(body.into()));
         let frames: Vec<Frame<Bytes>> = data.into_iter().chain(trailers.map(Frame::trailers)).collect();
         Ok(Response::from_parts(parts, Body::Frames(frames.into_iter())))
     }
 
-    /// The body with only the items that are shown, in its own encoding, and how many were left out for not being.
-    fn filtered(&self, headers: &HeaderMap, body: Bytes, mut page: Option<Page<'_>>) -> Option<(Bytes, usize)> {
+    /// Takes out of the body what is not shown, and tells how many items that was.
+    fn withhold(&self, headers: &HeaderMap, body: &mut Vec<u8>, mut page: Option<Page<'_>>) -> Option<usize> {
         let mut encodings = headers.get_all(CONTENT_ENCODING).iter();
         if encodings.any(|encoding| encoding != "identity") {
             return None;
         }
-        let mut withheld = 0;
+        let mut items = 0;
         let shows = |item: &Item<'_>| {
             if !self.shows(item) {
-                withheld += 1;
+                items += 1;
                 return false;
             }
             page.as_mut().is_none_or(Page::takes)
         };
-        let content_type = headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
-        if content_type.starts_with(b"application/json") {
-            let Filtered { answer, .. } = filter::json::filter(&body, self.items, shows)?;
-            let answer = match page {
-                Some(page) => page.in_json(&answer)?,
-                None => answer,
-            };
-            return Some((answer.into(), withheld));
+        if is_grpc(headers) {
+            let message = envelope::plain(body)?;
+            let withheld = filter::protobuf::filter(message, self.items, shows)?;
+            let length = withheld.take_out(message);
+            match page {
+                Some(page) => *body = envelope::frame(&page.in_protobuf(message.get(..length)?)?).into(),
+                None => envelope::shorten(body, length)?,
+            }
+            return Some(items);
         }
-        let by_grpc = content_type.starts_with(b"application/grpc");
-        let message = match by_grpc {
-            true => envelope::open(body, Encoding::Identity, MAX_BYTES).ok()?.message,
-            false if content_type == b"application/octet-stream" => body,
-            false => return None,
-        };
-        let Filtered { answer, .. } = filter::protobuf::filter(&message, self.items, shows)?;
-        let answer = match page {
-            Some(page) => page.in_protobuf(&answer)?,
-            None => answer,
-        };
-        let body = if by_grpc {
-            envelope::frame(&answer)
+        let content_type = content_type(headers);
+        let is_json = content_type.starts_with(b"application/json");
+        let withheld = if is_json {
+            filter::json::filter(body, self.items, shows)?
+        } else if content_type == b"application/octet-stream" {
+            filter::protobuf::filter(body, self.items, shows)?
         } else {
-            answer.into()
+            return None;
         };
-        Some((body, withheld))
+        let length = withheld.take_out(body);
+        body.truncate(length);
+        match page {
+            Some(page) if is_json => *body = page.in_json(body)?,
+            Some(page) => *body = page.in_protobuf(body)?,
+            None => {}
+        }
+        Some(items)
     }
+}
+
+/// The whole body, within the bound, and its trailers. What has come is put together at once, so that the memory it came
+/// in is free for what follows.
+async fn whole(body: Incoming, grpc: bool) -> Option<(Vec<u8>, Option<HeaderMap>)> {
+    let announced = usize::try_from(body.size_hint().lower()).ok()?;
+    let mut body = Limited::new(body, MAX_BYTES);
+    let mut whole = Vec::with_capacity(announced.min(MAX_BYTES));
+    let mut trailers = None;
+    while let Some(frame) = body.frame().await {
+        match frame.ok()?.into_data() {
+            Ok(data) => {
+                if grpc && whole.is_empty() {
+                    whole.reserve_exact(envelope::announced(&data).min(MAX_BYTES));
+                }
+                whole.extend_from_slice(&data);
+            }
+            Err(frame) => trailers = frame.into_trailers().ok(),
+        }
+    }
+    Some((whole, trailers))
+}
+
+fn content_type(headers: &HeaderMap) -> &[u8] {
+    headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes)
+}
+
+fn is_grpc(headers: &HeaderMap) -> bool {
+    content_type(headers).starts_with(b"application/grpc")
 }
 
 /// Whether an answer with this status is an error, which has no items.

@@ -41,12 +41,15 @@ impl Rights {
     /// Whether the principal may view something in some domain of the project.
     #[must_use]
     pub fn visible_project(&self, project: &str) -> bool {
-        self.shows(Shown {
-            scope: Scope::ProjectInSomeDomain(project.into()),
-            needs: ActionSet::VIEWS,
-            resource: None,
-            named_in: None,
-        })
+        // Of a long list most is of no concern to anyone: told without judging each domain.
+        let is_named = |grant: &Arc<Grant>| grant.projects.iter().any(|glob| glob.matches(project));
+        self.grants.iter().any(is_named)
+            && self.shows(Shown {
+                scope: Scope::ProjectInSomeDomain(project.into()),
+                needs: ActionSet::VIEWS,
+                resource: None,
+                named_in: None,
+            })
     }
 
     /// Whether it is plain that there is no project in which the principal may not view something.
