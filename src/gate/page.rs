@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue, Response};
 use http_body_util::{Either, Full, Limited};
-use hyper::body::{Frame, Incoming};
+use hyper::body::{Body as _, Frame, Incoming};
 use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
 
@@ -42,7 +42,7 @@ impl Gate {
         if *page.path == *LOGIN && self.has_revoked_session(head, around.snapshot).await {
             headers.remove(COOKIE);
         }
-        let body = match body.take() {
+        let body = match body.take().filter(|body| !body.is_end_stream()) {
             Some(body) => Either::Right(Limited::new(body, self.limits.body_bytes)),
             None => Either::Left(Full::default()),
         };

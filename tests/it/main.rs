@@ -52,6 +52,8 @@ mod projects;
 mod proxy;
 mod raw;
 mod reference;
+mod replicas;
+mod replicas_repeat;
 mod reload;
 mod service_accounts;
 mod revocation;
