@@ -12,9 +12,11 @@ use http_body_util::{Either, Full, Limited};
 use hyper::body::Incoming;
 use replica::{Replica, Replicas};
 use std::error::Error;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+use tokio::time::Instant;
 
 mod connection;
 pub mod headers;
@@ -26,6 +28,9 @@ pub type Body = Either<Full<Bytes>, Limited<Incoming>>;
 
 /// How many addresses one request is tried at, if it cannot be sent.
 const ATTEMPTS: usize = 3;
+
+/// How often a call that runs is looked at, whether it may go on.
+pub const LOOK: Duration = Duration::from_millis(500);
 
 /// Which of the control plane's ports a request goes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,24 +81,45 @@ impl Upstream {
 
     /// Sends a request and waits for the head of the answer, no longer than the configured time and the caller's own.
     /// The request's URI must be a path; it gets the scheme and authority of the port. One that was not sent is tried at
-    /// another address; one that may have been is not.
+    /// another address; one that may have been is not. While it waits, `look` says whether it may go on.
     ///
     /// # Errors
-    /// `upstream_unreachable`, `upstream_failed`, `upstream_timeout`, or what is wrong with a streamed body.
+    /// `upstream_unreachable`, `upstream_failed`, `upstream_timeout`, what is wrong with a streamed body, or what `look` says.
     pub async fn send(
         &self,
         port: Port,
         request: Request<Body>,
         deadline: Option<Duration>,
+        look: impl FnMut() -> Result<(), Denial>,
     ) -> Result<Response<Incoming>, Denial> {
         let pool = match port {
             Port::Grpc => &self.grpc,
             Port::Http => &self.http,
         };
         let limit = deadline.map_or(self.response_timeout, |deadline| deadline.min(self.response_timeout));
-        tokio::time::timeout(limit, pool.send(request))
-            .await
-            .unwrap_or_else(|_| Err(Reason::UpstreamTimeout.into()))
+        watched(pool.send(request), limit, look).await?
+    }
+}
+
+/// Waits for something, no longer than `limit`, and looks now and then whether it may still be waited for. What comes
+/// before the first look needs one timer, as a plain time limit does.
+///
+/// # Errors
+/// `upstream_timeout`, or what `look` says.
+pub async fn watched<T>(
+    coming: impl Future<Output = T>,
+    limit: Duration,
+    mut look: impl FnMut() -> Result<(), Denial>,
+) -> Result<T, Denial> {
+    let mut coming = pin!(coming);
+    let end = Instant::now() + limit;
+    loop {
+        let next = (Instant::now() + LOOK).min(end);
+        match tokio::time::timeout_at(next, &mut coming).await {
+            Ok(come) => return Ok(come),
+            Err(_) if next == end => return Err(Reason::UpstreamTimeout.into()),
+            Err(_) => look()?,
+        }
     }
 }
 

@@ -49,9 +49,9 @@ impl Gate {
         audit.judged();
         let request = forward::request(head, headers, body)?;
         self.upstream
-            .send(Port::Http, request, None)
+            .send(Port::Http, request, None, || Ok(()))
             .await
-            .map(Answer::Forwarded)
+            .map(|response| Answer::Forwarded(response, None))
     }
 
     /// Forwards a CORS preflight without credentials; the control plane answers every one itself.
@@ -66,9 +66,9 @@ impl Gate {
         let headers = headers::for_api(head.headers(), origin(head, around));
         let request = forward::request(head, headers, Either::Left(Full::default()))?;
         self.upstream
-            .send(Port::Http, request, None)
+            .send(Port::Http, request, None, || Ok(()))
             .await
-            .map(Answer::Forwarded)
+            .map(|response| Answer::Forwarded(response, None))
     }
 
     /// Answers the gRPC health check: whoever gets this answer can reach the proxy.

@@ -45,6 +45,7 @@ mod introspection;
 mod judged_fields;
 mod limits;
 mod listeners;
+mod long_calls;
 mod lists;
 mod load_balancer;
 mod mesh;
