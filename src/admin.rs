@@ -38,8 +38,8 @@ pub struct Admin {
     pub replicas: [Arc<Replicas>; 2],
     /// Whether it tells what a token is taken for.
     pub whoami: bool,
-    /// Whether the process drains.
-    pub drain: watch::Receiver<bool>,
+    /// Whether the process is about to end.
+    pub leaving: watch::Receiver<bool>,
 }
 
 impl Admin {
@@ -89,11 +89,11 @@ impl Admin {
         }
     }
 
-    /// Ready means: not draining, every issuer has keys, and the control plane's names have been resolved. A policy is always
+    /// Ready means: not about to end, every issuer has keys, and the control plane's names have been resolved. A policy is always
     /// in force. A control plane that cannot be reached makes no difference: it would be so for every replica of the
     /// proxy, and callers are better told by the proxy than by nobody.
     fn ready(&self) -> Response<Full<Bytes>> {
-        let draining = *self.drain.borrow();
+        let draining = *self.leaving.borrow();
         let ready = !draining && self.issuers.ready() && self.replicas.iter().all(|port| port.is_known());
         let status = if ready {
             StatusCode::OK

@@ -53,6 +53,7 @@ pub struct App {
     pub metrics: Arc<Metrics>,
     /// Makes every file be looked at now.
     pub reload: ReloadNow,
+    leave: watch::Sender<bool>,
     drain: watch::Sender<bool>,
     stop: watch::Sender<bool>,
     workers: Vec<JoinHandle<()>>,
@@ -107,6 +108,7 @@ impl App {
         let bound = bind(&config)?;
         let (sink, audit) = Sink::start(audit_output, config.audit.queue, Arc::clone(&metrics))
             .map_err(|error| fault("audit", &error))?;
+        let (leave, leaving) = watch::channel(false);
         let (drain, draining) = watch::channel(false);
         let (stop, stopping) = watch::channel(false);
         let live = Arc::clone(&loaded.live);
@@ -143,7 +145,7 @@ impl App {
             issuers: loaded.issuers,
             replicas: shared.replicas.clone(),
             whoami: shared.config.admin_whoami,
-            drain: draining.clone(),
+            leaving,
         };
         let workers = bound
             .workers
@@ -159,6 +161,7 @@ impl App {
             live,
             metrics,
             reload,
+            leave,
             drain,
             stop,
             workers,
@@ -167,8 +170,14 @@ impl App {
         })
     }
 
+    /// Says from now on that it is not ready. Everything else goes on, until [`App::shut_down`].
+    pub fn leave(&self) {
+        self.leave.send_replace(true);
+    }
+
     /// Accepts nothing more, lets running requests finish for the configured time, writes the last records and ends.
     pub fn shut_down(self) {
+        self.leave();
         self.drain.send_replace(true);
         for worker in self.workers {
             if worker.join().is_err() {

@@ -55,6 +55,8 @@ pub struct Config {
     pub log_level: LogLevel,
     /// Worker threads; at least one.
     pub workers: usize,
+    /// How long it goes on as before on SIGTERM, not ready.
+    pub delay: Duration,
     /// How long running requests may take to finish on shutdown.
     pub drain: Duration,
 }

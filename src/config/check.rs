@@ -101,6 +101,7 @@ impl<'a> Check<'a> {
             log_format: document.log.format,
             log_level: document.log.level,
             workers: self.workers(&document.workers),
+            delay: self.duration(&document.shutdown.delay, Duration::ZERO..=HOUR),
             drain: self.duration(&document.shutdown.drain, Duration::ZERO..=HOUR),
         }
     }

@@ -306,6 +306,9 @@ pub enum LogLevel {
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ShutdownDocument {
+    /// How long it goes on as before once it says that it is not ready, so that load balancers send requests elsewhere
+    /// before connections are refused: longer than they take to notice.
+    pub delay: Placed<String>,
     /// How long requests that run may take to finish.
     pub drain: Placed<String>,
 }
@@ -313,6 +316,7 @@ pub struct ShutdownDocument {
 impl Default for ShutdownDocument {
     fn default() -> Self {
         Self {
+            delay: Placed::default_of("5s"),
             drain: Placed::default_of("30s"),
         }
     }

@@ -61,6 +61,7 @@ mod revocation;
 mod session;
 mod smoke;
 mod sockets;
+mod upgrade;
 mod upstream;
 mod upstream_links;
 mod whoami;
