@@ -72,3 +72,33 @@ fn withdrawn(refusal: Refusal, snapshot: &Snapshot, audit: &mut AuditGuard) -> D
     let message = format!("the policy was changed while the call was running: {}", denial.message);
     Denial::new(Reason::RightWithdrawn, message)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gate::authenticate::FixedCaller;
+    use crate::issuer::VerifiedToken;
+    use crate::live::RightsCell;
+    use crate::model::principal::Principal;
+
+    #[test]
+    fn a_call_outlives_neither_its_token_nor_its_certificate() {
+        let token = Caller::Token(Arc::new(VerifiedToken {
+            principal: Arc::new(Principal::anonymous()),
+            rights: RightsCell::default(),
+            expired_from: 100,
+        }));
+        assert_eq!(token.unexpired(99), Ok(()));
+        assert_eq!(token.unexpired(100), Err(Reason::TokenExpiredInFlight.into()));
+        let certificate = Principal {
+            expires_at: Some(100),
+            ..Principal::anonymous()
+        };
+        // The last second of a certificate is within its validity (RFC 5280, section 4.1.2.5).
+        let certificate = Caller::Fixed(Arc::new(FixedCaller::new(certificate, false)));
+        assert_eq!(certificate.unexpired(100), Ok(()));
+        assert_eq!(certificate.unexpired(101), Err(Reason::CertificateExpired.into()));
+        let listener = Caller::Fixed(Arc::new(FixedCaller::anonymous()));
+        assert_eq!(listener.unexpired(u64::MAX), Ok(()));
+    }
+}
