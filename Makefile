@@ -4,7 +4,7 @@ SHELL := /bin/bash
 CARGO ?= cargo
 DESCRIPTORS := target/descriptors/flyteidl-1.16.8.binpb
 
-.PHONY: help demo demo-stay test unit e2e test-idp policies lint fmt doc bench descriptors clean-demo
+.PHONY: help demo demo-stay test unit e2e test-idp test-deploy test-upgrade policies lint fmt doc bench descriptors clean-demo
 
 help: ## List the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -21,6 +21,11 @@ test: unit policies e2e ## Every test: unit, integration, decision tests, real c
 
 unit: descriptors ## Unit and integration tests
 	$(CARGO) test --locked --features demo
+
+test-deploy: test-upgrade ## What is deployed, with real tools around it
+
+test-upgrade: descriptors ## Two proxies behind HAProxy restarted in turn under load: no request is lost
+	scripts/upgrade.sh
 
 policies: ## The decision tests of the sample policies
 	$(CARGO) run --quiet --locked -- test policies

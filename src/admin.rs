@@ -4,6 +4,7 @@
 use crate::issuer::Issuers;
 use crate::live::Live;
 use crate::metrics::Metrics;
+use crate::upstream::replica::Replicas;
 use crate::whoami;
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
@@ -33,10 +34,12 @@ pub struct Admin {
     pub live: Arc<Live>,
     /// The issuers and their key sets.
     pub issuers: Arc<Issuers>,
+    /// The addresses of the control plane's ports, gRPC first.
+    pub replicas: [Arc<Replicas>; 2],
     /// Whether it tells what a token is taken for.
     pub whoami: bool,
-    /// Whether the process drains.
-    pub drain: watch::Receiver<bool>,
+    /// Whether the process is about to end.
+    pub leaving: watch::Receiver<bool>,
 }
 
 impl Admin {
@@ -86,10 +89,12 @@ impl Admin {
         }
     }
 
-    /// Ready means: not draining, and every issuer has keys. A policy is always in force.
+    /// Ready means: not about to end, every issuer has keys, and the control plane's names have been resolved. A policy is always
+    /// in force. A control plane that cannot be reached makes no difference: it would be so for every replica of the
+    /// proxy, and callers are better told by the proxy than by nobody.
     fn ready(&self) -> Response<Full<Bytes>> {
-        let draining = *self.drain.borrow();
-        let ready = !draining && self.issuers.ready();
+        let draining = *self.leaving.borrow();
+        let ready = !draining && self.issuers.ready() && self.replicas.iter().all(|port| port.is_known());
         let status = if ready {
             StatusCode::OK
         } else {
@@ -97,7 +102,7 @@ impl Admin {
         };
         document(
             status,
-            &json!({"ready": ready, "draining": draining, "issuers": self.issuers.status()}),
+            &json!({"ready": ready, "draining": draining, "issuers": self.issuers.status(), "upstream": self.upstream()}),
         )
     }
 
@@ -113,7 +118,13 @@ impl Admin {
             "catalog": {"generation": snapshot.catalog.generation, "rpcs": snapshot.catalog.routes.len()},
             "issuers": self.issuers.status(),
             "load_balancer": self.issuers.load_balancer_status(),
+            "upstream": self.upstream(),
         })
+    }
+
+    fn upstream(&self) -> Value {
+        let [grpc, http] = &self.replicas;
+        json!({"grpc": grpc.status(), "http": http.status()})
     }
 
     /// What the token in `authorization` is taken for. The token itself is never answered.

@@ -26,6 +26,8 @@ use crate::reload::{Fingerprint, ReloadNow, Reloadable, Reloader};
 use crate::tls::LiveTls;
 use crate::trust;
 use crate::upstream::Upstream;
+use crate::upstream::replica::Replicas;
+use crate::upstream::resolution::{Resolution, Resolver, SystemResolver};
 use observe::{KeySets, Reloads};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -34,6 +36,7 @@ use std::time::Duration;
 use tokio::runtime;
 use tokio::sync::{Semaphore, watch};
 
+mod control;
 pub mod issuers;
 pub mod observe;
 
@@ -50,6 +53,7 @@ pub struct App {
     pub metrics: Arc<Metrics>,
     /// Makes every file be looked at now.
     pub reload: ReloadNow,
+    leave: watch::Sender<bool>,
     drain: watch::Sender<bool>,
     stop: watch::Sender<bool>,
     workers: Vec<JoinHandle<()>>,
@@ -69,6 +73,7 @@ struct Shared {
     identities: Vec<Identity>,
     certificates: Vec<Option<Arc<LiveTls>>>,
     upstream_tls: Arc<rustls::ClientConfig>,
+    replicas: [Arc<Replicas>; 2],
     cookie_keys: Arc<[CookieKeys]>,
     room: Arc<Semaphore>,
 }
@@ -84,15 +89,30 @@ impl App {
         clock: Arc<dyn Clock>,
         audit_output: Box<dyn std::io::Write + Send>,
     ) -> Result<Self, Vec<Problem>> {
+        Self::start_resolving(config, clock, audit_output, Arc::new(SystemResolver))
+    }
+
+    /// The same with another way to find the control plane's addresses.
+    ///
+    /// # Errors
+    /// As [`App::start`].
+    pub fn start_resolving(
+        config: Config,
+        clock: Arc<dyn Clock>,
+        audit_output: Box<dyn std::io::Write + Send>,
+        resolver: Arc<dyn Resolver>,
+    ) -> Result<Self, Vec<Problem>> {
         let fault = |what: &str, error: &dyn std::fmt::Display| vec![Problem::error(what, 0, 0, error.to_string())];
         let metrics = Arc::new(Metrics::new().map_err(|error| fault("metrics", &error))?);
         let loaded = Loaded::of(&config, &clock, &metrics)?;
         let bound = bind(&config)?;
         let (sink, audit) = Sink::start(audit_output, config.audit.queue, Arc::clone(&metrics))
             .map_err(|error| fault("audit", &error))?;
+        let (leave, leaving) = watch::channel(false);
         let (drain, draining) = watch::channel(false);
         let (stop, stopping) = watch::channel(false);
         let live = Arc::clone(&loaded.live);
+        let (replicas, resolution) = Resolution::of(&config.upstream, resolver, &metrics);
         let shared = Arc::new(Shared {
             live: Arc::clone(&live),
             issuers: Arc::clone(&loaded.issuers),
@@ -106,6 +126,7 @@ impl App {
             identities: config.listeners.iter().map(identity).collect(),
             certificates: loaded.certificates,
             upstream_tls: loaded.upstream_tls,
+            replicas,
             cookie_keys: loaded.cookie_keys,
             room: Arc::new(Semaphore::new(config.limits.connections)),
             config,
@@ -122,8 +143,9 @@ impl App {
             metrics: Arc::clone(&metrics),
             live: Arc::clone(&live),
             issuers: loaded.issuers,
+            replicas: shared.replicas.clone(),
             whoami: shared.config.admin_whoami,
-            drain: draining.clone(),
+            leaving,
         };
         let workers = bound
             .workers
@@ -131,7 +153,7 @@ impl App {
             .map(|sockets| spawn_worker(Arc::clone(&shared), sockets, draining.clone()))
             .collect::<std::io::Result<Vec<_>>>()
             .map_err(|error| fault("worker thread", &error))?;
-        let control = spawn_control(admin, bound.admin_socket, reloader, stopping)
+        let control = control::spawn(admin, bound.admin_socket, reloader, resolution, stopping)
             .map_err(|error| fault("control thread", &error))?;
         Ok(Self {
             addresses: bound.addresses,
@@ -139,6 +161,7 @@ impl App {
             live,
             metrics,
             reload,
+            leave,
             drain,
             stop,
             workers,
@@ -147,8 +170,14 @@ impl App {
         })
     }
 
+    /// Says from now on that it is not ready. Everything else goes on, until [`App::shut_down`].
+    pub fn leave(&self) {
+        self.leave.send_replace(true);
+    }
+
     /// Accepts nothing more, lets running requests finish for the configured time, writes the last records and ends.
     pub fn shut_down(self) {
+        self.leave();
         self.drain.send_replace(true);
         for worker in self.workers {
             if worker.join().is_err() {
@@ -344,7 +373,7 @@ impl Shared {
             anonymous: Arc::clone(&self.anonymous),
             live: Arc::clone(&self.live),
             issuers: Arc::clone(&self.issuers),
-            upstream: Upstream::new(&self.config.upstream, Arc::clone(&self.upstream_tls)),
+            upstream: Upstream::new(&self.config.upstream, &self.upstream_tls, self.replicas.clone()),
             recorder: Arc::clone(&self.recorder),
             scope_rules: Arc::clone(&self.scope_rules),
             limits: self.config.limits.clone(),
@@ -361,30 +390,4 @@ impl Shared {
             metrics: Arc::clone(&self.recorder.metrics),
         })
     }
-}
-
-fn spawn_control(
-    admin: Admin,
-    socket: std::net::TcpListener,
-    reloader: Reloader,
-    mut stop: watch::Receiver<bool>,
-) -> std::io::Result<JoinHandle<()>> {
-    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-    std::thread::Builder::new().name("control".into()).spawn(move || {
-        runtime.block_on(async {
-            let Ok(socket) = tokio::net::TcpListener::from_std(socket) else {
-                tracing::error!("the admin listener's socket cannot be used");
-                return;
-            };
-            let issuers = Arc::clone(&admin.issuers);
-            let stopping = stop.clone();
-            // All of them, not the first that ends: without issuers there are no keys to refresh.
-            let duties = async { tokio::join!(Arc::new(admin).run(socket), issuers.run(stopping), reloader.run()) };
-            tokio::select! {
-                _ = duties => {}
-                _ = stop.wait_for(|stopping| *stopping) => {}
-            }
-        });
-        runtime.shutdown_timeout(Duration::from_secs(1));
-    })
 }

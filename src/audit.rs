@@ -14,7 +14,7 @@ use serde::Serialize;
 use sink::Sink;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub mod record;
 pub mod sink;
@@ -124,6 +124,12 @@ impl AuditGuard {
         self.record.judge_us = micros(elapsed);
         self.recorder.metrics.judge_seconds.observe(elapsed.as_secs_f64());
         self.forwarded = Some(Instant::now());
+    }
+
+    /// How long ago the head of the request arrived.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.started.elapsed()
     }
 
     /// The head of the upstream's answer.

@@ -9,6 +9,7 @@ use crate::model::scope::ResourceKind;
 use crate::model::setting::Setting;
 use answer::{Answer, Label};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 pub mod answer;
 pub mod compile;
@@ -81,7 +82,7 @@ pub struct Route {
     /// What its answers may show; none where they name no project, domain or thing.
     pub answer: Option<Answer>,
     /// Where settings of executions can be written, each at most once.
-    pub writes: Vec<WritePlace>,
+    pub writes: Arc<[WritePlace]>,
 }
 
 /// Where a setting is written: a text field below single messages, which counts before all others for that setting.
@@ -196,7 +197,7 @@ pub enum ScalarKind {
     /// 64 bits fixed: fixed64, sfixed64, double.
     Fixed64,
     /// An enum, with its names and numbers.
-    Enum(std::sync::Arc<EnumShape>),
+    Enum(Arc<EnumShape>),
     /// A message (of a map field too: its entries are messages on the wire).
     Message,
 }

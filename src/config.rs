@@ -20,6 +20,7 @@ mod issuers;
 mod listeners;
 mod load_balancer;
 pub mod secrets;
+mod upstream;
 
 pub use document::{Generation, LogFormat, LogLevel, TlsVersion};
 
@@ -54,6 +55,8 @@ pub struct Config {
     pub log_level: LogLevel,
     /// Worker threads; at least one.
     pub workers: usize,
+    /// How long it goes on as before on SIGTERM, not ready.
+    pub delay: Duration,
     /// How long running requests may take to finish on shutdown.
     pub drain: Duration,
 }
@@ -131,13 +134,15 @@ pub struct CertificatePrincipal {
 /// Where FlyteAdmin is and how long it may take.
 #[derive(Clone, Debug)]
 pub struct Upstream {
-    /// Its gRPC port.
-    pub grpc: Endpoint,
-    /// Its HTTP port.
-    pub http: Endpoint,
+    /// Where its gRPC port is served; never empty.
+    pub grpc: Vec<Endpoint>,
+    /// Where its HTTP port is served; never empty.
+    pub http: Vec<Endpoint>,
+    /// How often host names are resolved again.
+    pub resolve: Duration,
     /// PEM file with the authorities trusted for TLS; `None` for those of the system.
     pub ca: Option<PathBuf>,
-    /// How long a connection may take to be made.
+    /// How long a connection may take to be made, TLS included.
     pub connect_timeout: Duration,
     /// How long an answer may take to begin.
     pub response_timeout: Duration,

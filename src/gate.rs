@@ -15,7 +15,7 @@ use crate::model::reason::Reason;
 use crate::policy::Subjects;
 use crate::policy::decide::{Call, Refusal};
 use crate::protocol::{Protocol, RequestHead, canonical, classify, deny};
-use crate::upstream::{Upstream, headers};
+use crate::upstream::{LOOK, Upstream, headers};
 use authenticate::{FixedCaller, Identity};
 use body::JudgedBody;
 use certificate::PeerCertificate;
@@ -24,6 +24,7 @@ use http::header::HeaderName;
 use http::{Method, Request, Response};
 use hyper::body::Incoming;
 use request_id::RequestIds;
+use standing::Standing;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -37,6 +38,7 @@ pub mod page;
 mod push_down;
 pub mod request_id;
 mod set;
+mod standing;
 
 pub use answer::Body;
 
@@ -106,8 +108,10 @@ enum Destination<'c> {
 }
 
 /// A request that ended well.
+#[expect(clippy::large_enum_variant, reason = "it lives on the stack, once a request")]
 enum Answer {
-    Forwarded(Response<Incoming>),
+    /// With what tells whether it may go on.
+    Forwarded(Response<Incoming>, Option<Standing>),
     /// The control plane's, read whole and changed.
     Filtered(Box<Response<Body>>),
     /// The proxy's own.
@@ -134,7 +138,9 @@ impl Gate {
             .judge_and_forward(parts, &mut body, protocol, around, &mut audit)
             .await
         {
-            Ok(Answer::Forwarded(response)) => answer::follow(response, &request_id, audit),
+            Ok(Answer::Forwarded(response, standing)) => {
+                answer::follow(response, protocol, request_id, standing, audit)
+            }
             Ok(Answer::Filtered(mut response)) => {
                 audit.finish(Outcome::Forwarded);
                 headers::clean_response(response.headers_mut());
@@ -198,6 +204,7 @@ impl Gate {
             .map_err(|refusal| by_policy(refusal, snapshot, audit))?;
         audit.rules(permit.rules().iter().map(|rule| rule.name().into()));
         audit.judged();
+        let late = audit.elapsed() >= LOOK;
         let body = set::set(route, permit.written(), protocol, body)?;
         audit.set(permit.written());
         let filter = Filter::of(route, &touched, &rights, &permit);
@@ -212,10 +219,32 @@ impl Gate {
             narrowed,
             filtered: filter.is_some(),
         };
-        let response = forward::call(&self.upstream, permit, outgoing).await?;
+        // Who makes a public call has nothing that could be taken away.
+        let mut standing = (route.access != Access::Public).then(|| Standing {
+            live: Arc::clone(&self.live),
+            recorder: Arc::clone(&self.recorder),
+            caller: authenticated.caller,
+            access: route.access,
+            action: touched.action,
+            targets: touched.targets,
+            asked: touched.asked,
+            writes: Arc::clone(&route.writes),
+            filtered: filter.is_some(),
+            rights,
+            generation: snapshot.generation,
+        });
+        let mut look = || standing.as_mut().map_or(Ok(()), |standing| standing.look(audit));
+        // A message that took its time to arrive was judged by what was in force when it began to.
+        if late {
+            look()?;
+        }
+        let response = forward::call(&self.upstream, permit, outgoing, look).await?;
         match filter {
-            None => Ok(Answer::Forwarded(response)),
-            Some(filter) => Ok(Answer::Filtered(Box::new(filter.apply(response, page, audit).await?))),
+            None => Ok(Answer::Forwarded(response, standing)),
+            Some(filter) => {
+                let filtered = filter.apply(response, page, &mut standing, audit).await?;
+                Ok(Answer::Filtered(Box::new(filtered)))
+            }
         }
     }
 

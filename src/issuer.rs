@@ -69,13 +69,16 @@ pub struct VerifiedToken {
     pub principal: Arc<Principal>,
     /// What the caller may do under the policy in force.
     pub rights: RightsCell,
+    /// From when on it counts as expired, in seconds since the Unix epoch: its end and the leeway.
+    pub expired_from: u64,
 }
 
 impl VerifiedToken {
-    fn new(principal: Principal) -> Arc<Self> {
+    fn new(principal: Principal, expired_from: u64) -> Arc<Self> {
         Arc::new(Self {
             principal: Arc::new(principal),
             rights: RightsCell::default(),
+            expired_from,
         })
     }
 }
@@ -222,8 +225,8 @@ impl Issuers {
         }
         let principal = outcome?;
         let expires_at = principal.expires_at.unwrap_or(now);
-        let verified = VerifiedToken::new(principal);
         let valid_until = expires_at.saturating_add(issuer.rules().leeway);
+        let verified = VerifiedToken::new(principal, valid_until);
         let entry = Entry::new(
             scheme,
             token,
@@ -239,7 +242,7 @@ impl Issuers {
     async fn verify_of_load_balancer(&self, value: &str, now: u64) -> Result<Arc<VerifiedToken>, Denial> {
         let load_balancer = self.load_balancer.as_ref().ok_or(Reason::IssuerUnknown)?;
         let vouched = load_balancer.verify(value, self.limits.max_bytes, now).await?;
-        let verified = VerifiedToken::new(vouched.principal);
+        let verified = VerifiedToken::new(vouched.principal, vouched.expired_from);
         let (generation, valid_until) = (vouched.generation, vouched.valid_until);
         let entry = Entry::new(
             Scheme::LoadBalancer,

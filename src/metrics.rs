@@ -83,6 +83,12 @@ pub struct Metrics {
     pub judge_seconds: Histogram,
     /// From forwarding to the head of the upstream's answer.
     pub upstream_seconds: Histogram,
+    /// Whether requests go to an address of the control plane, by port and address.
+    pub upstream_address_up: IntGaugeVec,
+    /// Connections to the control plane that could not be made, by port.
+    pub upstream_connect_failures: IntCounterVec,
+    /// Requests that were not sent and went to another address, by port.
+    pub upstream_repeats: IntCounterVec,
     /// Connections now open, by listener.
     pub connections_open: IntGaugeVec,
     /// Connections that ended before a request, or the next one, could be read, by listener and cause.
@@ -147,6 +153,21 @@ impl Metrics {
                 "upstream_seconds",
                 "From forwarding a request to the head of the answer, in seconds.",
             )?,
+            upstream_address_up: make.gauges(
+                "upstream_address_up",
+                "Whether requests go to this address of the control plane (1) or it is left out for a while because it could not be reached (0), by port; at most 64 addresses a port.",
+                &["port", "address"],
+            )?,
+            upstream_connect_failures: make.counters(
+                "upstream_connect_failures_total",
+                "Connections to the control plane that could not be made, by port.",
+                &["port"],
+            )?,
+            upstream_repeats: make.counters(
+                "upstream_repeats_total",
+                "Requests that could not be sent to one address of the control plane and went to another, by port.",
+                &["port"],
+            )?,
             connections_open: make.gauges("connections_open", "Connections now open, by listener.", &["listener"])?,
             handshake_failures: make.counters(
                 "handshake_failures_total",
@@ -209,6 +230,10 @@ impl Metrics {
         }
         for result in ["hit", "miss"] {
             metrics.token_cache.with_label_values(&[result]);
+        }
+        for port in ["grpc", "http"] {
+            metrics.upstream_connect_failures.with_label_values(&[port]);
+            metrics.upstream_repeats.with_label_values(&[port]);
         }
         Ok(metrics)
     }

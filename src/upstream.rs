@@ -1,31 +1,36 @@
-//! The control plane: pooled connections to its gRPC port (HTTP/2) and its HTTP port (HTTP/1.1), plain or TLS.
+//! The control plane: pooled connections to its gRPC port (HTTP/2) and its HTTP port (HTTP/1.1), at one address or several.
 
 use crate::config::{Endpoint, Upstream as Settings};
 use crate::model::denial::Denial;
 use crate::model::reason::Reason;
+use arc_swap::ArcSwap;
 use bytes::Bytes;
+use connection::PooledClient;
 use http::uri::PathAndQuery;
 use http::{Request, Response, Uri};
 use http_body_util::{Either, Full, Limited};
 use hyper::body::Incoming;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use replica::{Replica, Replicas};
+use std::error::Error;
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+use tokio::time::Instant;
 
+mod connection;
 pub mod headers;
+pub mod replica;
+pub mod resolution;
 
 /// What is sent upstream: a judged message held in memory, or the bounded body of a page request.
 pub type Body = Either<Full<Bytes>, Limited<Incoming>>;
 
-/// HTTP/2 windows: large enough that one stream is not held up by acknowledgements, small enough to bound memory.
-const STREAM_WINDOW: u32 = 1 << 20;
-const CONNECTION_WINDOW: u32 = 4 << 20;
+/// How many addresses one request is tried at, if it cannot be sent.
+const ATTEMPTS: usize = 3;
 
-/// How long a peer may acknowledge nothing before its connection is given up.
-const DEAD_PEER: Duration = Duration::from_secs(20);
+/// How often a call that runs is looked at, whether it may go on.
+pub const LOOK: Duration = Duration::from_millis(500);
 
 /// Which of the control plane's ports a request goes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,87 +41,197 @@ pub enum Port {
     Http,
 }
 
+impl Port {
+    /// The word used in metrics, logs and status.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Grpc => "grpc",
+            Self::Http => "http",
+        }
+    }
+}
+
 /// The way to the control plane. Each worker has its own, with its own connections.
 #[derive(Debug)]
 pub struct Upstream {
-    grpc: Client<HttpsConnector<HttpConnector>, Body>,
-    http: Client<HttpsConnector<HttpConnector>, Body>,
-    grpc_endpoint: Endpoint,
-    http_endpoint: Endpoint,
+    grpc: Pool,
+    http: Pool,
     response_timeout: Duration,
 }
 
 impl Upstream {
-    /// Prepares clients; connects when the first request needs it.
+    /// Prepares clients of what is known of both ports; connects when the first request needs it.
     #[must_use]
-    pub fn new(settings: &Settings, tls: Arc<rustls::ClientConfig>) -> Self {
+    pub fn new(settings: &Settings, tls: &Arc<rustls::ClientConfig>, [grpc, http]: [Arc<Replicas>; 2]) -> Self {
+        let pool = |port, replicas| Pool {
+            port,
+            replicas,
+            clients: ArcSwap::default(),
+            turn: AtomicUsize::new(0),
+            settings: settings.clone(),
+            tls: Arc::clone(tls),
+        };
         Self {
-            grpc: client(settings, Arc::clone(&tls), Port::Grpc),
-            http: client(settings, tls, Port::Http),
-            grpc_endpoint: settings.grpc.clone(),
-            http_endpoint: settings.http.clone(),
+            grpc: pool(Port::Grpc, grpc),
+            http: pool(Port::Http, http),
             response_timeout: settings.response_timeout,
         }
     }
 
     /// Sends a request and waits for the head of the answer, no longer than the configured time and the caller's own.
-    /// The request's URI must be a path; it gets the scheme and authority of the port.
+    /// The request's URI must be a path; it gets the scheme and authority of the port. One that was not sent is tried at
+    /// another address; one that may have been is not. While it waits, `look` says whether it may go on.
     ///
     /// # Errors
-    /// `upstream_unreachable`, `upstream_failed`, `upstream_timeout`, or what is wrong with a streamed body.
+    /// `upstream_unreachable`, `upstream_failed`, `upstream_timeout`, what is wrong with a streamed body, or what `look` says.
     pub async fn send(
         &self,
         port: Port,
-        mut request: Request<Body>,
+        request: Request<Body>,
         deadline: Option<Duration>,
+        look: impl FnMut() -> Result<(), Denial>,
     ) -> Result<Response<Incoming>, Denial> {
-        let (client, endpoint) = match port {
-            Port::Grpc => (&self.grpc, &self.grpc_endpoint),
-            Port::Http => (&self.http, &self.http_endpoint),
+        let pool = match port {
+            Port::Grpc => &self.grpc,
+            Port::Http => &self.http,
         };
-        *request.uri_mut() = absolute(endpoint, request.uri().path_and_query())?;
         let limit = deadline.map_or(self.response_timeout, |deadline| deadline.min(self.response_timeout));
-        match tokio::time::timeout(limit, client.request(request)).await {
-            Ok(Ok(response)) => Ok(response),
-            Ok(Err(error)) if error.is_connect() => Err(Reason::UpstreamUnreachable.into()),
-            Ok(Err(error)) => Err(refusal(&error)),
-            Err(_) => Err(Reason::UpstreamTimeout.into()),
+        watched(pool.send(request), limit, look).await?
+    }
+}
+
+/// Waits for something, no longer than `limit`, and looks now and then whether it may still be waited for. What comes
+/// before the first look needs one timer, as a plain time limit does.
+///
+/// # Errors
+/// `upstream_timeout`, or what `look` says.
+pub async fn watched<T>(
+    coming: impl Future<Output = T>,
+    limit: Duration,
+    mut look: impl FnMut() -> Result<(), Denial>,
+) -> Result<T, Denial> {
+    let mut coming = pin!(coming);
+    let end = Instant::now() + limit;
+    loop {
+        let next = (Instant::now() + LOOK).min(end);
+        match tokio::time::timeout_at(next, &mut coming).await {
+            Ok(come) => return Ok(come),
+            Err(_) if next == end => return Err(Reason::UpstreamTimeout.into()),
+            Err(_) => look()?,
         }
     }
 }
 
-fn client(
-    settings: &Settings,
-    tls: Arc<rustls::ClientConfig>,
+/// One worker's connections to one port.
+#[derive(Debug)]
+struct Pool {
     port: Port,
-) -> Client<HttpsConnector<HttpConnector>, Body> {
-    let mut tcp = HttpConnector::new();
-    tcp.enforce_http(false);
-    tcp.set_nodelay(true);
-    tcp.set_connect_timeout(Some(settings.connect_timeout));
-    // A host that is gone without a word would otherwise hold the connection, and every request on it, for a quarter of
-    // an hour. Not by HTTP/2 pings: gRPC servers close connections that ping more often than every five minutes.
-    tcp.set_keepalive(Some(DEAD_PEER / 2));
-    tcp.set_keepalive_interval(Some(DEAD_PEER / 4));
-    tcp.set_keepalive_retries(Some(2));
-    #[cfg(target_os = "linux")]
-    tcp.set_tcp_user_timeout(Some(DEAD_PEER));
-    let connector = HttpsConnectorBuilder::new()
-        .with_tls_config(Arc::unwrap_or_clone(tls))
-        .https_or_http();
-    let connector = match port {
-        Port::Grpc => connector.enable_http2().wrap_connector(tcp),
-        Port::Http => connector.enable_http1().wrap_connector(tcp),
-    };
-    let mut builder = Client::builder(TokioExecutor::new());
-    builder.timer(TokioTimer::new()).pool_timer(TokioTimer::new());
-    if port == Port::Grpc {
-        builder
-            .http2_only(true)
-            .http2_initial_stream_window_size(STREAM_WINDOW)
-            .http2_initial_connection_window_size(CONNECTION_WINDOW);
+    replicas: Arc<Replicas>,
+    clients: ArcSwap<Clients>,
+    /// Counts requests, to take addresses in turn.
+    turn: AtomicUsize,
+    settings: Settings,
+    tls: Arc<rustls::ClientConfig>,
+}
+
+/// A client for each address.
+#[derive(Debug, Default)]
+struct Clients {
+    replicas: Arc<Vec<Arc<Replica>>>,
+    clients: Vec<PooledClient>,
+}
+
+impl Pool {
+    async fn send(&self, mut request: Request<Body>) -> Result<Response<Incoming>, Denial> {
+        let clients = self.clients().await?;
+        let turn = match clients.clients.len() {
+            1 => 0,
+            _ => self.turn.fetch_add(1, Ordering::Relaxed),
+        };
+        let mut tried = 0;
+        for left in (0..ATTEMPTS.min(clients.clients.len())).rev() {
+            let (replica, client) = clients.choose(turn, &mut tried).ok_or(Reason::UpstreamUnreachable)?;
+            let copy = if left > 0 { copied(&request) } else { None };
+            *request.uri_mut() = absolute(&replica.endpoint, request.uri().path_and_query())?;
+            let error = match client.request(request).await {
+                Ok(response) => {
+                    self.replicas.answered(replica);
+                    return Ok(response);
+                }
+                Err(error) => error,
+            };
+            if error.is_connect() {
+                self.replicas.failed(replica);
+            }
+            match copy {
+                Some(copy) if was_not_sent(&error) => {
+                    self.replicas.repeated();
+                    request = copy;
+                }
+                _ if error.is_connect() => break,
+                _ => return Err(refusal(&error)),
+            }
+        }
+        Err(Reason::UpstreamUnreachable.into())
     }
-    builder.build(connector)
+
+    /// The clients of the addresses known now. Waits for the first ones, no longer than for a connection.
+    async fn clients(&self) -> Result<Arc<Clients>, Denial> {
+        let mut current = self.replicas.current();
+        if current.is_empty() {
+            tokio::time::timeout(self.settings.connect_timeout, self.replicas.known())
+                .await
+                .map_err(|_| Reason::UpstreamUnreachable)?;
+            current = self.replicas.current();
+        }
+        let clients = self.clients.load();
+        if Arc::ptr_eq(&clients.replicas, &current) {
+            return Ok(Arc::clone(&clients));
+        }
+        // What is dropped here closes its connections once the requests on them have ended.
+        let all = current.iter().map(|replica| {
+            let mut known = clients.replicas.iter().zip(&clients.clients);
+            match known.find(|(known, _)| Arc::ptr_eq(known, replica)) {
+                Some((_, client)) => client.clone(),
+                None => connection::client(replica, &self.settings, &self.tls, self.port),
+            }
+        });
+        let clients = Arc::new(Clients {
+            clients: all.collect(),
+            replicas: Arc::clone(&current),
+        });
+        self.clients.store(Arc::clone(&clients));
+        Ok(clients)
+    }
+}
+
+impl Clients {
+    /// The next address in turn that has not been tried; one that is left out only if there is no other.
+    fn choose(&self, turn: usize, tried: &mut u64) -> Option<(&Replica, &PooledClient)> {
+        let count = self.clients.len();
+        let untried = |index: &usize| *tried & (1 << index) == 0;
+        let mut in_turn = (0..count)
+            .map(|offset| turn.wrapping_add(offset) % count)
+            .filter(untried);
+        let first = in_turn.next()?;
+        let up = |index: &usize| self.replicas.get(*index).is_some_and(|replica| !replica.is_left_out());
+        let chosen = std::iter::once(first).chain(in_turn).find(up).unwrap_or(first);
+        *tried |= 1 << chosen;
+        Some((self.replicas.get(chosen)?, self.clients.get(chosen)?))
+    }
+}
+
+/// The same request once more, if its body is at hand.
+fn copied(request: &Request<Body>) -> Option<Request<Body>> {
+    let Either::Left(body) = request.body() else {
+        return None;
+    };
+    let mut copy = Request::new(Either::Left(body.clone()));
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.headers_mut() = request.headers().clone();
+    Some(copy)
 }
 
 fn absolute(endpoint: &Endpoint, target: Option<&PathAndQuery>) -> Result<Uri, Denial> {
@@ -128,19 +243,37 @@ fn absolute(endpoint: &Endpoint, target: Option<&PathAndQuery>) -> Result<Uri, D
         .map_err(|_| Denial::from(Reason::PathNotCanonical))
 }
 
+/// Whether the control plane has certainly done nothing for a request: there was no connection, the connection ended
+/// before the request was written, or the other side says so (RFC 9113, section 8.7): by `REFUSED_STREAM`, or by a
+/// `GOAWAY` whose last stream came before.
+fn was_not_sent(error: &hyper_util::client::legacy::Error) -> bool {
+    error.is_connect()
+        || causes(error).any(|cause| {
+            cause.downcast_ref().is_some_and(hyper::Error::is_canceled)
+                // Only streams after the last one get to see the other side's GOAWAY.
+                || cause.downcast_ref().is_some_and(|error: &h2::Error| {
+                    error.is_remote()
+                        && (error.is_go_away()
+                            || error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM))
+                })
+        })
+}
+
 /// A page request's body can end a request too, which is the client's fault; everything else is the upstream's.
 fn refusal(error: &hyper_util::client::legacy::Error) -> Denial {
     let mut reason = Reason::UpstreamFailed;
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        if inner.is::<http_body_util::LengthLimitError>() {
+    for cause in causes(error) {
+        if cause.is::<http_body_util::LengthLimitError>() {
             return Reason::MessageTooLarge.into();
         }
         // The library's word for a body that could not be read.
-        if inner.downcast_ref().is_some_and(hyper::Error::is_user) {
+        if cause.downcast_ref().is_some_and(hyper::Error::is_user) {
             reason = Reason::BodyAborted;
         }
-        cause = inner.source();
     }
     reason.into()
+}
+
+fn causes<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
+    std::iter::successors(error.source(), |cause: &&(dyn Error + 'static)| (**cause).source())
 }

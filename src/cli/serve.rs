@@ -12,7 +12,8 @@ use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-/// Serves until SIGTERM or SIGINT, then drains. SIGHUP makes every file be looked at now.
+/// Serves until SIGTERM or SIGINT, then drains: on SIGTERM after a while in which it only says that it is not ready. SIGHUP
+/// makes every file be looked at now.
 pub(super) fn run(path: &Path) -> u8 {
     let (config, warnings) = match Config::load(path) {
         Ok(loaded) => loaded,
@@ -33,6 +34,7 @@ pub(super) fn run(path: &Path) -> u8 {
 
 fn serve(config: Config) -> Result<(), u8> {
     let names: Vec<Box<str>> = config.listeners.iter().map(|listener| listener.name.clone()).collect();
+    let delay = config.delay;
     let output = match &config.audit.output {
         AuditOutput::Stdout => sink::open(None),
         AuditOutput::File(path) => sink::open(Some(path)),
@@ -57,7 +59,12 @@ fn serve(config: Config) -> Result<(), u8> {
         tracing::info!(listener = %name, %address, "listening");
     }
     tracing::info!(address = %app.admin, "serving metrics and health");
-    runtime.block_on(signals.wait(&app.reload));
+    if runtime.block_on(signals.wait(&app.reload)) == End::Announced {
+        app.leave();
+        tracing::info!("not ready from now on");
+        // Whoever asks again, is in a hurry.
+        _ = runtime.block_on(async { tokio::time::timeout(delay, signals.wait(&app.reload)).await });
+    }
     tracing::info!("draining");
     app.shut_down();
     tracing::info!("stopped");
@@ -67,6 +74,15 @@ fn serve(config: Config) -> Result<(), u8> {
 fn failed(error: &std::io::Error) -> u8 {
     tracing::error!(%error, "the process cannot be set up");
     FAILED
+}
+
+/// How the process is to end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// After those who send requests have had time to notice.
+    Announced,
+    /// At once, as somebody at a terminal wants it.
+    Now,
 }
 
 struct Signals {
@@ -85,11 +101,11 @@ impl Signals {
     }
 
     /// Returns when the process is to end.
-    async fn wait(&mut self, reload: &ReloadNow) {
+    async fn wait(&mut self, reload: &ReloadNow) -> End {
         loop {
             tokio::select! {
-                _ = self.terminate.recv() => return,
-                _ = self.interrupt.recv() => return,
+                _ = self.terminate.recv() => return End::Announced,
+                _ = self.interrupt.recv() => return End::Now,
                 _ = self.hangup.recv() => reload.reload_now(),
             }
         }

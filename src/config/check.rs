@@ -1,11 +1,9 @@
 //! Turns the document into the configuration, collecting every problem.
 
-use super::document::{
-    AuditDocument, CredentialsDocument, Document, FlyteDocument, LimitsDocument, Placed, UpstreamDocument,
-};
+use super::document::{AuditDocument, CredentialsDocument, Document, FlyteDocument, LimitsDocument, Placed};
 use super::{
-    Audit, AuditOutput, Config, Credentials, Endpoint, Flyte, Limits, PolicySource, Upstream, issuers, listeners,
-    load_balancer, quantity, secrets,
+    Audit, AuditOutput, Config, Credentials, Flyte, Limits, PolicySource, issuers, listeners, load_balancer, quantity,
+    secrets, upstream,
 };
 use crate::document;
 use crate::issuer::{IssuerSettings, TokenLimits};
@@ -17,9 +15,9 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-const MILLISECOND: Duration = Duration::from_millis(1);
-const SECOND: Duration = Duration::from_secs(1);
-const HOUR: Duration = Duration::from_hours(1);
+pub(super) const MILLISECOND: Duration = Duration::from_millis(1);
+pub(super) const SECOND: Duration = Duration::from_secs(1);
+pub(super) const HOUR: Duration = Duration::from_hours(1);
 const GIB: u64 = 1 << 30;
 
 /// Flyte's clients ping this often without calls in flight; a shorter idle time would cut them off.
@@ -84,7 +82,7 @@ impl<'a> Check<'a> {
             admin: listeners::admin(self, &document.admin, &listeners),
             admin_whoami: *document.admin.whoami.value(),
             listeners,
-            upstream: self.upstream(&document.upstream),
+            upstream: upstream::check(self, &document.upstream),
             flyte: self.flyte(&document.flyte),
             credentials: self.credentials(&document.credentials, &issuers),
             issuers,
@@ -103,49 +101,8 @@ impl<'a> Check<'a> {
             log_format: document.log.format,
             log_level: document.log.level,
             workers: self.workers(&document.workers),
+            delay: self.duration(&document.shutdown.delay, Duration::ZERO..=HOUR),
             drain: self.duration(&document.shutdown.drain, Duration::ZERO..=HOUR),
-        }
-    }
-
-    fn upstream(&mut self, written: &UpstreamDocument) -> Upstream {
-        let grpc = self.endpoint(&written.grpc);
-        let http = self.endpoint(&written.http);
-        let ca = written.ca.as_ref().map(|ca| {
-            if grpc.scheme != http::uri::Scheme::HTTPS && http.scheme != http::uri::Scheme::HTTPS {
-                self.warning(
-                    ca.place(),
-                    "nothing uses these authorities; `grpc` and `http` are both `http://`",
-                );
-            }
-            self.path(ca)
-        });
-        Upstream {
-            grpc,
-            http,
-            ca,
-            connect_timeout: self.duration(&written.connect_timeout, MILLISECOND..=HOUR),
-            response_timeout: self.duration(&written.response_timeout, MILLISECOND..=HOUR),
-        }
-    }
-
-    fn endpoint(&mut self, written: &Placed<String>) -> Endpoint {
-        let uri = written.value().parse::<http::Uri>().unwrap_or_default();
-        let parts = uri.into_parts();
-        let bare = parts.path_and_query.is_none_or(|path| path == "/");
-        if let (Some(scheme), Some(authority)) = (parts.scheme, parts.authority) {
-            let known = scheme == http::uri::Scheme::HTTP || scheme == http::uri::Scheme::HTTPS;
-            if bare && known && !authority.as_str().contains('@') {
-                return Endpoint { scheme, authority };
-            }
-        }
-        let message = format!(
-            "`{}` is no address of a server; write `http://HOST:PORT` or `https://HOST:PORT` and nothing more",
-            written.value()
-        );
-        self.error(written.place(), message);
-        Endpoint {
-            scheme: http::uri::Scheme::HTTP,
-            authority: http::uri::Authority::from_static("invalid"),
         }
     }
 

@@ -97,20 +97,40 @@ impl Default for AdminDocument {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UpstreamDocument {
-    /// FlyteAdmin's gRPC port: `http://HOST:PORT` for HTTP/2 in plain text, `https://HOST:PORT` for TLS.
-    pub grpc: Placed<String>,
-    /// FlyteAdmin's HTTP port: `http://HOST:PORT` or `https://HOST:PORT`.
-    pub http: Placed<String>,
+    /// FlyteAdmin's gRPC port: `http://HOST:PORT` for HTTP/2 in plain text, `https://HOST:PORT` for TLS; or a list of them.
+    pub grpc: Placed<EndpointsDocument>,
+    /// FlyteAdmin's HTTP port: `http://HOST:PORT` or `https://HOST:PORT`; or a list of them.
+    pub http: Placed<EndpointsDocument>,
+    /// How often host names are resolved again; all addresses of all of them share the requests.
+    #[serde(default = "ten_seconds")]
+    pub resolve: Placed<String>,
     /// PEM file with the authorities trusted for `https://`; without it those of the system.
     #[serde(default, deserialize_with = "present")]
     #[schemars(with = "Placed<String>")]
     pub ca: Option<Placed<String>>,
-    /// How long a connection may take to be made.
+    /// How long a connection may take to be made, TLS included.
     #[serde(default = "two_seconds")]
     pub connect_timeout: Placed<String>,
     /// How long the answer to a request may take to begin.
     #[serde(default = "one_minute")]
     pub response_timeout: Placed<String>,
+}
+
+/// Where one port is served.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(
+    untagged,
+    expecting = "expected `http://HOST:PORT`, `https://HOST:PORT`, or a list of them"
+)]
+pub enum EndpointsDocument {
+    /// At one host.
+    One(String),
+    /// At each of these hosts.
+    Several(Vec<String>),
+}
+
+fn ten_seconds() -> Placed<String> {
+    Placed::default_of("10s")
 }
 
 fn two_seconds() -> Placed<String> {
@@ -286,6 +306,9 @@ pub enum LogLevel {
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ShutdownDocument {
+    /// How long it goes on as before once it says that it is not ready, so that load balancers send requests elsewhere
+    /// before connections are refused: longer than they take to notice.
+    pub delay: Placed<String>,
     /// How long requests that run may take to finish.
     pub drain: Placed<String>,
 }
@@ -293,6 +316,7 @@ pub struct ShutdownDocument {
 impl Default for ShutdownDocument {
     fn default() -> Self {
         Self {
+            delay: Placed::default_of("5s"),
             drain: Placed::default_of("30s"),
         }
     }

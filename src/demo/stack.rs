@@ -9,6 +9,7 @@ use crate::app::App;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::model::problem::Problem;
+use crate::upstream::resolution::{Resolver, SystemResolver};
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -46,8 +47,12 @@ pub struct Setup {
     pub executions_keep_running: bool,
     /// Where audit records go.
     pub audit: Box<dyn Write + Send>,
+    /// Whether the proxy is waited for until it is ready.
+    pub wait: bool,
     /// What time it is for the proxy.
     pub clock: Arc<dyn Clock>,
+    /// How the proxy finds the control plane's addresses.
+    pub resolver: Arc<dyn Resolver>,
 }
 
 impl Setup {
@@ -64,7 +69,9 @@ impl Setup {
             session_keys: None,
             executions_keep_running: false,
             audit: Box::new(std::io::sink()),
+            wait: true,
             clock: Arc::new(SystemClock),
+            resolver: Arc::new(SystemResolver),
         }
     }
 }
@@ -151,8 +158,9 @@ impl Stack {
             std::fs::write(directory.join(name), text)?;
         }
         let (config, _) = Config::load(&directory.join("config.yaml")).map_err(|problems| listed(&problems))?;
-        let app = App::start(config, setup.clock, setup.audit).map_err(|problems| listed(&problems))?;
-        if setup.issuer_fault == Fault::None {
+        let app = App::start_resolving(config, setup.clock, setup.audit, setup.resolver)
+            .map_err(|problems| listed(&problems))?;
+        if setup.issuer_fault == Fault::None && setup.wait {
             ready(app.admin).await?;
         }
         let tls = *app.addresses.first().ok_or("no listener")?;

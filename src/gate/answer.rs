@@ -1,16 +1,21 @@
 //! Answers on their way to the client, followed to their end so that the record says how they ended.
 
+use super::standing::Standing;
 use crate::audit::AuditGuard;
 use crate::metrics::Outcome;
+use crate::model::denial::Denial;
 use crate::model::reason::Reason;
-use crate::protocol::deny::REQUEST_ID;
-use crate::upstream::headers;
+use crate::protocol::Protocol;
+use crate::protocol::deny::{self, REQUEST_ID};
+use crate::upstream::{LOOK, headers};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response};
 use http_body_util::Full;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use tokio::time::{Instant, Sleep};
 
 /// The body of an answer.
 #[derive(Debug)]
@@ -26,22 +31,63 @@ pub enum Body {
 /// An upstream answer that takes its audit record along.
 #[derive(Debug)]
 pub struct Followed {
-    inner: Incoming,
+    /// Nothing once it was broken off, which ends the request upstream.
+    inner: Option<Incoming>,
     audit: Option<AuditGuard>,
+    watch: Option<Watch>,
 }
 
-/// Passes an upstream answer on.
-pub(super) fn follow(response: Response<Incoming>, request_id: &str, mut audit: AuditGuard) -> Response<Body> {
+/// Looks now and then whether an answer may still be passed on.
+#[derive(Debug)]
+struct Watch {
+    standing: Standing,
+    protocol: Protocol,
+    request_id: Arc<str>,
+    next: Instant,
+    /// Made when an answer has to be waited for: most come at once.
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+/// Why the body of an answer ends before its end.
+#[derive(Debug, thiserror::Error)]
+pub enum BrokenOff {
+    /// The control plane's own body does.
+    #[error(transparent)]
+    Upstream(#[from] hyper::Error),
+    /// The call may not go on; in HTTP nothing else can tell that once an answer has begun.
+    #[error("the call may not go on: {}", .0.label())]
+    Ended(Reason),
+}
+
+/// Passes an upstream answer on, as long as its call may go on.
+pub(super) fn follow(
+    response: Response<Incoming>,
+    protocol: Protocol,
+    request_id: Arc<str>,
+    standing: Option<Standing>,
+    mut audit: AuditGuard,
+) -> Response<Body> {
     audit.response_head(response.status().as_u16());
     audit.grpc_status(grpc_status(response.headers()));
-    let mut response = response.map(|inner| {
-        Body::Followed(Box::new(Followed {
-            inner,
-            audit: Some(audit),
-        }))
+    let (mut parts, inner) = response.into_parts();
+    headers::clean_response(&mut parts.headers);
+    let id = HeaderValue::from_str(&request_id);
+    let watch = standing.map(|standing| Watch {
+        standing,
+        protocol,
+        request_id,
+        next: Instant::now() + LOOK,
+        timer: None,
     });
-    headers::clean_response(response.headers_mut());
-    identified(response, request_id)
+    if let Ok(id) = id {
+        parts.headers.insert(REQUEST_ID, id);
+    }
+    let followed = Followed {
+        inner: Some(inner),
+        audit: Some(audit),
+        watch,
+    };
+    Response::from_parts(parts, Body::Followed(Box::new(followed)))
 }
 
 /// Puts the request's identifier on an answer.
@@ -58,12 +104,9 @@ pub(super) fn grpc_status(headers: &HeaderMap) -> Option<u16> {
 
 impl HttpBody for Body {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BrokenOff;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        task: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         match &mut *self {
             Self::Full(full) => Pin::new(full).poll_frame(task).map_err(|never| match never {}),
             Self::Frames(frames) => Poll::Ready(frames.next().map(Ok)),
@@ -75,7 +118,7 @@ impl HttpBody for Body {
         match self {
             Self::Full(full) => full.is_end_stream(),
             Self::Frames(frames) => frames.as_slice().is_empty(),
-            Self::Followed(followed) => followed.inner.is_end_stream(),
+            Self::Followed(followed) => followed.is_end_stream(),
         }
     }
 
@@ -83,14 +126,32 @@ impl HttpBody for Body {
         match self {
             Self::Full(full) => full.size_hint(),
             Self::Frames(_) => SizeHint::default(),
-            Self::Followed(followed) => followed.inner.size_hint(),
+            Self::Followed(followed) => followed
+                .inner
+                .as_ref()
+                .map_or_else(SizeHint::default, HttpBody::size_hint),
         }
     }
 }
 
 impl Followed {
-    fn poll_frame(&mut self, task: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let polled = ready!(Pin::new(&mut self.inner).poll_frame(task));
+    fn poll_frame(&mut self, task: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+        let Some(inner) = &mut self.inner else {
+            return Poll::Ready(None);
+        };
+        let polled = Pin::new(inner).poll_frame(task);
+        // With its trailers the call has ended as the control plane says.
+        let goes_on = match &polled {
+            Poll::Pending => true,
+            Poll::Ready(frame) => matches!(frame, Some(Ok(frame)) if frame.is_data()),
+        };
+        if goes_on
+            && let (Some(watch), Some(audit)) = (&mut self.watch, &mut self.audit)
+            && let Err(denial) = watch.look_if_due(polled.is_pending(), task, audit)
+        {
+            return Poll::Ready(Some(self.break_off(&denial)));
+        }
+        let polled = ready!(polled);
         match (&polled, &mut self.audit) {
             (Some(Ok(frame)), Some(audit)) => {
                 if let Some(data) = frame.data_ref() {
@@ -107,12 +168,57 @@ impl Followed {
             (None, _) => self.end(),
             (Some(_), None) => {}
         }
-        Poll::Ready(polled)
+        Poll::Ready(polled.map(|frame| frame.map_err(BrokenOff::Upstream)))
+    }
+
+    /// Ends the answer: with trailers where the protocol has them, otherwise by an error that ends the connection or stream.
+    fn break_off(&mut self, denial: &Denial) -> Result<Frame<Bytes>, BrokenOff> {
+        self.inner = None;
+        let watch = self.watch.take().filter(|watch| watch.protocol == Protocol::Grpc);
+        if let Some(mut audit) = self.audit.take() {
+            if watch.is_some() {
+                audit.grpc_status(Some(denial.reason.status().grpc.into()));
+            }
+            audit.fail(denial);
+        }
+        match watch {
+            Some(watch) => Ok(Frame::trailers(deny::trailers(denial, &watch.request_id))),
+            None => Err(BrokenOff::Ended(denial.reason)),
+        }
     }
 
     fn end(&mut self) {
         if let Some(audit) = self.audit.take() {
             audit.finish(Outcome::Forwarded);
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.as_ref().is_none_or(HttpBody::is_end_stream)
+    }
+}
+
+impl Watch {
+    /// Looks if it is time to. If the answer has to be waited for, makes sure that the task is woken for the next look.
+    fn look_if_due(&mut self, waiting: bool, task: &mut Context<'_>, audit: &mut AuditGuard) -> Result<(), Denial> {
+        loop {
+            let now = Instant::now();
+            if now >= self.next {
+                self.next = now + LOOK;
+                self.standing.look(audit)?;
+            }
+            if !waiting {
+                return Ok(());
+            }
+            let timer = self
+                .timer
+                .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(self.next)));
+            if timer.deadline() != self.next {
+                timer.as_mut().reset(self.next);
+            }
+            if timer.as_mut().poll(task).is_pending() {
+                return Ok(());
+            }
         }
     }
 }
@@ -121,7 +227,7 @@ impl Drop for Followed {
     fn drop(&mut self) {
         // The server stops asking once the announced length has gone out; then the answer is complete too. Otherwise the
         // client has left, and dropping the guard says so.
-        if self.inner.is_end_stream() {
+        if self.is_end_stream() {
             self.end();
         }
     }

@@ -98,6 +98,20 @@ impl Caller {
         }
     }
 
+    /// Whether what the caller is known by still holds.
+    ///
+    /// # Errors
+    /// `token_expired_in_flight`, `certificate_expired`.
+    pub(super) fn unexpired(&self, now: u64) -> Result<(), Denial> {
+        match self {
+            Self::Token(token) if now >= token.expired_from => Err(Reason::TokenExpiredInFlight.into()),
+            Self::Fixed(caller) if caller.principal.expires_at.is_some_and(|end| now > end) => {
+                Err(Reason::CertificateExpired.into())
+            }
+            Self::Token(_) | Self::Fixed(_) => Ok(()),
+        }
+    }
+
     /// The caller's rights under the policy of the snapshot; resolved once a policy.
     pub(super) fn rights(&self, snapshot: &Snapshot) -> Arc<Rights> {
         match self {

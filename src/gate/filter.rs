@@ -2,6 +2,7 @@
 //! not passed on.
 
 use super::answer::{self, Body};
+use super::standing::Standing;
 use crate::audit::AuditGuard;
 use crate::catalog::Route;
 use crate::catalog::answer::{ItemPart, Items, Show};
@@ -15,11 +16,13 @@ use crate::model::scope::{Resource, ResourceKind, Scope, TargetRole};
 use crate::policy::decide::{Permit, Rights};
 use crate::policy::show::Shown;
 use crate::protocol::envelope;
+use crate::upstream;
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::{Body as _, Frame, Incoming};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The largest answer that is filtered, in bytes: some hundred thousand projects.
@@ -33,7 +36,7 @@ const TASK: &str = "1";
 #[derive(Debug)]
 pub(super) struct Filter<'a> {
     pub(super) items: &'a Items,
-    rights: &'a Rights,
+    rights: Arc<Rights>,
     /// What is needed where an item lies.
     needs: ActionSet,
     /// The scope and kind that the call named, where it named one.
@@ -42,7 +45,7 @@ pub(super) struct Filter<'a> {
 
 impl<'a> Filter<'a> {
     /// The filter that the answer of a permitted call needs, if it needs one.
-    pub(super) fn of(route: &'a Route, touched: &Extracted, rights: &'a Rights, permit: &Permit) -> Option<Self> {
+    pub(super) fn of(route: &'a Route, touched: &Extracted, rights: &Arc<Rights>, permit: &Permit) -> Option<Self> {
         let items = route.items()?;
         let (needs, judged) = match items.show {
             Show::Viewable => (ActionSet::VIEWS, None),
@@ -60,7 +63,7 @@ impl<'a> Filter<'a> {
         };
         Some(Self {
             items,
-            rights,
+            rights: Arc::clone(rights),
             needs,
             judged,
         })
@@ -151,23 +154,27 @@ impl<'a> Filter<'a> {
     }
 
     /// The answer with only the items that are shown, and of those one page if the list is whole. Errors of the control
-    /// plane pass unchanged.
+    /// plane pass unchanged. If the policy is replaced while the answer arrives, the new one counts.
     ///
     /// # Errors
-    /// `answer_unreadable`, `upstream_timeout`.
+    /// `answer_unreadable`, `upstream_timeout`, or why the call may not go on.
     pub(super) async fn apply(
-        &self,
+        mut self,
         response: Response<Incoming>,
         page: Option<Page<'_>>,
+        standing: &mut Option<Standing>,
         audit: &mut AuditGuard,
     ) -> Result<Response<Body>, Denial> {
         let (mut parts, body) = response.into_parts();
         audit.response_head(parts.status.as_u16());
         audit.grpc_status(answer::grpc_status(&parts.headers));
-        let whole = tokio::time::timeout(DEADLINE, whole(body, is_grpc(&parts.headers))).await;
-        let (mut body, trailers) = whole
-            .map_err(|_| Reason::UpstreamTimeout)?
-            .ok_or(Reason::AnswerUnreadable)?;
+        let collecting = whole(body, is_grpc(&parts.headers));
+        let look = || standing.as_mut().map_or(Ok(()), |standing| standing.look(audit));
+        let whole = upstream::watched(collecting, DEADLINE, look).await?;
+        let (mut body, trailers) = whole.ok_or(Reason::AnswerUnreadable)?;
+        if let Some(standing) = standing {
+            self.rights = Arc::clone(&standing.rights);
+        }
         audit.grpc_status(trailers.as_ref().and_then(answer::grpc_status));
         if !passes(parts.status) && !body.is_empty() {
             let withheld = self.withhold(&parts.headers, &mut body, page);

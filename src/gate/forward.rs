@@ -26,11 +26,13 @@ pub(super) struct Outgoing<'a> {
     pub(super) filtered: bool,
 }
 
-/// Forwards a call as it was judged: the canonical head, the judged message, the one verified credential.
+/// Forwards a call as it was judged: the canonical head, the judged message, the one verified credential. While it waits for
+/// the answer, `look` says whether the call may go on.
 pub(super) async fn call(
     upstream: &Upstream,
     _permit: Permit,
     outgoing: Outgoing<'_>,
+    look: impl FnMut() -> Result<(), Denial>,
 ) -> Result<Response<Incoming>, Denial> {
     let Outgoing {
         head,
@@ -79,7 +81,7 @@ pub(super) async fn call(
     let query = query.as_deref().or(head.query());
     let body = Either::Left(Full::new(body.into_forwarded()));
     let request = with_query(head, query, headers, body)?;
-    upstream.send(port, request, deadline).await
+    upstream.send(port, request, deadline, look).await
 }
 
 /// A request with the canonical method and target.

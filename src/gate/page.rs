@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue, Response};
 use http_body_util::{Either, Full, Limited};
-use hyper::body::{Frame, Incoming};
+use hyper::body::{Body as _, Frame, Incoming};
 use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
 
@@ -42,16 +42,16 @@ impl Gate {
         if *page.path == *LOGIN && self.has_revoked_session(head, around.snapshot).await {
             headers.remove(COOKIE);
         }
-        let body = match body.take() {
+        let body = match body.take().filter(|body| !body.is_end_stream()) {
             Some(body) => Either::Right(Limited::new(body, self.limits.body_bytes)),
             None => Either::Left(Full::default()),
         };
         audit.judged();
         let request = forward::request(head, headers, body)?;
         self.upstream
-            .send(Port::Http, request, None)
+            .send(Port::Http, request, None, || Ok(()))
             .await
-            .map(Answer::Forwarded)
+            .map(|response| Answer::Forwarded(response, None))
     }
 
     /// Forwards a CORS preflight without credentials; the control plane answers every one itself.
@@ -66,9 +66,9 @@ impl Gate {
         let headers = headers::for_api(head.headers(), origin(head, around));
         let request = forward::request(head, headers, Either::Left(Full::default()))?;
         self.upstream
-            .send(Port::Http, request, None)
+            .send(Port::Http, request, None, || Ok(()))
             .await
-            .map(Answer::Forwarded)
+            .map(|response| Answer::Forwarded(response, None))
     }
 
     /// Answers the gRPC health check: whoever gets this answer can reach the proxy.

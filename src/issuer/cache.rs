@@ -115,6 +115,7 @@ mod tests {
         let verified = VerifiedToken {
             principal: Arc::new(Principal::anonymous()),
             rights: crate::live::RightsCell::default(),
+            expired_from: 100,
         };
         Entry::new(scheme, token, 0, 1, 100, Arc::new(verified))
     }

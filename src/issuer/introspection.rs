@@ -211,6 +211,7 @@ impl Introspection {
         let verified = Arc::new(VerifiedToken {
             principal: Arc::new(principal),
             rights: RightsCell::default(),
+            expired_from,
         });
         if valid_until > now {
             let entry = Entry::new(Scheme::Bearer, token, 0, 0, valid_until, Arc::clone(&verified));

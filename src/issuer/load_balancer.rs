@@ -76,6 +76,8 @@ pub struct LoadBalancer {
 /// A caller that a load balancer has vouched for.
 pub(super) struct Vouched {
     pub(super) principal: Principal,
+    /// The second from which on it counts as expired.
+    pub(super) expired_from: u64,
     /// The second from which on this no longer holds.
     pub(super) valid_until: u64,
     pub(super) generation: u64,
@@ -148,9 +150,11 @@ impl LoadBalancer {
         if let Some(kept) = self.state().kept.get_mut(data.key_id()) {
             kept.proven = true;
         }
+        let expired_from = expires_at.saturating_add(self.rules.leeway);
         Ok(Vouched {
             principal,
-            valid_until: expires_at.saturating_add(self.rules.leeway).min(found.good_until),
+            expired_from,
+            valid_until: expired_from.min(found.good_until),
             generation: found.generation,
         })
     }

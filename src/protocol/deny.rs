@@ -5,7 +5,7 @@ use crate::model::denial::Denial;
 use crate::model::reason::Reason;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, WWW_AUTHENTICATE};
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
@@ -37,20 +37,33 @@ pub fn respond(protocol: Protocol, denial: &Denial, request_id: &str) -> Respons
     response
 }
 
+/// The trailers that end a gRPC answer which had begun.
+#[must_use]
+pub fn trailers(denial: &Denial, request_id: &str) -> HeaderMap {
+    let text = format!("{} [{}; request {request_id}]", denial.message, denial.reason.label());
+    let mut trailers = HeaderMap::new();
+    status(&mut trailers, denial.reason, &text);
+    trailers
+}
+
 /// Trailers-Only: the status travels in the headers and no body follows.
 fn grpc(reason: Reason, text: &str) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::default());
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    status(headers, reason, text);
+    if reason == Reason::EncodingUnsupported {
+        headers.insert("grpc-accept-encoding", HeaderValue::from_static("identity,gzip"));
+    }
+    response
+}
+
+fn status(headers: &mut HeaderMap, reason: Reason, text: &str) {
     headers.insert("grpc-status", HeaderValue::from(u16::from(reason.status().grpc)));
     let encoded = utf8_percent_encode(text, GRPC_MESSAGE).to_string();
     if let Ok(value) = HeaderValue::from_str(&encoded) {
         headers.insert("grpc-message", value);
     }
-    if reason == Reason::EncodingUnsupported {
-        headers.insert("grpc-accept-encoding", HeaderValue::from_static("identity,gzip"));
-    }
-    response
 }
 
 fn rest(reason: Reason, content_type: &'static str, body: Vec<u8>) -> Response<Full<Bytes>> {

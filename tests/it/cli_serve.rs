@@ -38,7 +38,7 @@ upstream: {{grpc: \"http://{}\", http: \"http://{}\"}}
 issuers: [{{issuer: \"{}\", audiences: [flyte], allow_http: true}}]
 policy: {{path: policy.yaml, poll: 1h}}
 workers: {workers}
-shutdown: {{drain: 10s}}
+shutdown: {{delay: 100ms, drain: 10s}}
 ",
             control_plane.grpc,
             control_plane.http,
@@ -187,10 +187,10 @@ async fn it_serves_reloads_on_sighup_and_drains_on_sigterm() {
     let last = log
         .iter()
         .rev()
-        .take(2)
+        .take(3)
         .map(|line| line["message"].as_str().unwrap())
         .collect::<Vec<_>>();
-    assert_eq!(last, ["stopped", "draining"]);
+    assert_eq!(last, ["stopped", "draining", "not ready from now on"]);
     let token = around.ml();
     let signature = token.rsplit('.').next().unwrap();
     for name in ["stdout", "stderr"] {
@@ -240,7 +240,7 @@ async fn what_is_broken_is_told_completely_and_nothing_starts() {
     let ran = around.serve_in_vain().exited(3);
     for place in [
         "config.yaml:1:10: error: version 2",
-        "config.yaml:8:19: error: `2h` is out of range",
+        "config.yaml:8:33: error: `2h` is out of range",
         "2 errors",
     ] {
         assert!(ran.stderr.contains(place), "{}", ran.stderr);

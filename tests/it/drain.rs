@@ -35,6 +35,22 @@ async fn begin(proxy: &Proxy, fault: Fault) -> JoinHandle<Option<u16>> {
     answer
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_proxy_that_is_about_to_end_is_not_ready_and_serves_as_before() {
+    let proxy = Proxy::start().await;
+    proxy.app.leave();
+    let ready = admin(proxy.app.admin, "/readyz").await;
+    assert!(
+        ready.starts_with("HTTP/1.1 503") && ready.contains("\"draining\": true"),
+        "{ready}"
+    );
+    assert!(admin(proxy.app.admin, "/healthz").await.starts_with("HTTP/1.1 200"));
+    for reply in [crate::upstream::grpc(&proxy).await, crate::upstream::rest(&proxy).await] {
+        assert_eq!(reply.unwrap().status, 200);
+    }
+    assert_eq!(proxy.control_plane.count(), 2);
+}
+
 async fn refused(address: SocketAddr) {
     let start = Instant::now();
     while TcpStream::connect(address).await.is_ok() {

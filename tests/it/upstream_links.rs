@@ -36,7 +36,7 @@ pub(crate) fn upstream(setup: &mut Setup, line: String) {
 }
 
 /// Stands between the proxy and the control plane; its connections end when the task is aborted.
-fn relay(listener: TcpListener, target: SocketAddr, tls: Option<TlsAcceptor>) -> JoinHandle<()> {
+pub(crate) fn relay(listener: TcpListener, target: SocketAddr, tls: Option<TlsAcceptor>) -> JoinHandle<()> {
     async fn copy(mut from: impl AsyncRead + AsyncWrite + Unpin, target: SocketAddr) {
         let mut to = TcpStream::connect(target).await.unwrap();
         _ = tokio::io::copy_bidirectional(&mut from, &mut to).await;
@@ -108,7 +108,7 @@ async fn while_the_control_plane_is_gone_callers_are_told_and_afterwards_all_is_
     }
 }
 
-fn acceptor(certificates: &Certificates, alpn: &[u8]) -> TlsAcceptor {
+pub(crate) fn acceptor(certificates: &Certificates, alpn: &[u8]) -> TlsAcceptor {
     let chain = vec![CertificateDer::from_pem_slice(certificates.certificate.as_bytes()).unwrap()];
     let key = PrivateKeyDer::from_pem_slice(certificates.key.as_bytes()).unwrap();
     let mut config = rustls::ServerConfig::builder()

@@ -65,7 +65,7 @@ impl<'a, 'f> Compiler<'a, 'f> {
             bindings,
             ignored: ignored.collect(),
             answer,
-            writes,
+            writes: writes.into(),
         })
     }
 

@@ -606,7 +606,7 @@ fn a_scope_that_is_given_twice_is_refused() {
         bindings: Vec::new(),
         ignored: Vec::new(),
         answer: None,
-        writes: Vec::new(),
+        writes: [].into(),
     };
     let judge = |nodes: &[&str]| {
         let message: Vec<u8> = nodes
