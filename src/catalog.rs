@@ -334,7 +334,7 @@ pub enum SlotRole {
     Required,
     /// Read by an [`ActionChoice`].
     Choice,
-    /// A `flyte://` URL that carries the scope.
+    /// A `flyte://` URL that carries the scope, and names a stored execution.
     FlyteUrl,
     /// Path components of an upload (`Part::Value`), each checked so that none leaves its place.
     UploadPath,
@@ -362,6 +362,6 @@ pub enum ResourceSource {
     Always(ResourceKind),
     /// `Part::Kind` says (`flyteidl.core.ResourceType`: 1 task, 2 workflow, 3 launch plan).
     ByKind,
-    /// The call acts on a stored thing that the request does not name.
+    /// It is what a stored execution runs, which the request does not say; `Part::Name` names the execution.
     Stored,
 }

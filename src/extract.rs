@@ -2,6 +2,7 @@
 //!
 //! One strict reading: what two decoders could read differently is refused, never resolved.
 
+pub mod execution;
 pub mod flyte_url;
 pub mod frame;
 pub mod json;

@@ -33,6 +33,7 @@ pub mod body;
 pub mod certificate;
 mod filter;
 pub mod forward;
+mod lookup;
 pub mod page;
 mod push_down;
 pub mod request_id;
@@ -189,10 +190,20 @@ impl Gate {
             action: touched.action,
             targets: &touched.targets,
         };
-        let permit = rights
-            .decide(&call, &mut ())
-            .into_permit()
-            .map_err(|refusal| by_policy(refusal, snapshot, audit))?;
+        let origin = page::origin(&head, around);
+        let credential = authenticated.credential.as_ref();
+        let asking = lookup::Asking {
+            head: &head,
+            origin,
+            credential,
+        };
+        let permit = match rights.decide(&call, &mut ()).into_permit() {
+            Ok(permit) => permit,
+            Err(refusal) => {
+                let decided = self.decide_by_runs(&call, &rights, asking, audit).await?;
+                decided.ok_or_else(|| by_policy(refusal, snapshot, audit))?
+            }
+        };
         audit.rules(permit.rules().iter().map(|rule| rule.name().into()));
         audit.judged();
         let filter = Filter::of(route, &touched, &rights, &permit);
@@ -201,7 +212,7 @@ impl Gate {
         }
         let outgoing = forward::Outgoing {
             head: &head,
-            origin: page::origin(&head, around),
+            origin,
             credential: authenticated.credential,
             narrowed: push_down::narrow(filter.as_ref(), &head, body),
             filtered: filter.is_some(),

@@ -180,7 +180,7 @@ impl Route {
         Some(match resource {
             None | Some(Resource::Unnamed) => Resource::Listed(None),
             Some(Resource::Every(kind)) => Resource::Listed(Some(kind)),
-            Some(named @ (Resource::Named { .. } | Resource::Listed(_))) => named,
+            Some(named @ (Resource::Named { .. } | Resource::Listed(_) | Resource::RunBy(_))) => named,
         })
     }
 }

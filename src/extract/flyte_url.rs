@@ -12,20 +12,22 @@ const PREFIX: &str = "flyte://v1/";
 /// The most digits of an attempt number: FlyteAdmin cuts it to 32 bits.
 const MAX_ATTEMPT_DIGITS: usize = 9;
 
-/// The scope a URL carries.
+/// The execution a URL carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct UrlScope<'a> {
+pub struct UrlExecution<'a> {
     /// The project of the execution.
     pub project: &'a str,
     /// The domain of the execution.
     pub domain: &'a str,
+    /// The name of the execution.
+    pub execution: &'a str,
 }
 
 /// Reads `flyte://v1/PROJECT/DOMAIN/EXECUTION/NODE[/ATTEMPT]/(i|o|d)` or the same with `/(i|o)/NAME` at the end.
 ///
 /// # Errors
 /// `field_invalid` for anything else, naming the field.
-pub fn parse<'a>(field: &str, url: &'a str) -> Result<UrlScope<'a>, Denial> {
+pub fn parse<'a>(field: &str, url: &'a str) -> Result<UrlExecution<'a>, Denial> {
     read(url).ok_or_else(|| {
         let text = format!(
             "field `{field}` is {}, which is none of the URLs that are served; write \
@@ -37,11 +39,11 @@ pub fn parse<'a>(field: &str, url: &'a str) -> Result<UrlScope<'a>, Denial> {
     })
 }
 
-fn read(url: &str) -> Option<UrlScope<'_>> {
+fn read(url: &str) -> Option<UrlExecution<'_>> {
     let mut segments = url.strip_prefix(PREFIX)?.split('/');
     let mut identifier = || segments.next().filter(|segment| is_identifier(segment));
     let (project, domain) = (identifier()?, identifier()?);
-    let (_execution, _node) = (identifier()?, identifier()?);
+    let (execution, _node) = (identifier()?, identifier()?);
     // `org/` begins the form with an organization; a project of that name could be taken for it.
     if project == "org" {
         return None;
@@ -55,7 +57,11 @@ fn read(url: &str) -> Option<UrlScope<'_>> {
         ("i" | "o", Some(name)) => is_identifier(name) && segments.next().is_none(),
         _ => false,
     };
-    served.then_some(UrlScope { project, domain })
+    served.then_some(UrlExecution {
+        project,
+        domain,
+        execution,
+    })
 }
 
 fn is_identifier(segment: &str) -> bool {

@@ -42,9 +42,14 @@ pub(crate) fn value<'a>(rest: &mut &'a [u8], wire_type: u8) -> Option<Value<'a>>
 
 /// Appends a text field.
 pub(crate) fn put_text(number: u32, text: &str, message: &mut Vec<u8>) {
+    put_bytes(number, text.as_bytes(), message);
+}
+
+/// Appends a field with bytes, or a message.
+pub(crate) fn put_bytes(number: u32, bytes: &[u8], message: &mut Vec<u8>) {
     put_varint(u64::from(number) << 3 | 2, message);
-    put_varint(text.len() as u64, message);
-    message.extend_from_slice(text.as_bytes());
+    put_varint(bytes.len() as u64, message);
+    message.extend_from_slice(bytes);
 }
 
 fn put_varint(mut number: u64, message: &mut Vec<u8>) {

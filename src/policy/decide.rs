@@ -337,7 +337,9 @@ fn whole(target: &Target) -> Option<Target> {
     let resource = match target.resource {
         Some(Resource::Listed(Some(kind))) => Resource::Every(kind),
         Some(Resource::Listed(None)) => Resource::Unnamed,
-        Some(Resource::Named { .. } | Resource::Every(_) | Resource::Unnamed) | None => return None,
+        Some(Resource::Named { .. } | Resource::Every(_) | Resource::Unnamed | Resource::RunBy(_)) | None => {
+            return None;
+        }
     };
     Some(Target {
         resource: Some(resource),

@@ -268,7 +268,7 @@ fn question(case: &CaseDocument, action: Action, expect: Expected) -> Question {
 fn route_question(case: &CaseDocument, route: &Route, expect: Expected) -> Result<Question, Fault> {
     let found = route.plan.slots.iter().find_map(|slot| match &slot.role {
         SlotRole::Scope { extent, resource } => Some((*extent, *resource)),
-        SlotRole::FlyteUrl => Some((Extent::Domain, ResourceSource::None)),
+        SlotRole::FlyteUrl => Some((Extent::Domain, ResourceSource::Stored)),
         SlotRole::Reference { .. } | SlotRole::Required | SlotRole::Choice | SlotRole::UploadPath => None,
     });
     let (extent, source) = found.unwrap_or((Extent::Platform, ResourceSource::None));

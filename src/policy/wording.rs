@@ -33,6 +33,8 @@ fn thing(target: &Target) -> String {
         Some(Resource::Listed(Some(kind))) => format!(" for every {} that is listed", kind.label()),
         Some(Resource::Listed(None)) => " for what is listed".to_owned(),
         Some(Resource::Unnamed) => " for something the request does not name".to_owned(),
+        // Never what it runs: whoever may not see the execution learns nothing of it.
+        Some(Resource::RunBy(_)) => " for what the execution runs".to_owned(),
     }
 }
 

@@ -237,6 +237,15 @@ fn touches(target: &Target) -> String {
         Some(Resource::Listed(Some(kind))) => format!(", every {} that is listed", kind.label()),
         Some(Resource::Listed(None)) => ", what is listed".to_owned(),
         Some(Resource::Unnamed) => ", something the request does not name".to_owned(),
+        Some(Resource::RunBy(execution)) => match &execution.runs {
+            None => format!(", what execution `{}` runs", execution.name),
+            Some(run) => format!(
+                ", {} `{}` run by execution `{}`",
+                run.kind.label(),
+                run.name,
+                execution.name
+            ),
+        },
     };
     let field = if target.field.is_empty() {
         String::new()
