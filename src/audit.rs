@@ -102,6 +102,7 @@ impl AuditGuard {
     /// The control plane is asked what one more stored execution runs.
     pub fn looks_up(&mut self) {
         self.record.lookups += 1;
+        self.recorder.metrics.lookups.inc();
     }
 
     /// The version that judged it.

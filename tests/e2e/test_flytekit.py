@@ -8,6 +8,7 @@ from flytekit.configuration import Config
 from flytekit.exceptions.system import FlyteSystemException
 from flytekit.models.common import NamedEntityIdentifier
 from flytekit.models.core.execution import WorkflowExecutionPhase
+from flytekit.models.core.identifier import WorkflowExecutionIdentifier
 from flytekit.remote import FlyteRemote
 from programs import HERE
 
@@ -253,3 +254,28 @@ def test_executions_are_listed_if_what_they_run_is(demo, lists, registered):
     for client, expected in ((ml, {seen.id.name, hidden.id.name}), (fraud, {seen.id.name})):
         listed = {execution.id.name for execution in client.recent_executions(limit=100)}
         assert listed & {seen.id.name, hidden.id.name} == expected
+
+
+def test_an_execution_is_synced_and_relaunched_if_what_it_runs_is_listed(demo, lists, registered):
+    ml, fraud = (remote(demo, team, "ml") for team in ("ml", "fraud"))
+    seen = ml.execute(ml.fetch_launch_plan(name="nightly", version=registered), inputs={"number": 3})
+    hidden = ml.execute(ml.fetch_task(name="team.workflows.describe", version=registered), inputs={"number": 3})
+    demo.control_plane.reset()
+
+    synced = fraud.sync(fraud.fetch_execution(name=seen.id.name), sync_nodes=False)
+    assert synced.spec.launch_plan.name == "nightly"
+    again = fraud.client.relaunch_execution(seen.id)
+    assert fraud.fetch_execution(name=again.name).spec.launch_plan.name == "nightly"
+    assert [call for call in demo.control_plane.calls() if call != "GetExecution"] == ["RelaunchExecution"]
+
+    demo.control_plane.reset()
+    nothing = WorkflowExecutionIdentifier("ml", "development", "nothing")
+    acts = [lambda of: fraud.fetch_execution(name=of.name), fraud.client.relaunch_execution, fraud.client.get_execution_data]
+    for act in acts:
+        refusals = set()
+        for execution in (hidden.id, nothing):
+            with pytest.raises(FlyteSystemException, match="resource_not_listed") as refused:
+                act(execution)
+            refusals.add(re.sub("request [0-9A-Za-z-]+", "request", str(refused.value)))
+        assert len(refusals) == 1, refusals
+    assert set(demo.control_plane.calls()) == {"GetExecution"}

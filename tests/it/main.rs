@@ -47,6 +47,7 @@ mod limits;
 mod listeners;
 mod lists;
 mod load_balancer;
+mod lookups;
 mod mesh;
 mod projects;
 mod proxy;

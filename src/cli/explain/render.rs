@@ -34,7 +34,9 @@ impl Explanation<'_> {
             Some(denial) => block(
                 &mut text,
                 "REFUSED",
-                [denial.message.to_string(), format!("reason: {}", denial.reason.label())],
+                [denial.message.to_string(), format!("reason: {}", denial.reason.label())]
+                    .into_iter()
+                    .chain(self.dependence()),
             ),
             None => block(
                 &mut text,
@@ -66,6 +68,13 @@ impl Explanation<'_> {
             Access::Authenticated => "every caller with a valid credential may make this call".to_owned(),
             Access::Scoped => format!("by rule {}", self.rules.join(" and rule ")),
         }
+    }
+
+    /// When it is allowed, if that depends on something else than the request.
+    fn dependence(&self) -> Option<String> {
+        let text = "allowed if the execution runs something that rules allow by name: a running proxy asks FlyteAdmin what \
+                    it runs; tell it here with --runs";
+        self.depends.then(|| text.to_owned())
     }
 
     /// What the answer shows, if not everything.
@@ -176,6 +185,7 @@ impl Explanation<'_> {
             "principal": principal,
             "claims": {"names": self.source.label(), "note": self.source.note()},
             "targets": targets.map(TargetRecord::of).collect::<Vec<_>>(),
+            "depends_on_runs": self.depends,
             "answer": self.denial.is_none().then(|| self.answer()).flatten(),
             "rules": self.rules,
             "steps": self.steps,

@@ -129,13 +129,10 @@ fn the_question_names_the_execution_and_nothing_else() {
         ..ID
     };
     let request = asked.request();
-    let mut rest = &request[..];
-    let (number, wire_type) = tag(&mut rest).unwrap();
-    let Some(Value::Bytes(message)) = value(&mut rest, wire_type) else {
-        unreachable!("a message is bytes");
-    };
-    assert_eq!((number, rest), (1, &b""[..]));
+    let [message] = singles(&request, [1]).unwrap();
+    let message = bytes(message.unwrap()).unwrap();
     assert_eq!(identifier(message), Some(asked));
+    assert_eq!(request, parts(&[(1, message)]));
     // What is empty is not sent.
     assert_eq!(ID.request(), parts(&[(1, &id())]));
 }
