@@ -28,7 +28,7 @@ rules:
   - name: frozen
     subjects: [{ groups: [frozen] }]
     allow: [{ projects: [ml], domains: [development], role: engine }]
-    deny: [{ projects: [ml], domains: [development], actions: [terminate_executions], launch_plans: [LP2] }]
+    deny: [{ projects: [ml], domains: [development], actions: [terminate_executions, create_executions], launch_plans: [LP2] }]
 ";
 
 /// The executions of ml in development by what they run.
@@ -319,6 +319,14 @@ async fn a_deny_by_name_holds_for_what_executions_run() {
         texts.push(told(&reply));
     }
     assert_eq!(texts[0], texts[1]);
+    // What runs already goes on: its children are started for it, and it is not started by that.
+    let parent = json!({"parent_node_execution": {"execution_id": id("other-plan"), "node_id": "n0"}});
+    let spec = json!({"launch_plan": thing("LAUNCH_PLAN", "ml/development", "lp1"), "metadata": parent});
+    let message = json!({"project": "ml", "domain": "development", "spec": spec});
+    let call = proxy.client.call(Some(&token), "AdminService/CreateExecution", message);
+    let (reply, arrivals, _) = made(&proxy, async { call.await.unwrap() }).await;
+    assert_eq!(reply.grpc_status(), Some(0), "{}", reply.message());
+    assert_eq!(rpcs(&arrivals), ["CreateExecution"]);
     // What the deny is not about needs no look-up.
     let get = proxy.client.call(
         Some(&token),
