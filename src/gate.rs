@@ -191,11 +191,10 @@ impl Gate {
             targets: &touched.targets,
         };
         let origin = page::origin(&head, around);
-        let credential = authenticated.credential.as_ref();
         let asking = lookup::Asking {
             head: &head,
             origin,
-            credential,
+            authenticated: &authenticated,
         };
         let permit = match rights.decide(&call, &mut ()).into_permit() {
             Ok(permit) => permit,

@@ -3,6 +3,7 @@
 
 use super::Gate;
 use super::answer::grpc_status;
+use super::authenticate::Authenticated;
 use crate::audit::AuditGuard;
 use crate::extract::execution::{self, ExecutionId};
 use crate::model::denial::Denial;
@@ -13,7 +14,8 @@ use crate::protocol::envelope::{self, Encoding};
 use crate::protocol::{RequestHead, canonical};
 use crate::upstream::headers::{self, Origin};
 use crate::upstream::{Port, Upstream};
-use http::header::{CONTENT_TYPE, HOST, HeaderName, TE};
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HOST, TE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Either, Full, Limited};
 use hyper::body::Incoming;
@@ -41,8 +43,8 @@ const UNAUTHENTICATED: u16 = 16;
 pub(super) struct Asking<'a> {
     pub(super) head: &'a RequestHead,
     pub(super) origin: Origin<'a>,
-    /// The one verified credential.
-    pub(super) credential: Option<&'a (HeaderName, HeaderValue)>,
+    /// Who asks.
+    pub(super) authenticated: &'a Authenticated,
 }
 
 impl Gate {
@@ -126,9 +128,8 @@ async fn ask(upstream: &Upstream, asking: Asking<'_>, id: ExecutionId<'_>) -> Re
         .send(Port::Grpc, request, deadline(asking.head))
         .await
         .map_err(|denial| failed(denial.reason))?;
-    let message = match read(response).await? {
-        Answer::Message(message) => message,
-        Answer::NotFound => return Ok(None),
+    let Some(message) = read(response).await? else {
+        return Ok(None);
     };
     let found = execution::read(&message).ok_or_else(|| failed(Reason::AnswerUnreadable))?;
     // A database that compares loosely finds another one than the call names.
@@ -142,19 +143,14 @@ fn request_headers(asking: Asking<'_>) -> HeaderMap {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     headers.insert(TE, HeaderValue::from_static("trailers"));
     headers.insert("grpc-accept-encoding", HeaderValue::from_static("identity"));
-    if let Some((name, value)) = asking.credential {
-        headers.insert(name, value.clone());
+    if let Some((name, value)) = asking.authenticated.by_grpc() {
+        headers.insert(name, value);
     }
     headers
 }
 
-enum Answer {
-    Message(bytes::Bytes),
-    NotFound,
-}
-
-/// The message of the answer.
-async fn read(response: Response<Incoming>) -> Result<Answer, Denial> {
+/// The message of the answer; none if there is nothing that the caller can get.
+async fn read(response: Response<Incoming>) -> Result<Option<Bytes>, Denial> {
     let (parts, body) = response.into_parts();
     if parts.status != StatusCode::OK {
         return Err(failed(Reason::UpstreamFailed));
@@ -164,7 +160,7 @@ async fn read(response: Response<Incoming>) -> Result<Answer, Denial> {
     let status = collected.trailers().and_then(grpc_status);
     match status.or_else(|| grpc_status(&parts.headers)) {
         Some(GRPC_OK) => {}
-        Some(NOT_FOUND | INVALID_ARGUMENT | PERMISSION_DENIED) => return Ok(Answer::NotFound),
+        Some(NOT_FOUND | INVALID_ARGUMENT | PERMISSION_DENIED) => return Ok(None),
         Some(UNAUTHENTICATED) => return Err(failed(Reason::CredentialRefused)),
         Some(DEADLINE_EXCEEDED) => return Err(failed(Reason::UpstreamTimeout)),
         Some(UNAVAILABLE) => return Err(failed(Reason::UpstreamUnreachable)),
@@ -172,7 +168,7 @@ async fn read(response: Response<Incoming>) -> Result<Answer, Denial> {
     }
     let opened = envelope::open(collected.to_bytes(), Encoding::Identity, MAX_BYTES);
     let opened = opened.map_err(|_| failed(Reason::AnswerUnreadable))?;
-    Ok(Answer::Message(opened.message))
+    Ok(Some(opened.message))
 }
 
 /// The caller's own deadline, if it sends one.

@@ -2,8 +2,10 @@
 
 use crate::proxy::Proxy;
 use flyte_authz_proxy::catalog::{Binding, Catalog, ResourceSource, Route, SlotRole};
+use flyte_authz_proxy::clock::{Clock, SystemClock};
 use flyte_authz_proxy::demo::client::Reply;
 use flyte_authz_proxy::demo::control_plane::{Arrival, Fault, Script};
+use flyte_authz_proxy::demo::session::SessionKeys;
 use flyte_authz_proxy::model::reason::Reason;
 use http::Method;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -506,6 +508,50 @@ async fn a_look_up_goes_as_the_callers_own_question() {
     assert_eq!(lookup.header("te"), ["trailers"]);
     assert!(lookup.header("x-user-subject").is_empty() && lookup.header("host").is_empty());
     assert!(lookup.authority.starts_with("127.0.0.1:"), "{}", lookup.authority);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn for_somebody_at_the_console_the_look_up_carries_the_token_of_the_session() {
+    let keys = SessionKeys::generate().unwrap();
+    let proxy = Proxy::start_with(|setup| {
+        POLICY.clone_into(&mut setup.policy);
+        setup.session_keys = Some(keys.clone());
+    })
+    .await;
+    let token = proxy.token("hook", "hook");
+    let cookies = keys
+        .cookies(&token, "an access token", SystemClock.unix_seconds())
+        .unwrap();
+    let call = async {
+        let target = "/api/v1/executions/ml/development/e";
+        let headers = [("cookie", cookies.as_str())];
+        proxy.client.rest(Method::GET, target, &headers, "").await.unwrap()
+    };
+    let (_, arrivals, record) = made(&proxy, call).await;
+    assert_eq!(
+        (&record["credential"], &record["lookups"]),
+        (&json!("session"), &json!(1)),
+        "{record:#}"
+    );
+    // FlyteAdmin takes cookies by HTTP only.
+    assert_eq!(arrivals[0].protocol, "grpc");
+    assert_eq!(arrivals[0].header("authorization"), [format!("IDToken {token}")]);
+    assert!(arrivals[0].header("cookie").is_empty());
+
+    let bearer = format!("Bearer {token}");
+    let call = async {
+        let message = proxy
+            .client
+            .encode("AdminService/GetExecution", json!({"id": id("e")}))
+            .unwrap();
+        let frame = flyte_authz_proxy::protocol::envelope::frame(&message);
+        let headers = [("flyte-authorization", bearer.as_str())];
+        let path = "/flyteidl.service.AdminService/GetExecution";
+        proxy.client.grpc(path, &headers, frame).await.unwrap()
+    };
+    let (_, arrivals, _) = made(&proxy, call).await;
+    assert_eq!(arrivals[0].header("flyte-authorization"), [bearer.as_str()]);
+    assert!(arrivals[0].header("authorization").is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
