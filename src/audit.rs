@@ -8,6 +8,7 @@ use crate::model::denial::Denial;
 use crate::model::principal::Principal;
 use crate::model::reason::{Blame, Reason};
 use crate::model::scope::{Resource, Target};
+use crate::model::setting::Written;
 use crate::protocol::Protocol;
 use serde::Serialize;
 use sink::Sink;
@@ -155,6 +156,14 @@ impl AuditGuard {
     /// This many items of the answer were left out.
     pub fn withheld(&mut self, items: usize) {
         self.record.withheld = items;
+    }
+
+    /// These settings were written into the request.
+    pub fn set(&mut self, written: &[Written]) {
+        let settings = written
+            .iter()
+            .map(|written| (written.setting.label(), written.value.clone()));
+        self.record.set.extend(settings);
     }
 
     /// The request ended with an answer of the upstream or of the proxy.

@@ -6,7 +6,8 @@
 use crate::model::action::Action;
 use crate::model::problem::Problem;
 use crate::model::scope::ResourceKind;
-use answer::Answer;
+use crate::model::setting::Setting;
+use answer::{Answer, Label};
 use std::path::PathBuf;
 
 pub mod answer;
@@ -79,6 +80,19 @@ pub struct Route {
     pub ignored: Vec<Ignored>,
     /// What its answers may show; none where they name no project, domain or thing.
     pub answer: Option<Answer>,
+    /// Where settings of executions can be written, each at most once.
+    pub writes: Vec<WritePlace>,
+}
+
+/// Where a setting is written: a text field below single messages, which counts before all others for that setting.
+#[derive(Clone, Debug)]
+pub struct WritePlace {
+    /// The setting.
+    pub setting: Setting,
+    /// The dotted path of the field, as in [`Slot::parts`].
+    pub field: Box<str>,
+    /// The fields on the way, from the request to the text.
+    pub steps: Vec<Label>,
 }
 
 /// A field that is not judged although it names a project, domain, organization or URL.
@@ -260,6 +274,9 @@ pub enum Step {
     Descend(usize),
     /// Keep the value: for each entry the slot and which part of it this is.
     Keep(Vec<(usize, Part)>),
+    /// Look through the entries of a map of texts, or all of a `google.protobuf.Struct`, for keys that stand for
+    /// settings ([`Setting::of_key`]): each is an occurrence of this slot.
+    Search(usize),
 }
 
 /// The parts of an occurrence that can be kept.
@@ -276,13 +293,15 @@ pub enum Part {
     Org,
     /// The enum that says what kind of resource it is, as its number.
     Kind,
-    /// Any other value the slot's role reads: a required field, a URL.
+    /// Any other value the slot's role reads: a required field, a URL, a setting, the key of a secret.
     Value,
+    /// The key under which a value was found, or the group of a secret.
+    Key,
 }
 
 impl Part {
     /// How many parts there are.
-    pub const COUNT: usize = 6;
+    pub const COUNT: usize = 7;
 }
 
 /// One thing that is collected from a request, and what it is collected for. One slot has at most one occurrence
@@ -338,6 +357,10 @@ pub enum SlotRole {
     FlyteUrl,
     /// Path components of an upload (`Part::Value`), each checked so that none leaves its place.
     UploadPath,
+    /// A setting of executions: its value, or the group and key of a secret.
+    Setting(Setting),
+    /// Settings found by their keys: `Part::Kind` is the label of the setting, `Part::Key` where it was found.
+    KeyedSetting,
 }
 
 /// How a project and domain make a scope.

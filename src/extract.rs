@@ -2,12 +2,14 @@
 //!
 //! One strict reading: what two decoders could read differently is refused, never resolved.
 
+pub(crate) mod edit;
 pub mod execution;
 pub mod flyte_url;
 pub mod frame;
 pub mod json;
 pub mod names;
 pub mod protobuf;
+mod search;
 pub mod targets;
 pub mod url;
 pub mod values;

@@ -37,6 +37,7 @@ mod lookup;
 pub mod page;
 mod push_down;
 pub mod request_id;
+mod set;
 
 pub use answer::Body;
 
@@ -189,6 +190,8 @@ impl Gate {
             access: route.access,
             action: touched.action,
             targets: &touched.targets,
+            asked: &touched.asked,
+            writes: &route.writes,
         };
         let origin = page::origin(&head, around);
         let asking = lookup::Asking {
@@ -205,6 +208,8 @@ impl Gate {
         };
         audit.rules(permit.rules().iter().map(|rule| rule.name().into()));
         audit.judged();
+        let body = set::set(route, permit.written(), protocol, body)?;
+        audit.set(permit.written());
         let filter = Filter::of(route, &touched, &rights, &permit);
         if permit.is_filtered() && filter.is_none() {
             return Err(Reason::Internal.into());

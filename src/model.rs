@@ -6,3 +6,4 @@ pub mod principal;
 pub mod problem;
 pub mod reason;
 pub mod scope;
+pub mod setting;

@@ -10,6 +10,7 @@ pub mod compile;
 pub mod decide;
 pub mod document;
 mod grant;
+mod guard;
 mod index;
 mod instant;
 pub mod pattern;

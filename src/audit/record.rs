@@ -2,6 +2,7 @@
 
 use super::{Action, Clock, Principal, Protocol, Resource, Serialize, Target};
 use crate::model::scope::{Run, Scope, TargetRole};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -64,6 +65,9 @@ pub struct Record {
     /// The policy that judged; absent when it did not come to that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub policy: Option<PolicyRecord>,
+    /// The settings of executions that were written into the request, by their labels; absent when none.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub set: BTreeMap<&'static str, Box<str>>,
     /// The HTTP status of the answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
@@ -182,6 +186,7 @@ impl Record {
             credential: None,
             rules: Vec::new(),
             policy: None,
+            set: BTreeMap::new(),
             status: None,
             grpc_status: None,
             request_bytes: 0,

@@ -17,6 +17,7 @@ mod fault;
 mod page;
 mod plan;
 mod route;
+mod setting;
 mod shape;
 mod slot;
 

@@ -66,6 +66,12 @@ pub struct RpcDocument {
     /// Other actions by content.
     #[serde(default)]
     pub choices: Vec<Spanned<ChoiceDocument>>,
+    /// Settings of executions that it can ask for.
+    #[serde(default)]
+    pub settings: Vec<SettingDocument>,
+    /// Maps of texts and `google.protobuf.Struct`s that are searched for keys that stand for settings.
+    #[serde(default)]
+    pub searched: Vec<Spanned<String>>,
     /// Identity fields that are not judged.
     #[serde(default)]
     pub ignored: Vec<IgnoredDocument>,
@@ -252,6 +258,18 @@ pub struct ReferenceDocument {
     /// Actions needed there in any case.
     #[serde(default)]
     pub always: Vec<Spanned<String>>,
+}
+
+/// A setting of executions.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SettingDocument {
+    /// Which.
+    pub setting: Spanned<String>,
+    /// The text fields that ask for it; of secrets the messages with `group` and `key`.
+    pub at: Vec<Spanned<String>>,
+    /// The one of them that is written when a rule sets it.
+    pub write: Option<Spanned<String>>,
 }
 
 /// Another action, needed instead of the route's own: when one of `present` is set, or `field` has a value of `among`.

@@ -65,7 +65,11 @@ fn rows_of(route: &Route) -> Vec<[String; 5]> {
                 places.push(slot.at.to_string());
                 names.push(resource_text(slot, *resource));
             }
-            SlotRole::Required | SlotRole::Choice | SlotRole::UploadPath => {}
+            SlotRole::Required
+            | SlotRole::Choice
+            | SlotRole::UploadPath
+            | SlotRole::Setting(_)
+            | SlotRole::KeyedSetting => {}
         }
     }
     if let Some(answer @ (Answer::Items(_) | Answer::Unfiltered(_))) = &route.answer {
@@ -283,6 +287,7 @@ fn slot_json(slot: &Slot) -> Value {
             "always": words(always),
             "resource": resource_text(slot, *resource),
         }),
+        SlotRole::Setting(setting) => json!({"setting": setting.label()}),
         _ => Value::Null,
     };
     if let (Value::Object(value), Value::Object(more)) = (&mut value, more) {
@@ -299,6 +304,8 @@ fn role_word(role: &SlotRole) -> &'static str {
         SlotRole::Choice => "choice",
         SlotRole::FlyteUrl => "flyte_url",
         SlotRole::UploadPath => "upload_path",
+        SlotRole::Setting(_) => "setting",
+        SlotRole::KeyedSetting => "keyed_settings",
     }
 }
 

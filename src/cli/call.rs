@@ -133,7 +133,7 @@ impl CallArguments {
                 Part::Domain => self.domain.as_deref(),
                 Part::Kind => Some(kind(&slot.accept)),
                 Part::Name | Part::Value => slot.filled.contains(part).then_some("any"),
-                Part::Org => None,
+                Part::Org | Part::Key => None,
             };
             if let Some(value) = value {
                 // A field that cannot be set stays unset, and the walk says what is missing.

@@ -203,6 +203,8 @@ impl Explanation<'_> {
             access: self.route.access,
             action: touched.action,
             targets: &touched.targets,
+            asked: &touched.asked,
+            writes: &self.route.writes,
         };
         match rights.decide(&call, &mut self.steps) {
             Decision::Allow(permit) => {

@@ -11,11 +11,13 @@ use super::values::Values;
 use crate::catalog::{Cardinality, Field, Plan, ScalarKind, Step};
 use crate::model::denial::Denial;
 use crate::model::reason::Reason;
+use searched::Searched;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use skipped::{Keys, Presence, Skipped, Text, skip_entries};
 use std::borrow::Cow;
 use std::fmt;
 
+mod searched;
 mod skipped;
 
 #[cfg(test)]
@@ -205,6 +207,13 @@ impl<'de> DeserializeSeed<'de> for Content<'_, '_, '_, '_, 'de> {
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Presence, D::Error> {
         match self.field.step {
             Step::Skip => Skipped(&mut self.walk.denial).deserialize(deserializer),
+            Step::Search(slot) => Searched {
+                walk: self.walk,
+                slot,
+                around: "",
+                key: "",
+            }
+            .deserialize(deserializer),
             Step::Descend(_) | Step::Keep(_) => deserializer.deserialize_any(self),
         }
     }

@@ -3,6 +3,7 @@
 
 use super::WalkLimits;
 use super::frame::{Frame, must_be_single};
+use super::search::{Search, Stopped};
 use super::values::Values;
 use super::wire::{Value, tag, value};
 use crate::catalog::{Cardinality, Field, Part, Plan, ScalarKind, Step};
@@ -68,11 +69,29 @@ impl<'p, 'a> Walk<'_, 'p, 'a> {
                     };
                     self.message(*inner, Some(&frame), content)?;
                 }
-                (Step::Descend(_), _) => return Err(Reason::Internal.into()),
+                (Step::Search(slot), Value::Bytes(bytes)) => self.search(&frame, field, *slot, bytes)?,
+                (Step::Descend(_) | Step::Search(_), _) => return Err(Reason::Internal.into()),
                 (Step::Keep(parts), value) => self.keep(&frame, field, parts, value)?,
             }
         }
         Ok(())
+    }
+
+    /// Looks through an entry of a map of texts, or a `google.protobuf.Struct`.
+    fn search(&mut self, frame: &Frame<'p, '_>, field: &Field, slot: usize, bytes: &'a [u8]) -> Result<(), Denial> {
+        let mut search = Search {
+            slot,
+            values: &mut *self.values,
+            fields_left: &mut self.fields_left,
+        };
+        let outcome = match field.cardinality {
+            Cardinality::Map => search.text_entry(bytes),
+            Cardinality::Single | Cardinality::Repeated => search.object("", bytes, 1),
+        };
+        outcome.map_err(|stopped| match stopped {
+            Stopped::Malformed => frame.mistyped(field),
+            Stopped::TooMany => too_many_fields(),
+        })
     }
 
     fn keep(

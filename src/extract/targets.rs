@@ -9,9 +9,11 @@ use crate::model::action::{Action, ActionSet};
 use crate::model::denial::Denial;
 use crate::model::reason::Reason;
 use crate::model::scope::{Resource, ResourceKind, Scope, StoredExecution, Target, TargetRole};
+use crate::model::setting::Asked;
 use reference::names_nothing;
 
 mod reference;
+mod settings;
 
 #[cfg(test)]
 mod tests;
@@ -68,6 +70,8 @@ pub struct Extracted {
     pub action: Action,
     /// Everything it touches, without repetitions. Empty when the route is not scoped.
     pub targets: Vec<Target>,
+    /// The settings of executions that it asks for.
+    pub asked: Vec<Asked>,
 }
 
 /// Collects from body, path and query what the route's plan names.
@@ -110,7 +114,8 @@ pub fn targets(route: &Route, input: &Input<'_>, rules: &ScopeRules, limits: &Wa
         }));
         judge.references(&values, action, &own.scope, &mut targets)?;
     }
-    Ok(Extracted { action, targets })
+    let asked = judge.settings(&values)?;
+    Ok(Extracted { action, targets, asked })
 }
 
 struct Judge<'r> {
@@ -153,7 +158,11 @@ impl<'r> Judge<'r> {
                 SlotRole::UploadPath => check_upload_path(field(slot, Part::Value), value)?,
                 // Versions, nodes and signals: names like any other.
                 SlotRole::Required | SlotRole::Reference { .. } => check_name(field(slot, Part::Value), value)?,
-                SlotRole::Scope { .. } | SlotRole::Choice | SlotRole::FlyteUrl => {}
+                SlotRole::Scope { .. }
+                | SlotRole::Choice
+                | SlotRole::FlyteUrl
+                | SlotRole::Setting(_)
+                | SlotRole::KeyedSetting => {}
             }
         }
         Ok(())

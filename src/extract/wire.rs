@@ -45,11 +45,11 @@ pub(crate) fn put_text(number: u32, text: &str, message: &mut Vec<u8>) {
     put_bytes(number, text.as_bytes(), message);
 }
 
-/// Appends a field with bytes, or a message.
-pub(crate) fn put_bytes(number: u32, bytes: &[u8], message: &mut Vec<u8>) {
+/// Appends a length-delimited field: text, bytes or a message.
+pub(crate) fn put_bytes(number: u32, content: &[u8], message: &mut Vec<u8>) {
     put_varint(u64::from(number) << 3 | 2, message);
-    put_varint(bytes.len() as u64, message);
-    message.extend_from_slice(bytes);
+    put_varint(content.len() as u64, message);
+    message.extend_from_slice(content);
 }
 
 fn put_varint(mut number: u64, message: &mut Vec<u8>) {

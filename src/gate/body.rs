@@ -75,12 +75,16 @@ impl JudgedBody {
         &self.message
     }
 
-    /// Another message to go upstream over gRPC in place of the judged one.
+    /// Another message to go upstream in place of the judged one, in the same codec.
     #[must_use]
-    pub(super) fn with_message(self, message: Vec<u8>) -> Self {
+    pub(super) fn with_message(self, message: Vec<u8>, protocol: Protocol) -> Self {
+        let message = Bytes::from(message);
         Self {
-            forwarded: envelope::frame(&message),
-            message: message.into(),
+            forwarded: match protocol {
+                Protocol::Grpc => envelope::frame(&message),
+                Protocol::Rest | Protocol::RestProto => message.clone(),
+            },
+            message,
             ..self
         }
     }

@@ -39,7 +39,7 @@ pub(super) fn narrow(filter: Option<&Filter<'_>>, head: &RequestHead, body: Judg
     if head.protocol() == Protocol::Grpc {
         return Narrowed {
             body: match in_message(narrow, &expression, body.message()) {
-                Some(message) => body.with_message(message),
+                Some(message) => body.with_message(message, Protocol::Grpc),
                 None => body,
             },
             query: None,

@@ -144,6 +144,8 @@ reasons! {
     DeniedByRule "denied_by_rule" DENIED Client "a rule denies this",
     ReferenceRefused "reference_refused" DENIED Client "the request refers to something the caller may not use",
     ResourceNotListed "resource_not_listed" DENIED Client "the caller may act here only on the names its grant lists",
+    SettingRefused "setting_refused" DENIED Client "the caller may not choose how the execution runs in this way",
+    SettingConflict "setting_conflict" DENIED Client "rules set different values of one setting",
     DomainUnknown "domain_unknown" DENIED Client "the domain is not one of the configured domains",
     OrganizationRefused "organization_refused" DENIED Client "the organization is not one of those accepted",
     RedirectRefused "redirect_refused" INVALID Client "the redirect would leave this host",

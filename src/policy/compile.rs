@@ -18,6 +18,7 @@ use std::sync::Arc;
 use subject::List;
 
 mod grant;
+mod guard;
 mod subject;
 
 /// How many errors, and how many warnings, are listed for one file.

@@ -2,14 +2,23 @@
 
 use super::RuleName;
 use super::grant::{Grant, Place};
+use super::guard::OwnNames;
 use super::trace::{Step, Trace};
-use super::wording::{advice, denied, described, named, not_allowed};
-use crate::catalog::Access;
+use super::wording::{advice, denied, named, not_allowed, set_differently};
+use crate::catalog::{Access, WritePlace};
 use crate::model::action::Action;
 use crate::model::denial::Denial;
 use crate::model::reason::Reason;
 use crate::model::scope::{Resource, Scope, Target, TargetRole};
+use crate::model::setting::{Asked, Written};
+use judge::{Settings, Verdict};
 use std::sync::Arc;
+
+mod judge;
+mod set;
+
+pub(in crate::policy) use judge::Lack;
+pub(in crate::policy) use set::Conflict;
 
 /// What one principal may do: the grants and denies of every rule that is for it. Immutable; kept as long as the token
 /// and the policy.
@@ -20,6 +29,8 @@ pub struct Rights {
     pub(in crate::policy) rules: Vec<RuleName>,
     pub(in crate::policy) anonymous: bool,
     pub(in crate::policy) revoked: Option<RuleName>,
+    /// The names that are the principal's own.
+    pub(in crate::policy) own: OwnNames,
     domains: Arc<[Box<str>]>,
 }
 
@@ -32,6 +43,10 @@ pub struct Call<'a> {
     pub action: Action,
     /// What it touches: for a scoped call, the scope it acts in and everything it refers to.
     pub targets: &'a [Target],
+    /// The settings of executions that it asks for.
+    pub asked: &'a [Asked],
+    /// Where settings can be written into it.
+    pub writes: &'a [WritePlace],
 }
 
 /// The outcome.
@@ -48,6 +63,7 @@ pub enum Decision {
 pub struct Permit {
     rules: Vec<RuleName>,
     filtered: bool,
+    written: Vec<Written>,
 }
 
 impl Permit {
@@ -62,6 +78,20 @@ impl Permit {
     pub fn is_filtered(&self) -> bool {
         self.filtered
     }
+
+    /// The settings with which alone it holds: to be written into the request.
+    #[must_use]
+    pub fn written(&self) -> &[Written] {
+        &self.written
+    }
+}
+
+/// What allows a call.
+#[derive(Default)]
+struct Grounds<'a> {
+    rules: Vec<&'a RuleName>,
+    filtered: bool,
+    written: Vec<Written>,
 }
 
 /// Why a call may not go on.
@@ -86,14 +116,6 @@ impl Decision {
     }
 }
 
-/// How one place, or one target, was judged.
-enum Verdict<'a> {
-    Denied(&'a RuleName),
-    // Whether a grant covers the place and action, but lists other names.
-    Missing { listed: bool },
-    Allowed(Vec<&'a RuleName>),
-}
-
 impl Rights {
     pub(in crate::policy) fn none(domains: Arc<[Box<str>]>, anonymous: bool) -> Self {
         Self {
@@ -102,6 +124,7 @@ impl Rights {
             rules: Vec::new(),
             anonymous,
             revoked: None,
+            own: [None, None],
             domains,
         }
     }
@@ -138,11 +161,15 @@ impl Rights {
     /// Decides one call.
     pub fn decide<T: Trace>(&self, call: &Call<'_>, trace: &mut T) -> Decision {
         let outcome = self.admit(call.access).and_then(|()| match call.access {
-            Access::Public | Access::Authenticated => Ok((Vec::new(), false)),
+            Access::Public | Access::Authenticated => Ok(Grounds::default()),
             Access::Scoped => self.decide_scoped(call, trace),
         });
         match outcome {
-            Ok((mut rules, filtered)) => {
+            Ok(Grounds {
+                mut rules,
+                filtered,
+                written,
+            }) => {
                 // A call has few targets, each allowed by few rules.
                 let mut seen: Vec<&RuleName> = Vec::new();
                 rules.retain(|rule| {
@@ -151,6 +178,12 @@ impl Rights {
                         true
                     }
                 });
+                for setting in &written {
+                    trace.record(|| Step::Written {
+                        setting: setting.setting.label(),
+                        value: setting.value.clone(),
+                    });
+                }
                 trace.record(|| Step::Decided {
                     allowed: true,
                     why: named(&rules, filtered),
@@ -158,6 +191,7 @@ impl Rights {
                 Decision::Allow(Permit {
                     rules: rules.into_iter().cloned().collect(),
                     filtered,
+                    written,
                 })
             }
             Err(refusal) => {
@@ -170,8 +204,8 @@ impl Rights {
         }
     }
 
-    /// The rules that allow the call, and whether its answer must be filtered.
-    fn decide_scoped<T: Trace>(&self, call: &Call<'_>, trace: &mut T) -> Result<(Vec<&RuleName>, bool), Refusal> {
+    /// What allows the call: rules, and what they demand of its request and answer.
+    fn decide_scoped<T: Trace>(&self, call: &Call<'_>, trace: &mut T) -> Result<Grounds<'_>, Refusal> {
         // A scoped call without a scope would otherwise be allowed for want of anything to refuse.
         if !call.targets.iter().any(|target| target.role == TargetRole::Acts) {
             let message = format!("{} needs a scope, and the call names none", call.action);
@@ -180,8 +214,7 @@ impl Rights {
                 rule: None,
             });
         }
-        let mut rules = Vec::new();
-        let mut filtered = false;
+        let mut grounds = Grounds::default();
         let mut missing = None;
         let acts = call.targets.iter().filter(|target| target.role == TargetRole::Acts);
         let brought = acts.flat_map(|acts| call.targets.iter().filter_map(|other| brought_along(acts, other)));
@@ -189,10 +222,18 @@ impl Rights {
         let judged = call.targets.iter().map(|target| (target, None));
         for (target, named_in) in judged.chain(brought.iter().map(|(target, place)| (target, Some(*place)))) {
             let whole = whole(target).filter(|whole| self.allows(whole, named_in));
-            filtered |= whole.is_none() && matches!(target.resource, Some(Resource::Listed(_)));
-            match self.judge(whole.as_ref().unwrap_or(target), named_in, trace) {
-                Verdict::Allowed(names) => rules.extend(names),
-                Verdict::Missing { listed } => missing = missing.or(Some((target, listed))),
+            grounds.filtered |= whole.is_none() && matches!(target.resource, Some(Resource::Listed(_)));
+            let settings = Settings::of(call, target);
+            match self.judge(whole.as_ref().unwrap_or(target), named_in, settings, trace) {
+                Verdict::Allowed(grants) => {
+                    let written = self.written(&grants, &target.scope, settings);
+                    grounds.written.extend(written.map_err(|conflict| Refusal {
+                        denial: set_differently(target, &conflict),
+                        rule: None,
+                    })?);
+                    grounds.rules.extend(grants.iter().map(|grant| &grant.rule));
+                }
+                Verdict::Missing(lack) => missing = missing.or(Some((target, lack))),
                 Verdict::Denied(rule) => {
                     trace.record(|| Step::Advice {
                         text: format!("narrow the deny of rule {rule}, or name the caller in its `unless`"),
@@ -205,129 +246,23 @@ impl Rights {
             }
         }
         match missing {
-            None => Ok((rules, filtered)),
-            Some((target, listed)) => {
-                trace.record(|| Step::Advice {
-                    text: advice(target, listed),
-                });
-                Err(Refusal {
-                    denial: not_allowed(target, listed),
-                    rule: None,
-                })
-            }
+            None => Ok(grounds),
+            Some((target, lack)) => Err(self.refusal(call, target, lack, trace)),
         }
     }
 
-    /// Whether a target is allowed. `named_in` is where its resource lies, if not in its scope.
-    pub(super) fn allows(&self, target: &Target, named_in: Option<Place<'_>>) -> bool {
-        matches!(self.judge(target, named_in, &mut ()), Verdict::Allowed(_))
-    }
-
-    /// Judges one target. `named_in` is where its resource lies, if not in its scope.
-    fn judge<T: Trace>(&self, target: &Target, named_in: Option<Place<'_>>, trace: &mut T) -> Verdict<'_> {
-        match &target.scope {
-            Scope::Global => self.judge_place(Place::Platform, target, named_in, trace),
-            Scope::ProjectDomain { project, domain } if self.domains.contains(domain) => {
-                self.judge_place(Place::Domain { project, domain }, target, named_in, trace)
-            }
-            // A domain that is not configured: `*` means the domains that are.
-            Scope::ProjectDomain { .. } => Verdict::Missing { listed: false },
-            Scope::Project(project) => self.judge_every_domain(project, target, trace),
-            Scope::ProjectInSomeDomain(project) => self.judge_some_domain(project, target, trace),
-        }
-    }
-
-    fn judge_every_domain<T: Trace>(&self, project: &str, target: &Target, trace: &mut T) -> Verdict<'_> {
-        let mut rules = Vec::new();
-        let mut missing = None;
-        for domain in &*self.domains {
-            match self.judge_place(Place::Domain { project, domain }, target, None, trace) {
-                Verdict::Allowed(names) => rules.extend(names),
-                Verdict::Missing { listed } => missing = missing.or(Some(listed)),
-                denied @ Verdict::Denied(_) => return denied,
-            }
-        }
-        match missing {
-            // Without a configured domain nothing was allowed.
-            None if !rules.is_empty() => Verdict::Allowed(rules),
-            listed => Verdict::Missing {
-                listed: listed.unwrap_or(false),
-            },
-        }
-    }
-
-    fn judge_some_domain<T: Trace>(&self, project: &str, target: &Target, trace: &mut T) -> Verdict<'_> {
-        let mut denied = None;
-        let mut missing = None;
-        for domain in &*self.domains {
-            match self.judge_place(Place::Domain { project, domain }, target, None, trace) {
-                allowed @ Verdict::Allowed(_) => return allowed,
-                Verdict::Missing { listed } => missing = Some(listed || missing.unwrap_or(false)),
-                Verdict::Denied(rule) => denied = denied.or(Some(rule)),
-            }
-        }
-        match (missing, denied) {
-            (None, Some(rule)) => Verdict::Denied(rule),
-            (listed, _) => Verdict::Missing {
-                listed: listed.unwrap_or(false),
-            },
-        }
-    }
-
-    fn judge_place<T: Trace>(
-        &self,
-        place: Place<'_>,
-        target: &Target,
-        named_in: Option<Place<'_>>,
-        trace: &mut T,
-    ) -> Verdict<'_> {
-        let resource = target.resource.as_ref();
-        let named_in = named_in.unwrap_or(place);
-        let mut needs = target.needs;
-        for deny in &self.denies {
-            if deny.actions.intersects(needs) && deny.is_about(place) && deny.denies(named_in, resource) {
-                trace.record(|| Step::DenyHits {
-                    rule: deny.rule.clone(),
-                    target: described(place, target),
-                });
-                needs = needs.iter().filter(|action| !deny.actions.contains(*action)).collect();
-                if needs.is_empty() {
-                    return Verdict::Denied(&deny.rule);
-                }
-            }
-        }
-        let mut listed = false;
-        let mut allowing = Vec::new();
-        for grant in &self.grants {
-            let why = if !grant.is_about(place) {
-                "it is about other projects or domains"
-            } else if !grant.actions.intersects(needs) {
-                "it is about other actions"
-            } else if !grant.allows(named_in, resource) {
-                listed = true;
-                "it lists other names"
-            } else {
-                trace.record(|| Step::GrantAllows {
-                    rule: grant.rule.clone(),
-                    target: described(place, target),
-                });
-                allowing.push(&grant.rule);
-                if matches!(resource, Some(Resource::Listed(_))) {
-                    // Each of them may have names to show.
-                    continue;
-                }
-                break;
-            };
-            trace.record(|| Step::GrantPassed {
-                rule: grant.rule.clone(),
-                target: described(place, target),
-                why: why.to_owned(),
-            });
-        }
-        if allowing.is_empty() {
-            Verdict::Missing { listed }
-        } else {
-            Verdict::Allowed(allowing)
+    fn refusal<T: Trace>(&self, call: &Call<'_>, target: &Target, lack: Lack, trace: &mut T) -> Refusal {
+        let asked = match lack {
+            Lack::Setting(index) => call.asked.get(index),
+            Lack::Nothing | Lack::Listed | Lack::Stored => None,
+        };
+        trace.record(|| Step::Advice {
+            text: advice(target, lack, asked),
+        });
+        let may_ask = asked.map(|asked| self.may_ask(asked, target)).unwrap_or_default();
+        Refusal {
+            denial: not_allowed(target, lack, asked, &may_ask),
+            rule: None,
         }
     }
 }

@@ -235,6 +235,63 @@ pub struct AllowDocument {
     #[serde(default, deserialize_with = "present")]
     #[schemars(with = "Vec<String>")]
     pub triggers: Option<Words>,
+    /// The Kubernetes service accounts that callers may have executions run as. Absent: any; `[]`: they may not choose.
+    /// In guards and in `set`, `${project}` and `${domain}` are those of the call.
+    #[serde(default, deserialize_with = "present")]
+    #[schemars(with = "Vec<String>")]
+    pub service_accounts: Option<Words>,
+    /// The cloud roles that callers may have executions assume, in the same way.
+    #[serde(default, deserialize_with = "present")]
+    #[schemars(with = "Vec<String>")]
+    pub iam_roles: Option<Words>,
+    /// The object-store prefixes at or below which callers may have raw outputs written, in the same way.
+    #[serde(default, deserialize_with = "present")]
+    #[schemars(with = "Vec<String>")]
+    pub raw_output_prefixes: Option<Words>,
+    /// The cluster pools and cluster labels that callers may choose, in the same way.
+    #[serde(default, deserialize_with = "present")]
+    #[schemars(with = "Vec<String>")]
+    pub clusters: Option<Words>,
+    /// The secrets that tasks may ask for: `GROUP` for all below it, or `GROUP/KEY`; in the same way.
+    #[serde(default, deserialize_with = "present")]
+    #[schemars(with = "Vec<String>")]
+    pub secrets: Option<Words>,
+    /// Whether callers may have executions run in the name of others. Absent: no, except for who may `report_events`.
+    #[serde(default, deserialize_with = "present")]
+    #[schemars(with = "bool")]
+    pub impersonate: Option<At<bool>>,
+    /// What is written into executions and launch plans that these callers create. Where there is no guard beside it, it
+    /// replaces what they ask for.
+    #[serde(default, deserialize_with = "present")]
+    #[schemars(with = "SetDocument")]
+    pub set: Option<At<SetDocument>>,
+}
+
+/// Settings of executions, each as a text in which `${project}` and `${domain}` are those of the call.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Set", extend("minProperties" = 1))]
+pub struct SetDocument {
+    /// The Kubernetes service account.
+    #[serde(default, deserialize_with = "present")]
+    #[schemars(with = "String", length(min = 1))]
+    pub service_account: Option<At<String>>,
+    /// The cloud role.
+    #[serde(default, deserialize_with = "present")]
+    #[schemars(with = "String", length(min = 1))]
+    pub iam_role: Option<At<String>>,
+    /// The object-store prefix below which raw outputs are written.
+    #[serde(default, deserialize_with = "present")]
+    #[schemars(with = "String", length(min = 1))]
+    pub raw_output_prefix: Option<At<String>>,
+    /// The cluster pool.
+    #[serde(default, deserialize_with = "present")]
+    #[schemars(with = "String", length(min = 1))]
+    pub cluster_pool: Option<At<String>>,
+    /// The cluster label.
+    #[serde(default, deserialize_with = "present")]
+    #[schemars(with = "String", length(min = 1))]
+    pub cluster_label: Option<At<String>>,
 }
 
 /// What is denied, and where. Exactly one of `role` and `actions`.

@@ -1,10 +1,11 @@
 //! What a rule allows or denies: places, actions and listed names; fixed, or to be completed from claims.
 
 use super::RuleName;
+use super::guard::{Guards, is_of_the_call};
 use super::pattern::{Captures, Glob, Template, Variable, is_label};
 use super::role::Roles;
 use super::subject::claim_values;
-use crate::model::action::ActionSet;
+use crate::model::action::{Action, ActionSet};
 use crate::model::principal::Principal;
 use crate::model::scope::{Resource, ResourceKind, Run};
 use std::borrow::Cow;
@@ -29,6 +30,7 @@ pub(in crate::policy) struct Grant {
     pub domains: Vec<Glob>,
     pub actions: ActionSet,
     pub lists: Lists,
+    pub guards: Guards,
 }
 
 impl Grant {
@@ -167,6 +169,8 @@ pub(in crate::policy) struct GrantTemplate {
     pub tasks: Option<Vec<Template>>,
     pub workflows: Option<Vec<Template>>,
     pub launch_plans: Option<Vec<Template>>,
+    /// With every variable, those of the call too.
+    pub guards: Guards,
 }
 
 /// Actions, or a role whose name has variables in it.
@@ -188,12 +192,17 @@ impl GrantTemplate {
         };
         let lists = [&self.tasks, &self.workflows, &self.launch_plans];
         let listed = lists.into_iter().flatten().flatten();
+        let guarded = self.guards.lists.values().flatten().chain(self.guards.set.values());
+        let guarded = guarded
+            .flat_map(Template::variables)
+            .filter(|variable| !is_of_the_call(variable));
         self.projects
             .iter()
             .chain(&self.domains)
             .chain(role)
             .chain(listed)
             .flat_map(Template::variables)
+            .chain(guarded)
             .collect()
     }
 
@@ -249,6 +258,20 @@ impl GrantTemplate {
                 .map(|list| list.iter().map(|template| text(template).map(Box::from)).collect())
                 .transpose()
         };
+        let guarded = |template: &Template| {
+            template
+                .expand_partly(&|variable| assignment.get(variable).cloned(), &is_of_the_call)
+                .ok_or_else(|| "a value put into it is no plain name".to_owned())
+        };
+        let lists = self.guards.lists.iter().map(|(key, list)| {
+            let list: Result<Vec<Template>, String> = list.iter().map(guarded).collect();
+            Ok((*key, list?))
+        });
+        let set = self
+            .guards
+            .set
+            .iter()
+            .map(|(setting, template)| Ok((*setting, guarded(template)?)));
         let actions = match &self.actions {
             ActionsTemplate::Fixed(actions) => *actions,
             ActionsTemplate::Role(role) => {
@@ -267,6 +290,12 @@ impl GrantTemplate {
                 tasks: listed(&self.tasks)?,
                 workflows: listed(&self.workflows)?,
                 launch_plans: listed(&self.launch_plans)?,
+            },
+            guards: Guards {
+                lists: lists.collect::<Result<_, String>>()?,
+                // The engine starts executions in the name of those it works for.
+                impersonate: self.guards.impersonate || actions.contains(Action::ReportEvents),
+                set: set.collect::<Result<_, String>>()?,
             },
         })
     }

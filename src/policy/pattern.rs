@@ -169,6 +169,16 @@ enum Piece {
     Variable(Variable),
 }
 
+impl fmt::Display for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|piece| match piece {
+            Piece::Text(text) => f.write_str(text),
+            Piece::Variable(Variable::Capture(name)) => write!(f, "${{{name}}}"),
+            Piece::Variable(Variable::Claim(path)) => write!(f, "${{claims.{}}}", path.join(".")),
+        })
+    }
+}
+
 impl Template {
     /// Reads a template; a text without `${` is one without variables.
     ///
@@ -217,6 +227,23 @@ impl Template {
             Piece::Variable(variable) => Some(variable),
             Piece::Text(_) => None,
         })
+    }
+
+    /// The template with those variables replaced that have a value; `None` as for [`Self::expand`], unless `left` says
+    /// that a variable stays.
+    #[must_use]
+    pub fn expand_partly(
+        &self,
+        value_of: &dyn Fn(&Variable) -> Option<Box<str>>,
+        left: &dyn Fn(&Variable) -> bool,
+    ) -> Option<Self> {
+        let complete = |piece: &Piece| match piece {
+            Piece::Variable(variable) if !left(variable) => {
+                Some(Piece::Text(value_of(variable).filter(|value| is_plain(value))?))
+            }
+            Piece::Text(_) | Piece::Variable(_) => Some(piece.clone()),
+        };
+        self.0.iter().map(complete).collect::<Option<_>>().map(Self)
     }
 
     /// The text with every variable replaced. `None` where one has no value or one that is no plain name: a claim's

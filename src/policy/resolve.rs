@@ -17,6 +17,7 @@ impl Policy {
         if rights.anonymous {
             return rights;
         }
+        rights.own = [Some(Arc::clone(&principal.subject)), principal.email.clone()];
         let revoked = self.revoked.iter().find(|item| item.subject.matches(principal).is_ok());
         if let Some(revocation) = revoked {
             trace.record(|| Step::Revoked {

@@ -8,6 +8,7 @@ use crate::model::action::Action;
 use crate::model::principal::Principal;
 use ahash::AHashMap;
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 /// How many entries of a rule are listed: one with names from claims may become thousands.
 const MAX_ENTRIES: usize = 100;
@@ -59,6 +60,15 @@ pub struct EntrySummary {
     /// The launch plans it is restricted to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub launch_plans: Option<Vec<String>>,
+    /// The values of settings that may be asked for, by the key of the guard.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub guards: BTreeMap<&'static str, Vec<String>>,
+    /// Whether executions may run in the name of others.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub impersonate: bool,
+    /// The settings that are written into executions.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub set: BTreeMap<&'static str, String>,
 }
 
 /// Keeps what the rights themselves do not tell. Rules are found by the index, as when serving.
@@ -88,6 +98,7 @@ impl Trace for Notes {
             | Step::GrantPassed { .. }
             | Step::GrantAllows { .. }
             | Step::DenyHits { .. }
+            | Step::Written { .. }
             | Step::Decided { .. } => {}
         }
     }
@@ -151,6 +162,7 @@ impl Policy {
             list.as_ref()
                 .map(|names| names.iter().map(|name| (**name).into()).collect())
         };
+        let guards = &grant.guards;
         EntrySummary {
             projects: texts(&grant.projects),
             domains: texts(&grant.domains),
@@ -159,6 +171,17 @@ impl Policy {
             tasks: names(&grant.lists.tasks),
             workflows: names(&grant.lists.workflows),
             launch_plans: names(&grant.lists.launch_plans),
+            guards: guards
+                .lists
+                .iter()
+                .map(|(key, list)| (*key, list.iter().map(ToString::to_string).collect()))
+                .collect(),
+            impersonate: guards.impersonate,
+            set: guards
+                .set
+                .iter()
+                .map(|(setting, value)| (setting.label(), value.to_string()))
+                .collect(),
         }
     }
 }

@@ -1,19 +1,24 @@
 //! Decision tests for a policy (`*.test.yaml`): who asks for what, and what must come out.
 
 use super::Policy;
-use super::decide::{Call, Decision};
+use super::decide::Call;
 use super::document::{At, present};
 use super::instant::Instant;
-use crate::catalog::{Access, Catalog, Extent, ResourceSource, Route, SlotRole};
+use crate::catalog::{Access, Catalog, Extent, ResourceSource, Route, SlotRole, WritePlace};
 use crate::document::{parse, problem_at};
 use crate::model::action::{Action, ActionSet};
 use crate::model::principal::{Principal, PrincipalKind};
 use crate::model::problem::Problem;
 use crate::model::reason::Reason;
 use crate::model::scope::{Resource, ResourceKind, Scope, Target, TargetRole};
+use crate::model::setting::{Asked, Setting};
+use difference::difference;
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+
+mod difference;
 
 /// What came of the tests in one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +52,12 @@ struct CaseDocument {
     domain: Option<String>,
     #[serde(default, deserialize_with = "present")]
     resource: Option<ResourceDocument>,
+    /// The settings of executions that the call asks for, by their labels.
+    #[serde(default)]
+    asks_for: BTreeMap<String, At<String>>,
+    /// The settings that are written into it, all of them.
+    #[serde(default, deserialize_with = "present")]
+    sets: Option<BTreeMap<String, String>>,
     #[serde(default, deserialize_with = "present")]
     expect: Option<Expected>,
     #[serde(default, deserialize_with = "present")]
@@ -102,10 +113,12 @@ enum Expected {
 }
 
 /// One decision to make, and what must come out.
-struct Question {
+struct Question<'c> {
     access: Access,
     action: Action,
     target: Target,
+    asked: Vec<Asked>,
+    writes: &'c [WritePlace],
     expect: Expected,
 }
 
@@ -148,6 +161,8 @@ pub fn run(policy: &Policy, file: &Path, text: &str, catalog: Option<&Catalog>) 
                 access: question.access,
                 action: question.action,
                 targets: &targets,
+                asked: &question.asked,
+                writes: question.writes,
             };
             match difference(case, question.expect, rights.decide(&call, &mut ())) {
                 None => report.passed += 1,
@@ -185,7 +200,7 @@ fn principal(document: &PrincipalDocument) -> Result<Principal, Fault> {
 /// What is wrong with a case, at the case's own place if at no other.
 type Fault = (Option<serde_saphyr::Location>, String);
 
-fn questions(case: &CaseDocument, catalog: Option<&Catalog>) -> Result<Vec<Question>, Fault> {
+fn questions<'c>(case: &CaseDocument, catalog: Option<&'c Catalog>) -> Result<Vec<Question<'c>>, Fault> {
     if let Some(reason) = &case.reason
         && !Reason::ALL.iter().any(|known| known.label() == reason.value())
     {
@@ -193,6 +208,10 @@ fn questions(case: &CaseDocument, catalog: Option<&Catalog>) -> Result<Vec<Quest
     }
     if case.domain.is_some() && case.project.is_none() {
         return Err((None, "`domain` needs a `project`".to_owned()));
+    }
+    if case.rpc.is_none() && (!case.asks_for.is_empty() || case.sets.is_some()) {
+        let fault = "`asks_for` and `sets` are about a request: name its `rpc`";
+        return Err((case.asks_for.values().next().map(At::place), fault.to_owned()));
     }
     match (&case.action, &case.rpc, case.expect, case.allow.is_some() || case.deny.is_some()) {
         (Some(word), None, Some(expect), false) => Ok(vec![question(case, action(word)?, expect)]),
@@ -220,7 +239,7 @@ fn action(word: &At<String>) -> Result<Action, Fault> {
 }
 
 /// The questions of `allow` and `deny`; `"*"` in `deny` means every action that is not in `allow`.
-fn table(case: &CaseDocument) -> Result<Vec<Question>, Fault> {
+fn table(case: &CaseDocument) -> Result<Vec<Question<'static>>, Fault> {
     let mut questions = Vec::new();
     let mut allowed = ActionSet::EMPTY;
     for word in case.allow.iter().flatten() {
@@ -246,7 +265,7 @@ fn table(case: &CaseDocument) -> Result<Vec<Question>, Fault> {
 }
 
 /// A scoped call in the case's scope: without a domain in every one, without a project on the platform.
-fn question(case: &CaseDocument, action: Action, expect: Expected) -> Question {
+fn question(case: &CaseDocument, action: Action, expect: Expected) -> Question<'static> {
     let scope = match (case.project.as_deref(), case.domain.as_deref()) {
         (Some(project), Some(domain)) => Scope::ProjectDomain {
             project: project.into(),
@@ -259,17 +278,24 @@ fn question(case: &CaseDocument, action: Action, expect: Expected) -> Question {
         access: Access::Scoped,
         action,
         target: target(scope, action, case.resource.as_ref().map(resource)),
+        asked: Vec::new(),
+        writes: &[],
         expect,
     }
 }
 
 /// A call of this RPC, as its route in the catalogue says. Actions chosen by the content of the message are not
 /// considered: test those by `action`.
-fn route_question(case: &CaseDocument, route: &Route, expect: Expected) -> Result<Question, Fault> {
+fn route_question<'c>(case: &CaseDocument, route: &'c Route, expect: Expected) -> Result<Question<'c>, Fault> {
     let found = route.plan.slots.iter().find_map(|slot| match &slot.role {
         SlotRole::Scope { extent, resource } => Some((*extent, *resource)),
         SlotRole::FlyteUrl => Some((Extent::Domain, ResourceSource::Stored)),
-        SlotRole::Reference { .. } | SlotRole::Required | SlotRole::Choice | SlotRole::UploadPath => None,
+        SlotRole::Reference { .. }
+        | SlotRole::Required
+        | SlotRole::Choice
+        | SlotRole::UploadPath
+        | SlotRole::Setting(_)
+        | SlotRole::KeyedSetting => None,
     });
     let (extent, source) = found.unwrap_or((Extent::Platform, ResourceSource::None));
     let scope = match (extent, case.project.as_deref(), case.domain.as_deref()) {
@@ -295,8 +321,29 @@ fn route_question(case: &CaseDocument, route: &Route, expect: Expected) -> Resul
         access: route.access,
         action: route.action,
         target,
+        asked: asked(case)?,
+        writes: &route.writes,
         expect,
     })
+}
+
+/// The settings that a case asks for.
+fn asked(case: &CaseDocument) -> Result<Vec<Asked>, Fault> {
+    let one = |(label, value): (&String, &At<String>)| {
+        let setting = Setting::of_label(label).ok_or_else(|| {
+            let known = Setting::ALL.map(Setting::label).join(", ");
+            (
+                Some(value.place()),
+                format!("unknown setting `{label}`; write one of {known}"),
+            )
+        })?;
+        Ok(Asked {
+            setting,
+            value: value.value().as_str().into(),
+            field: setting.label().into(),
+        })
+    };
+    case.asks_for.iter().map(one).collect()
 }
 
 fn target(scope: Scope, action: Action, resource: Option<Resource>) -> Target {
@@ -323,64 +370,6 @@ fn resource(document: &ResourceDocument) -> Resource {
         ResourceDocument::Every(KindDocument::LaunchPlan) => Resource::Every(ResourceKind::LaunchPlan),
         ResourceDocument::Unnamed => Resource::Unnamed,
     }
-}
-
-/// How a decision differs from what was expected, if it does.
-fn difference(case: &CaseDocument, expect: Expected, decision: Decision) -> Option<String> {
-    let (rules, reason) = match (expect, decision.into_permit()) {
-        (Expected::Allow, Ok(permit)) if permit.is_filtered() => {
-            return Some(
-                "expected allow, but the answer shows only names that rules allow; write `expect: filtered`".to_owned(),
-            );
-        }
-        (Expected::Filtered, Ok(permit)) if !permit.is_filtered() => {
-            return Some("expected filtered, but the whole answer is allowed; write `expect: allow`".to_owned());
-        }
-        (Expected::Allow | Expected::Filtered, Ok(permit)) => (permit.rules().to_vec(), None),
-        (Expected::Deny, Err(refusal)) => (refusal.rule.into_iter().collect(), Some(refusal.denial.reason.label())),
-        (Expected::Allow | Expected::Filtered, Err(refusal)) => {
-            let rule = refusal.rule.map(|rule| format!(" by rule {rule}")).unwrap_or_default();
-            let denial = refusal.denial;
-            let wanted = if expect == Expected::Filtered {
-                "filtered"
-            } else {
-                "allow"
-            };
-            return Some(format!(
-                "expected {wanted}, but it is refused{rule}: {}: {}",
-                denial.reason.label(),
-                denial.message
-            ));
-        }
-        (Expected::Deny, Ok(permit)) => {
-            let rules: Vec<String> = permit.rules().iter().map(ToString::to_string).collect();
-            return Some(format!(
-                "expected deny, but it is allowed by rule {}",
-                rules.join(" and ")
-            ));
-        }
-    };
-    if let Some(wanted) = &case.reason
-        && reason != Some(wanted.value())
-    {
-        return Some(format!(
-            "expected reason `{}`, but it is `{}`",
-            wanted.value(),
-            reason.unwrap_or("none")
-        ));
-    }
-    if let Some(wanted) = &case.rule
-        && !rules.iter().any(|rule| rule.name() == wanted.value())
-    {
-        let names: Vec<String> = rules.iter().map(ToString::to_string).collect();
-        let names = if names.is_empty() {
-            "none".to_owned()
-        } else {
-            names.join(" and ")
-        };
-        return Some(format!("expected rule `{}`, but it is {names}", wanted.value()));
-    }
-    None
 }
 
 #[cfg(test)]

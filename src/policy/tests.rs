@@ -112,7 +112,8 @@ fn the_schema_accepts_every_sample_and_refuses_what_the_compiler_refuses() {
         "version: 1\nrules: [{ name: r, subjects: [{ anyone: true }], allow: [] }]",
         "version: 1\nrules: [{ name: r, subjects: [{ anyone: true }], allow: [{ projects: [a], role: viewer }] }]",
         "version: 1\nrules: [{ name: r, subjects: [{ anyone: true }], allow: [{ projects: [], domains: [a], role: viewer }] }]",
-        "version: 1\nrules: [{ name: r, subjects: [{ anyone: true }], allow: [{ projects: [a], domains: [a], role: viewer, clusters: [a] }] }]",
+        "version: 1\nrules: [{ name: r, subjects: [{ anyone: true }], allow: [{ projects: [a], domains: [a], role: viewer, queues: [a] }] }]",
+        "version: 1\nrules: [{ name: r, subjects: [{ anyone: true }], allow: [{ projects: [a], domains: [a], role: viewer, set: {} }] }]",
     ] {
         assert!(!validator.is_valid(&yaml(broken)), "accepted by the schema: {broken}");
         let files = [(PathBuf::from("x"), broken.to_owned())];
@@ -308,6 +309,8 @@ pub(super) fn outcome(rights: &Rights, targets: &[Target]) -> Result<(), &'stati
         access: Access::Scoped,
         action: Action::ViewData,
         targets,
+        asked: &[],
+        writes: &[],
     };
     match rights.decide(&call, &mut ()) {
         Decision::Allow(_) => Ok(()),

@@ -92,6 +92,13 @@ pub enum Step {
         /// What is covered.
         target: String,
     },
+    /// A setting of executions is written into the request.
+    Written {
+        /// Which.
+        setting: &'static str,
+        /// The value.
+        value: Box<str>,
+    },
     /// The decision.
     Decided {
         /// Whether it is permitted.
@@ -147,6 +154,7 @@ pub fn render_steps(steps: &Steps) -> String {
             }
             Step::GrantAllows { rule, target } => writeln!(text, "+ rule {rule} allows {target}"),
             Step::DenyHits { rule, target } => writeln!(text, "- rule {rule} denies {target}"),
+            Step::Written { setting, value } => writeln!(text, "= the request is given {setting} `{value}`"),
             Step::Decided { allowed: true, why } => writeln!(text, "ALLOWED: {why}"),
             Step::Decided { allowed: false, why } => writeln!(text, "REFUSED: {why}"),
             Step::Advice { text: advice } => writeln!(text, "To allow it: {advice}"),

@@ -1,11 +1,14 @@
 //! What a decision says: why a call is refused, what allowed it, what would have to be added.
 
+use super::decide::{Conflict, Lack};
 use super::grant::Place;
 use super::{Revocation, RuleName};
 use crate::model::action::{Action, ActionSet};
 use crate::model::denial::Denial;
 use crate::model::reason::Reason;
 use crate::model::scope::{Resource, Scope, Target, TargetRole};
+use crate::model::setting::{Asked, Setting};
+use std::collections::BTreeSet;
 
 pub(super) fn named(rules: &[&RuleName], filtered: bool) -> String {
     if rules.is_empty() {
@@ -71,19 +74,84 @@ pub(super) fn denied(target: &Target) -> Denial {
     Denial::new(Reason::DeniedByRule, message)
 }
 
-pub(super) fn not_allowed(target: &Target, listed: bool) -> Denial {
+/// `may_ask`: the values that could be asked for instead.
+pub(super) fn not_allowed(target: &Target, lack: Lack, asked: Option<&Asked>, may_ask: &BTreeSet<String>) -> Denial {
     let (needs, scope) = (words(target.needs), located(&target.scope));
     let field = because_of(target);
-    if listed {
-        let thing = thing(target);
-        let message = format!("no rule allows {needs}{thing} {scope}{field}: only the names that rules list");
-        return Denial::new(Reason::ResourceNotListed, message);
-    }
-    let reason = match target.role {
+    let nothing = match target.role {
         TargetRole::Acts => Reason::NoMatchingRule,
         TargetRole::Refers => Reason::ReferenceRefused,
     };
-    Denial::new(reason, format!("no rule allows {needs} {scope}{field}"))
+    let (reason, message) = match (lack, asked) {
+        (Lack::Listed, _) => (
+            Reason::ResourceNotListed,
+            format!(
+                "no rule allows {needs}{} {scope}{field}: only the names that rules list",
+                thing(target)
+            ),
+        ),
+        (Lack::Stored, _) => (
+            Reason::SettingRefused,
+            format!(
+                "no rule allows {needs} {scope} as the execution was started: rules set how executions run there; start it \
+                 anew from its launch plan"
+            ),
+        ),
+        (Lack::Setting(_), Some(asked)) => (
+            Reason::SettingRefused,
+            format!(
+                "no rule allows {needs} {scope} with {} {}, asked for in the field `{}`; {}",
+                asked.setting,
+                quoted(&asked.value),
+                asked.field,
+                instead(asked.setting, may_ask)
+            ),
+        ),
+        (Lack::Nothing | Lack::Setting(_), _) => (nothing, format!("no rule allows {needs} {scope}{field}")),
+    };
+    Denial::new(reason, message)
+}
+
+/// How many values are offered.
+const MAX_OFFERED: usize = 10;
+
+fn instead(setting: Setting, may_ask: &BTreeSet<String>) -> String {
+    if may_ask.is_empty() {
+        return "leave it empty".to_owned();
+    }
+    let offered: Vec<String> = may_ask
+        .iter()
+        .take(MAX_OFFERED)
+        .map(|value| format!("`{value}`"))
+        .collect();
+    let more = if may_ask.len() > MAX_OFFERED { " and others" } else { "" };
+    let below = match setting {
+        Setting::RawOutputPrefix | Setting::Secret => ", or below",
+        Setting::ServiceAccount
+        | Setting::IamRole
+        | Setting::ClusterPool
+        | Setting::ClusterLabel
+        | Setting::Identity => "",
+    };
+    format!("leave it empty, or write one of {}{more}{below}", offered.join(", "))
+}
+
+/// A value of the caller's, safe to show.
+fn quoted(value: &str) -> String {
+    let shown: String = value.chars().take(200).flat_map(char::escape_default).collect();
+    format!("`{}`", shown.replace('`', "'"))
+}
+
+/// The refusal of a call into which rules would write different things.
+pub(super) fn set_differently(target: &Target, conflict: &Conflict) -> Denial {
+    let values: Vec<String> = conflict.values.iter().map(|value| format!("`{value}`")).collect();
+    let message = format!(
+        "rules set different values of the {} {}: {}; ask for one of them, or have the policy changed",
+        conflict.setting,
+        located(&target.scope),
+        values.join(" and ")
+    );
+    Denial::new(Reason::SettingConflict, message)
 }
 
 /// Which token would not be revoked.
@@ -98,8 +166,18 @@ pub(super) fn new_token(revocation: &Revocation) -> String {
 }
 
 /// What would have to be added.
-pub(super) fn advice(target: &Target, listed: bool) -> String {
-    if listed {
+pub(super) fn advice(target: &Target, lack: Lack, asked: Option<&Asked>) -> String {
+    if let Some(asked) = asked {
+        return if asked.setting == Setting::Identity {
+            "`impersonate: true` in the grant, if this caller acts for others".to_owned()
+        } else {
+            format!("add `{}` to `{}` of the grant", asked.value, asked.setting.guard())
+        };
+    }
+    if lack == Lack::Stored {
+        return "a grant without `set`, if what was started before may be started again as it was".to_owned();
+    }
+    if lack == Lack::Listed {
         return match &target.resource {
             Some(Resource::Named { kind, name }) => {
                 format!(

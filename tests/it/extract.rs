@@ -9,7 +9,9 @@ use proptest::collection::vec;
 use proptest::prelude::any;
 use proptest::test_runner::{Config, TestRunner};
 use prost::Message as _;
-use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, SerializeOptions, Value};
+use prost_reflect::{
+    DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, ReflectMessage as _, SerializeOptions, Value,
+};
 use std::collections::{HashMap, HashSet};
 
 const CASES: u32 = 64;
@@ -23,6 +25,18 @@ const TEXTS: &[&str] = &[
     "päper",
     "x/../y",
     "0123456789012345678901234567890123456789",
+];
+
+/// Keys of maps and objects: among them some that stand for settings.
+const KEYS: &[&str] = &[
+    "team",
+    "serviceAccountName",
+    "ServiceAccount",
+    "iam.amazonaws.com/role",
+    "flyte.secrets/s0",
+    "flyte.org/user-email",
+    "secretKeyRef",
+    "name",
 ];
 
 /// Random choices, from bytes that proptest shrinks.
@@ -83,6 +97,11 @@ impl<'b> Generator<'b> {
 
     fn message(&mut self, descriptor: &MessageDescriptor, depth: usize) -> DynamicMessage {
         let mut message = DynamicMessage::new(descriptor.clone());
+        match descriptor.full_name() {
+            "google.protobuf.Struct" => return self.object(message, depth),
+            "google.protobuf.Value" => return self.json_value(message, depth),
+            _ => {}
+        }
         // Their JSON forms are texts with rules of their own.
         if descriptor.package_name() == "google.protobuf" {
             return message;
@@ -93,8 +112,7 @@ impl<'b> Generator<'b> {
         for field in fields {
             let likely = if self.interesting.contains(field.name()) { 7 } else { 1 };
             // An empty one has no JSON form.
-            if matches!(field.kind(), Kind::Message(inner) if ["google.protobuf.Any", "google.protobuf.Value"].contains(&inner.full_name()))
-            {
+            if matches!(field.kind(), Kind::Message(inner) if inner.full_name() == "google.protobuf.Any") {
                 continue;
             }
             let too_deep = depth >= MAX_DEPTH && matches!(field.kind(), Kind::Message(_));
@@ -105,6 +123,37 @@ impl<'b> Generator<'b> {
             message.set_field(&field, value);
         }
         message
+    }
+
+    /// A `google.protobuf.Struct`.
+    fn object(&mut self, mut object: DynamicMessage, depth: usize) -> DynamicMessage {
+        let fields = object.descriptor().get_field_by_name("fields").unwrap();
+        let entries = self.field(&fields, depth);
+        object.set_field(&fields, entries);
+        object
+    }
+
+    /// A `google.protobuf.Value`: a text, a number, an object or a list.
+    fn json_value(&mut self, mut value: DynamicMessage, depth: usize) -> DynamicMessage {
+        let kinds = if depth >= MAX_DEPTH { 2 } else { 4 };
+        let kind = ["string_value", "bool_value", "struct_value", "list_value"]
+            .get(self.entropy.below(kinds))
+            .unwrap();
+        let field = value.descriptor().get_field_by_name(kind).unwrap();
+        let content = if *kind == "list_value" {
+            let Kind::Message(list) = field.kind() else {
+                panic!("a list is a message")
+            };
+            let mut list = DynamicMessage::new(list);
+            let values = list.descriptor().get_field_by_name("values").unwrap();
+            let elements = self.field(&values, depth + 1);
+            list.set_field(&values, elements);
+            Value::Message(list)
+        } else {
+            self.field(&field, depth + 1)
+        };
+        value.set_field(&field, content);
+        value
     }
 
     fn field(&mut self, field: &FieldDescriptor, depth: usize) -> Value {
@@ -126,6 +175,9 @@ impl<'b> Generator<'b> {
 
     fn key(&mut self, field: &FieldDescriptor) -> MapKey {
         match field.kind() {
+            Kind::String if self.entropy.chance(6) => {
+                MapKey::String(KEYS.get(self.entropy.below(KEYS.len())).copied().unwrap().to_owned())
+            }
             Kind::String => MapKey::String(self.text()),
             Kind::Int32 => MapKey::I32(i32::try_from(self.entropy.below(100)).unwrap()),
             kind => panic!("no maps by {kind:?} are known"),
@@ -258,7 +310,11 @@ fn a_broken_message_is_refused_or_read_as_a_full_decode_reads_it() {
 
 fn has_map(plan: &Plan) -> bool {
     let mut fields = plan.states.iter().flat_map(|state| &state.fields);
-    fields.any(|field| field.cardinality == Cardinality::Map && matches!(field.step, Step::Descend(_)))
+    fields.any(|field| match field.step {
+        Step::Descend(_) => field.cardinality == Cardinality::Map,
+        Step::Search(_) => true,
+        Step::Skip | Step::Keep(_) => false,
+    })
 }
 
 fn mutate(first: &[u8], second: &[u8], entropy: &mut Entropy<'_>) -> Vec<u8> {

@@ -29,6 +29,7 @@ mod drain;
 mod extract;
 mod gateway_vectors;
 mod gateway_vectors_live;
+mod guards;
 mod hardening;
 mod hostile;
 mod hostile_framing;

@@ -1,8 +1,9 @@
 //! What a plan should find, by a full decode: evaluates the paths of slots on a decoded message, without the plan's
 //! states.
 
-use flyte_authz_proxy::catalog::{Part, Plan, Slot};
-use flyte_authz_proxy::extract::values::Values;
+use flyte_authz_proxy::catalog::{Part, Plan, Slot, SlotRole};
+use flyte_authz_proxy::extract::values::{Occurrence, Values};
+use flyte_authz_proxy::model::setting::Setting;
 use prost_reflect::{DynamicMessage, MessageDescriptor, ReflectMessage, Value};
 
 /// A slot with the values of its parts, those that are set and not the default.
@@ -15,14 +16,28 @@ const PARTS: [Part; Part::COUNT] = [
     Part::Org,
     Part::Kind,
     Part::Value,
+    Part::Key,
 ];
 
 /// What the walkers found, in a form that can be compared.
 pub(crate) fn walked(values: &Values<'_>) -> Vec<Found> {
-    let found = values.occurrences.iter().map(|occurrence| {
-        let parts = PARTS.iter().map(|part| (*part, occurrence.part(*part).to_owned()));
-        (occurrence.slot, parts.filter(is_set).collect())
-    });
+    // A setting without a value asks for nothing.
+    let empty = |occurrence: &&Occurrence<'_>| {
+        Setting::of_label(occurrence.part(Part::Kind)).is_some() && occurrence.part(Part::Value).is_empty()
+    };
+    let found = values
+        .occurrences
+        .iter()
+        .filter(|occurrence| !empty(occurrence))
+        .map(|occurrence| {
+            let parts = PARTS.iter().map(|part| (*part, occurrence.part(*part).to_owned()));
+            let mut parts: Vec<(Part, String)> = parts.filter(is_set).collect();
+            // Of settings found by their keys, the key is for messages only.
+            if Setting::of_label(occurrence.part(Part::Kind)).is_some() {
+                parts.retain(|(part, _)| *part != Part::Key);
+            }
+            (occurrence.slot, parts)
+        });
     sorted(found.collect())
 }
 
@@ -30,6 +45,17 @@ pub(crate) fn walked(values: &Values<'_>) -> Vec<Found> {
 pub(crate) fn decoded(plan: &Plan, message: &DynamicMessage) -> Vec<Found> {
     let mut found = Vec::new();
     for (index, slot) in plan.slots.iter().enumerate() {
+        if slot.role == SlotRole::KeyedSetting {
+            let (parent, field) = slot.at.rsplit_once('.').unwrap_or(("", &slot.at));
+            for holder in places(vec![message.clone()], parent) {
+                let settings = keyed(&holder, field).into_iter();
+                found.extend(settings.map(|(setting, value)| {
+                    let parts = [(Part::Kind, setting.label().to_owned()), (Part::Value, value)];
+                    (index, parts.into_iter().filter(is_set).collect())
+                }));
+            }
+            continue;
+        }
         for place in places(vec![message.clone()], &slot.at) {
             let parts = slot
                 .parts
@@ -51,6 +77,60 @@ fn sorted(mut found: Vec<Found>) -> Vec<Found> {
     }
     found.sort_by_key(|found| format!("{found:?}"));
     found
+}
+
+/// The settings in a map of texts or a `google.protobuf.Struct`.
+fn keyed(holder: &DynamicMessage, field: &str) -> Vec<(Setting, String)> {
+    let mut found = Vec::new();
+    match &*holder.get_field_by_name(field).unwrap() {
+        Value::Map(map) =>
+        {
+            #[expect(clippy::iter_over_hash_type, reason = "what is found is sorted")]
+            for (key, value) in map {
+                keyed_text("", key.as_str().unwrap(), value.as_str().unwrap(), &mut found);
+            }
+        }
+        Value::Message(object) if holder.has_field_by_name(field) => keyed_object("", object, &mut found),
+        _ => {}
+    }
+    found
+}
+
+fn keyed_text(around: &str, key: &str, text: &str, found: &mut Vec<(Setting, String)>) {
+    if let Some(setting) = Setting::of_key(around, key) {
+        let points_to_it = setting == Setting::Secret && key.contains('/');
+        let text = if points_to_it { key } else { text };
+        if !text.is_empty() {
+            found.push((setting, text.to_owned()));
+        }
+    }
+}
+
+fn keyed_object(around: &str, object: &DynamicMessage, found: &mut Vec<(Setting, String)>) {
+    #[expect(clippy::iter_over_hash_type, reason = "what is found is sorted")]
+    for (key, value) in object.get_field_by_name("fields").unwrap().as_map().unwrap() {
+        keyed_value(around, key.as_str().unwrap(), value.as_message().unwrap(), found);
+    }
+}
+
+fn keyed_value(around: &str, key: &str, value: &DynamicMessage, found: &mut Vec<(Setting, String)>) {
+    let field = |name: &str| value.get_field_by_name(name).unwrap().into_owned();
+    if value.has_field_by_name("string_value") {
+        keyed_text(around, key, field("string_value").as_str().unwrap(), found);
+    } else if value.has_field_by_name("struct_value") {
+        keyed_object(key, field("struct_value").as_message().unwrap(), found);
+    } else if value.has_field_by_name("list_value") {
+        let list = field("list_value");
+        let list = list
+            .as_message()
+            .unwrap()
+            .get_field_by_name("values")
+            .unwrap()
+            .into_owned();
+        for element in list.as_list().unwrap() {
+            keyed_value(around, key, element.as_message().unwrap(), found);
+        }
+    }
 }
 
 /// The messages at a path, from each of the given ones.

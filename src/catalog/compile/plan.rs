@@ -1,7 +1,7 @@
 //! From paths to a plan: the subset construction that lets one walk over a message follow every path at once.
 
 use super::shape::{Segment, Shapes, segments};
-use crate::catalog::{Field, Part, Plan, ScalarKind, Slot, State, Step};
+use crate::catalog::{Field, Part, Plan, ScalarKind, Slot, SlotRole, State, Step};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A path and what is to be done at its end.
@@ -20,6 +20,7 @@ enum PatternStep<'a> {
 enum End {
     Open(usize),
     Keep(usize, Part),
+    Search(usize),
 }
 
 /// How far a pattern has come: before `step`, and within a nested step after `done` fields of one of its paths.
@@ -59,7 +60,10 @@ pub(super) fn build(shapes: &Shapes, request: &str, slots: Vec<Slot>) -> Result<
 fn patterns<'a>(shapes: &'a Shapes, request: &'a str, slots: &'a [Slot]) -> Result<Vec<Pattern<'a>>, String> {
     let mut patterns = Vec::new();
     for (index, slot) in slots.iter().enumerate() {
-        let opens = (&*slot.at, End::Open(index));
+        let opens = match slot.role {
+            SlotRole::KeyedSetting => (&*slot.at, End::Search(index)),
+            _ => (&*slot.at, End::Open(index)),
+        };
         let keeps = slot.parts.iter().map(|(path, part)| (&**path, End::Keep(index, *part)));
         for (path, end) in std::iter::once(opens).chain(keeps) {
             let steps = pattern_steps(shapes, request, path)?;
@@ -162,10 +166,15 @@ impl<'a> Construction<'a> {
                 .iter()
                 .flat_map(|position| self.advance(*position, &field.name))
                 .collect();
-            let step = match (&field.message, reached.is_empty()) {
-                (_, true) => Step::Skip,
-                (Some(message), false) => Step::Descend(self.number(message, reached)),
-                (None, false) => Step::Keep(self.ends(&reached).filter_map(End::kept).collect()),
+            let searched = self.ends(&reached).find_map(End::searched);
+            let step = match (&field.message, searched) {
+                _ if reached.is_empty() => Step::Skip,
+                (_, Some(_)) if reached.len() > 1 => {
+                    return Err(format!("`{}` is searched and read besides", field.name));
+                }
+                (_, Some(slot)) => Step::Search(slot),
+                (Some(message), None) => Step::Descend(self.number(message, reached)),
+                (None, None) => Step::Keep(self.ends(&reached).filter_map(End::kept).collect()),
             };
             fields.push(Field {
                 number: field.number,
@@ -239,14 +248,21 @@ impl End {
     fn kept(&self) -> Option<(usize, Part)> {
         match self {
             Self::Keep(slot, part) => Some((*slot, *part)),
-            Self::Open(_) => None,
+            Self::Open(_) | Self::Search(_) => None,
         }
     }
 
     fn opened(&self) -> Option<usize> {
         match self {
             Self::Open(slot) => Some(*slot),
-            Self::Keep(..) => None,
+            Self::Keep(..) | Self::Search(_) => None,
+        }
+    }
+
+    fn searched(&self) -> Option<usize> {
+        match self {
+            Self::Search(slot) => Some(*slot),
+            Self::Open(_) | Self::Keep(..) => None,
         }
     }
 }
@@ -276,7 +292,7 @@ fn below(states: &[State], index: usize) -> Vec<usize> {
         .iter()
         .filter_map(|field| match field.step {
             Step::Descend(next) => Some(next),
-            Step::Skip | Step::Keep(_) => None,
+            Step::Skip | Step::Keep(_) | Step::Search(_) => None,
         })
         .collect()
 }

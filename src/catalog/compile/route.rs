@@ -36,10 +36,11 @@ impl<'a, 'f> Compiler<'a, 'f> {
         self.faults.check(self.place(&rpc.request), known)?;
         let (access, action) = self.access()?;
         let mut slots = Slots::new(self.document, request, self.shapes, self.faults);
-        let mut choices = Vec::new();
+        let (mut choices, mut writes) = (Vec::new(), Vec::new());
         if access == Access::Scoped {
             slots.scoped(rpc);
             choices = slots.choices(&rpc.choices);
+            writes = slots.settings(rpc);
         }
         let slots = slots.finish();
         let plan = match access {
@@ -64,6 +65,7 @@ impl<'a, 'f> Compiler<'a, 'f> {
             bindings,
             ignored: ignored.collect(),
             answer,
+            writes,
         })
     }
 
@@ -107,6 +109,8 @@ impl<'a, 'f> Compiler<'a, 'f> {
                     || !(rpc.required.is_empty()
                         && rpc.upload_paths.is_empty()
                         && rpc.references.is_empty()
+                        && rpc.settings.is_empty()
+                        && rpc.searched.is_empty()
                         && rpc.choices.is_empty());
                 if judged {
                     self.faults.add(place, "an RPC with `access` is not judged by scope: write `action` instead, or only `request`, `http` and `query`");

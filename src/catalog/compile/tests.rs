@@ -25,7 +25,7 @@ fn opened(plan: &Plan, path: &str) -> Vec<String> {
         let field = state.fields.iter().find(|field| &*field.name == name).unwrap();
         match field.step {
             Step::Descend(next) => state = &plan.states[next],
-            Step::Skip | Step::Keep(_) => return vec![format!("nothing: {name} is passed over")],
+            Step::Skip | Step::Keep(_) | Step::Search(_) => return vec![format!("nothing: {name} is passed over")],
         }
     }
     state

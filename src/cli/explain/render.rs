@@ -41,7 +41,10 @@ impl Explanation<'_> {
             None => block(
                 &mut text,
                 "ALLOWED",
-                [self.permission()].into_iter().chain(self.answer()),
+                [self.permission()]
+                    .into_iter()
+                    .chain(self.answer())
+                    .chain(self.written()),
             ),
         }
         text.push('\n');
@@ -52,6 +55,9 @@ impl Explanation<'_> {
             "touches",
             self.touched.iter().flat_map(|touched| &touched.targets).map(touches),
         );
+        let asked = self.touched.iter().flat_map(|touched| &touched.asked);
+        let asked = asked.map(|asked| format!("{} `{}` (field {})", asked.setting, asked.value, asked.field));
+        block(&mut text, "asks for", asked);
         self.rules_for_the_caller(&mut text);
         self.rules_for_others(&mut text);
         let advice = self.steps.0.iter().filter_map(|step| match step {
@@ -85,6 +91,14 @@ impl Explanation<'_> {
         }
         let answer = self.route.answer.as_ref()?;
         Some(format!("filtered: the answer shows {}", answer.described()))
+    }
+
+    /// What would be written into the request.
+    fn written(&self) -> impl Iterator<Item = String> {
+        self.steps.0.iter().filter_map(|step| match step {
+            Step::Written { setting, value } => Some(format!("the request is given {setting} `{value}`")),
+            _ => None,
+        })
     }
 
     fn caller(&self) -> Vec<String> {
@@ -175,6 +189,7 @@ impl Explanation<'_> {
             })
         });
         let targets = self.touched.iter().flat_map(|touched| &touched.targets);
+        let asked = self.touched.iter().flat_map(|touched| &touched.asked);
         json!({
             "allowed": self.denial.is_none(),
             "reason": self.denial.as_ref().map(|denial| denial.reason.label()),
@@ -186,6 +201,11 @@ impl Explanation<'_> {
             "claims": {"names": self.source.label(), "note": self.source.note()},
             "targets": targets.map(TargetRecord::of).collect::<Vec<_>>(),
             "depends_on_runs": self.depends,
+            "asks_for": asked.map(|asked| json!({
+                "setting": asked.setting.label(),
+                "value": asked.value,
+                "field": asked.field,
+            })).collect::<Vec<_>>(),
             "answer": self.denial.is_none().then(|| self.answer()).flatten(),
             "rules": self.rules,
             "steps": self.steps,
@@ -275,6 +295,7 @@ fn said(step: &Step) -> Option<(&RuleName, String)> {
         Step::Revoked { .. }
         | Step::RuleSkipped { .. }
         | Step::RuleApplies { .. }
+        | Step::Written { .. }
         | Step::Decided { .. }
         | Step::Advice { .. } => {
             return None;

@@ -115,6 +115,7 @@ fn a_get_acts_on_the_named_thing_in_its_scope() {
             named(ResourceKind::Task, "t"),
             "id",
         )],
+        asked: Vec::new(),
     };
     assert_eq!(extracted, Ok(expected));
 }
@@ -643,6 +644,7 @@ fn a_scope_that_is_given_twice_is_refused() {
         bindings: Vec::new(),
         ignored: Vec::new(),
         answer: None,
+        writes: Vec::new(),
     };
     let judge = |nodes: &[&str]| {
         let message: Vec<u8> = nodes

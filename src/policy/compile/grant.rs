@@ -5,6 +5,7 @@ use crate::model::action::{Action, ActionSet};
 use crate::policy::RuleName;
 use crate::policy::document::{AllowDocument, At, DenyDocument, Words};
 use crate::policy::grant::{ActionsTemplate, Assignment, Grant, GrantTemplate, Lists, Plan, place_glob};
+use crate::policy::guard::Guards;
 use crate::policy::pattern::{Glob, Template, Variable};
 use crate::policy::role::Roles;
 use serde_saphyr::Location;
@@ -70,6 +71,7 @@ impl Surroundings<'_, '_> {
         // Kept in the document only: no call of Flyte 1 concerns an app or a trigger.
         self.names("apps", entry.apps.as_ref());
         self.names("triggers", entry.triggers.as_ref());
+        let guards = self.guards(entry);
         let actions = actions?;
         let runs = match &actions {
             ActionsTemplate::Fixed(actions) => actions.contains(Action::CreateExecutions),
@@ -77,6 +79,9 @@ impl Surroundings<'_, '_> {
         };
         if runs {
             self.check_lists(entry);
+        }
+        if let ActionsTemplate::Fixed(actions) = &actions {
+            self.check_guards(entry, *actions);
         }
         let template = GrantTemplate {
             rule: self.rule.clone(),
@@ -86,6 +91,7 @@ impl Surroundings<'_, '_> {
             tasks,
             workflows,
             launch_plans,
+            guards,
         };
         if !template.variables().is_empty() {
             return Some(Plan::Variable(template));
@@ -130,6 +136,7 @@ impl Surroundings<'_, '_> {
                 workflows: self.denied_names("workflows", entry.workflows.as_ref()),
                 launch_plans: self.denied_names("launch_plans", entry.launch_plans.as_ref()),
             },
+            guards: Guards::default(),
         }
     }
 
@@ -184,6 +191,11 @@ impl Surroundings<'_, '_> {
     }
 
     fn template(&mut self, word: &At<String>) -> Option<Template> {
+        self.template_with(word, |_| false)
+    }
+
+    /// A template in which some variables are known beside those of the rule.
+    pub(super) fn template_with(&mut self, word: &At<String>, known: impl Fn(&Variable) -> bool) -> Option<Template> {
         let template = match Template::new(word.value()) {
             Ok(template) => template,
             Err(fault) => {
@@ -193,6 +205,7 @@ impl Surroundings<'_, '_> {
         };
         for variable in template.variables() {
             if let Variable::Capture(name) = variable
+                && !known(variable)
                 && !self.captures.contains(&**name)
             {
                 self.report.error(

@@ -335,11 +335,110 @@ fn every_mistake_is_reported_at_its_place_with_what_to_write_instead() {
         (
             rule(&[
                 ANYONE,
-                "allow: [{ projects: [ml], domains: [staging], role: viewer, impersonate: true }]",
+                "allow: [{ projects: [ml], domains: [staging], role: viewer, identities: [a] }]",
             ]),
             5,
             65,
-            "unknown field `impersonate`",
+            "unknown field `identities`",
+        ),
+        (
+            rule(&[
+                ANYONE,
+                "allow: [{ projects: [ml], domains: [staging], role: operator, impersonate: yes }]",
+            ]),
+            5,
+            80,
+            "invalid boolean",
+        ),
+        (
+            rule(&[
+                ANYONE,
+                "allow: [{ projects: [ml], domains: [staging], role: operator, service_accounts: [\"a*\"] }]",
+            ]),
+            5,
+            86,
+            "`a*`: `service_accounts` holds exact values",
+        ),
+        (
+            rule(&[
+                ANYONE,
+                "allow: [{ projects: [ml], domains: [staging], role: operator, iam_roles: [\"a b\"] }]",
+            ]),
+            5,
+            79,
+            "`a b` in `iam_roles` is no value",
+        ),
+        (
+            rule(&[
+                ANYONE,
+                "allow: [{ projects: [ml], domains: [staging], role: operator, clusters: [\"\"] }]",
+            ]),
+            5,
+            78,
+            "`` in `clusters` is no value",
+        ),
+        (
+            rule(&[
+                ANYONE,
+                "allow: [{ projects: [ml], domains: [staging], role: operator, raw_output_prefixes: [bucket/ml] }]",
+            ]),
+            5,
+            89,
+            "`bucket/ml` in `raw_output_prefixes` is no place in an object store",
+        ),
+        (
+            rule(&[
+                ANYONE,
+                "allow: [{ projects: [ml], domains: [staging], role: operator, raw_output_prefixes: [\"s3://b/../c\"] }]",
+            ]),
+            5,
+            89,
+            "is no place in an object store",
+        ),
+        (
+            rule(&[
+                ANYONE,
+                "allow: [{ projects: [ml], domains: [staging], role: operator, secrets: [\"${team}\"] }]",
+            ]),
+            5,
+            77,
+            "`${team}` is not a named group",
+        ),
+        (
+            rule(&[
+                ANYONE,
+                "allow: [{ projects: [ml], domains: [staging], role: operator, set: {} }]",
+            ]),
+            5,
+            72,
+            "`set: {}` sets nothing",
+        ),
+        (
+            rule(&[
+                ANYONE,
+                "allow: [{ projects: [ml], domains: [staging], role: operator, set: { secret: a } }]",
+            ]),
+            5,
+            74,
+            "unknown field `secret`",
+        ),
+        (
+            rule(&[
+                ANYONE,
+                "allow: [{ projects: [ml], domains: [staging], role: operator, set: { raw_output_prefix: \"${project}\" } }]",
+            ]),
+            5,
+            93,
+            "is no place in an object store",
+        ),
+        (
+            rule(&[
+                ANYONE,
+                "deny: [{ actions: [create_executions], service_accounts: [a] }]",
+            ]),
+            5,
+            44,
+            "unknown field `service_accounts`",
         ),
         (
             rule(&[ANYONE, "deny: [{ domains: [production] }]"]),
@@ -463,6 +562,19 @@ fn what_is_probably_not_meant_is_warned_about() {
             .contains("`administer_platform` counts only with")
     );
     assert_eq!(problems(&platform.replace("[ml]", "[\"*\"]")), []);
+
+    for guarded in [
+        "service_accounts: []",
+        "secrets: [a]",
+        "impersonate: true",
+        "set: { cluster_pool: a }",
+    ] {
+        let grant = |role| format!("allow: [{{ projects: [ml], domains: [staging], role: {role}, {guarded} }}]");
+        let idle = problems(&rule(&[ANYONE, &grant("viewer")]));
+        assert_eq!((idle.len(), idle[0].severity), (1, Severity::Warning), "{idle:#?}");
+        assert!(idle[0].message.contains("it guards and sets nothing here"));
+        assert_eq!(problems(&rule(&[ANYONE, &grant("operator")])), []);
+    }
 
     let open = rule(&[
         ANYONE,

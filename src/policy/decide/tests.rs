@@ -8,6 +8,8 @@ use crate::model::scope::{Resource, ResourceKind, Run};
 use crate::policy::tests::{caller, policy, run_by};
 use crate::policy::trace::{Steps, render_steps};
 
+mod settings;
+
 const POLICY: &str = r#"
 version: 1
 rules:
@@ -71,6 +73,8 @@ fn decide(principal: &Principal, targets: &[Target]) -> Result<Vec<String>, Refu
         access: Access::Scoped,
         action: Action::ViewData,
         targets,
+        asked: &[],
+        writes: &[],
     };
     let permit = rights.decide(&call, &mut ()).into_permit()?;
     Ok(permit.rules().iter().map(|rule| rule.name().to_owned()).collect())
@@ -279,6 +283,8 @@ fn access_decides_before_rules_do() {
             access,
             action: Action::ViewData,
             targets: &[target("ml/staging", &[Action::ViewData], None)],
+            asked: &[],
+            writes: &[],
         };
         policy
             .resolve(principal, &mut ())
@@ -314,6 +320,8 @@ fn nobody_is_let_in_when_no_domain_is_configured() {
             access: Access::Scoped,
             action: Action::ViewData,
             targets: &targets,
+            asked: &[],
+            writes: &[],
         };
         assert!(rights.decide(&call, &mut ()).into_permit().is_err(), "{place}");
     }
@@ -382,6 +390,8 @@ fn explaining_looks_at_every_rule_and_says_what_would_help() {
         access: Access::Scoped,
         action: Action::CreateExecutions,
         targets: &targets,
+        asked: &[],
+        writes: &[],
     };
     assert!(rights.decide(&call, &mut steps).into_permit().is_err());
     let text = render_steps(&steps);
@@ -429,6 +439,8 @@ fn explaining_and_serving_decide_alike_and_show_the_rule_that_counts() {
             access: Access::Scoped,
             action,
             targets: &targets,
+            asked: &[],
+            writes: &[],
         };
         let explained = policy
             .resolve(&caller(&groups), &mut steps)
@@ -482,6 +494,8 @@ rules:
             access: Access::Scoped,
             action: Action::CreateExecutions,
             targets: &[acts, refers],
+            asked: &[],
+            writes: &[],
         };
         let decision = policy.resolve(&caller(groups), &mut ()).decide(&call, &mut ());
         decision

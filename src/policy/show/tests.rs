@@ -41,6 +41,8 @@ fn list(rights: &Rights, project: &str, domain: &str, kind: Option<ResourceKind>
         access: Access::Scoped,
         action: Action::ViewInventory,
         targets: &[target],
+        asked: &[],
+        writes: &[],
     };
     match rights.decide(&call, &mut ()) {
         Decision::Allow(permit) => Some((

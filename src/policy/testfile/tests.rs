@@ -226,6 +226,7 @@ fn the_scope_of_an_rpc_is_what_its_route_says() {
         bindings: Vec::new(),
         ignored: Vec::new(),
         answer: None,
+        writes: Vec::new(),
     };
     let target = |text: &str, extent, resource| {
         route_question(&case(text), &route(extent, resource), Expected::Allow)

@@ -42,6 +42,8 @@ fn decision(policy: &Policy, principal: &Principal, access: Access) -> Result<()
         access,
         action: Action::AdministerPlatform,
         targets: &targets,
+        asked: &[],
+        writes: &[],
     };
     let rights = policy.resolve(principal, &mut ());
     rights.decide(&call, &mut ()).into_permit().map(|_| ())

@@ -1,0 +1,206 @@
+//! Judges one target: by every deny and grant, in every domain it is about.
+
+use super::{Call, Rights};
+use crate::catalog::WritePlace;
+use crate::model::action::Action;
+use crate::model::scope::{Resource, Scope, Target, TargetRole};
+use crate::model::setting::Asked;
+use crate::policy::RuleName;
+use crate::policy::grant::{Grant, Place};
+use crate::policy::guard::Choice;
+use crate::policy::trace::{Step, Trace};
+use crate::policy::wording::described;
+use std::sync::Arc;
+
+/// How one place, or one target, was judged.
+pub(super) enum Verdict<'a> {
+    Denied(&'a RuleName),
+    Missing(Lack),
+    Allowed(Vec<&'a Arc<Grant>>),
+}
+
+/// What the grant that comes nearest lacks, the farthest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::policy) enum Lack {
+    /// None covers the place and action.
+    Nothing,
+    /// It lists other names.
+    Listed,
+    /// It sets how executions run, which a stored one does not take up.
+    Stored,
+    /// It does not allow a setting: the index among those asked for.
+    Setting(usize),
+}
+
+/// The settings of a call, for the target in whose scope it acts.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Settings<'c> {
+    pub(super) asked: &'c [Asked],
+    pub(super) writes: &'c [WritePlace],
+}
+
+impl<'c> Settings<'c> {
+    /// Those of a call as far as they concern the target: what it refers to says nothing about how it runs.
+    pub(super) fn of(call: &Call<'c>, target: &Target) -> Self {
+        match target.role {
+            TargetRole::Acts => Self {
+                asked: call.asked,
+                writes: call.writes,
+            },
+            TargetRole::Refers => Self::default(),
+        }
+    }
+
+    /// Whether a setting can be written.
+    pub(super) fn can_write(self, asked: &Asked) -> bool {
+        self.writes.iter().any(|place| place.setting == asked.setting)
+    }
+}
+
+impl Rights {
+    /// Whether a target is allowed. `named_in` is where its resource lies, if not in its scope.
+    pub(in crate::policy) fn allows(&self, target: &Target, named_in: Option<Place<'_>>) -> bool {
+        let verdict = self.judge(target, named_in, Settings::default(), &mut ());
+        matches!(verdict, Verdict::Allowed(_))
+    }
+
+    /// Judges one target. `named_in` is where its resource lies, if not in its scope.
+    pub(super) fn judge<T: Trace>(
+        &self,
+        target: &Target,
+        named_in: Option<Place<'_>>,
+        settings: Settings<'_>,
+        trace: &mut T,
+    ) -> Verdict<'_> {
+        match &target.scope {
+            Scope::Global => self.judge_place(Place::Platform, target, named_in, settings, trace),
+            Scope::ProjectDomain { project, domain } if self.domains.contains(domain) => {
+                let place = Place::Domain { project, domain };
+                self.judge_place(place, target, named_in, settings, trace)
+            }
+            // A domain that is not configured: `*` means the domains that are.
+            Scope::ProjectDomain { .. } => Verdict::Missing(Lack::Nothing),
+            Scope::Project(project) => self.judge_every_domain(project, target, settings, trace),
+            Scope::ProjectInSomeDomain(project) => self.judge_some_domain(project, target, trace),
+        }
+    }
+
+    fn judge_every_domain<T: Trace>(
+        &self,
+        project: &str,
+        target: &Target,
+        settings: Settings<'_>,
+        trace: &mut T,
+    ) -> Verdict<'_> {
+        let mut grants = Vec::new();
+        let mut missing = None;
+        for domain in &*self.domains {
+            let place = Place::Domain { project, domain };
+            match self.judge_place(place, target, None, settings, trace) {
+                Verdict::Allowed(found) => grants.extend(found),
+                Verdict::Missing(lack) => missing = missing.or(Some(lack)),
+                denied @ Verdict::Denied(_) => return denied,
+            }
+        }
+        match missing {
+            // Without a configured domain nothing was allowed.
+            None if !grants.is_empty() => Verdict::Allowed(grants),
+            lack => Verdict::Missing(lack.unwrap_or(Lack::Nothing)),
+        }
+    }
+
+    fn judge_some_domain<T: Trace>(&self, project: &str, target: &Target, trace: &mut T) -> Verdict<'_> {
+        let mut denied = None;
+        let mut missing = None;
+        for domain in &*self.domains {
+            let place = Place::Domain { project, domain };
+            match self.judge_place(place, target, None, Settings::default(), trace) {
+                allowed @ Verdict::Allowed(_) => return allowed,
+                Verdict::Missing(lack) => missing = missing.max(Some(lack)),
+                Verdict::Denied(rule) => denied = denied.or(Some(rule)),
+            }
+        }
+        match (missing, denied) {
+            (None, Some(rule)) => Verdict::Denied(rule),
+            (lack, _) => Verdict::Missing(lack.unwrap_or(Lack::Nothing)),
+        }
+    }
+
+    fn judge_place<T: Trace>(
+        &self,
+        place: Place<'_>,
+        target: &Target,
+        named_in: Option<Place<'_>>,
+        settings: Settings<'_>,
+        trace: &mut T,
+    ) -> Verdict<'_> {
+        let resource = target.resource.as_ref();
+        let named_in = named_in.unwrap_or(place);
+        let mut needs = target.needs;
+        for deny in &self.denies {
+            if deny.actions.intersects(needs) && deny.is_about(place) && deny.denies(named_in, resource) {
+                trace.record(|| Step::DenyHits {
+                    rule: deny.rule.clone(),
+                    target: described(place, target),
+                });
+                needs = needs.iter().filter(|action| !deny.actions.contains(*action)).collect();
+                if needs.is_empty() {
+                    return Verdict::Denied(&deny.rule);
+                }
+            }
+        }
+        let mut nearest = Lack::Nothing;
+        let mut allowing = Vec::new();
+        for grant in &self.grants {
+            let why = if !grant.is_about(place) {
+                "it is about other projects or domains"
+            } else if !grant.actions.intersects(needs) {
+                "it is about other actions"
+            } else if !grant.allows(named_in, resource) {
+                nearest = nearest.max(Lack::Listed);
+                "it lists other names"
+            } else if let Some(lack) = self.unsettled(grant, place, target, settings) {
+                nearest = nearest.max(lack);
+                if lack == Lack::Stored {
+                    "it sets how executions run, which a stored one does not take up"
+                } else {
+                    "it does not allow a setting that is asked for"
+                }
+            } else {
+                trace.record(|| Step::GrantAllows {
+                    rule: grant.rule.clone(),
+                    target: described(place, target),
+                });
+                allowing.push(grant);
+                if matches!(resource, Some(Resource::Listed(_))) || !settings.writes.is_empty() {
+                    // Each of them may have names to show, or settings to write.
+                    continue;
+                }
+                break;
+            };
+            trace.record(|| Step::GrantPassed {
+                rule: grant.rule.clone(),
+                target: described(place, target),
+                why: why.to_owned(),
+            });
+        }
+        if allowing.is_empty() {
+            Verdict::Missing(nearest)
+        } else {
+            Verdict::Allowed(allowing)
+        }
+    }
+
+    /// What keeps a grant from allowing how an execution would run, if something does.
+    fn unsettled(&self, grant: &Grant, place: Place<'_>, target: &Target, settings: Settings<'_>) -> Option<Lack> {
+        let starts = target.needs.contains(Action::CreateExecutions);
+        if target.resource == Some(Resource::Unnamed) && starts && !grant.guards.set.is_empty() {
+            return Some(Lack::Stored);
+        }
+        let refused = |asked: &Asked| {
+            let choice = grant.guards.choice(asked, place, settings.can_write(asked), &self.own);
+            choice == Choice::Refused
+        };
+        settings.asked.iter().position(refused).map(Lack::Setting)
+    }
+}

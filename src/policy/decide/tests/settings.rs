@@ -1,0 +1,304 @@
+//! How executions run: what of several rules is allowed, and what they set.
+
+use super::{named, scope};
+use crate::catalog::{Access, Catalog, Route};
+use crate::model::action::{Action, ActionSet};
+use crate::model::principal::Principal;
+use crate::model::scope::{Resource, ResourceKind, Target, TargetRole};
+use crate::model::setting::{Asked, Setting};
+use crate::policy::decide::{Call, Refusal};
+use crate::policy::tests::{caller, policy};
+use crate::policy::trace::{Steps, render_steps};
+use std::sync::Arc;
+
+const POLICY: &str = r#"
+version: 1
+rules:
+  - name: open
+    subjects: [{ groups: [open] }]
+    allow: [{ projects: [ml], domains: ["*"], role: contributor }]
+  - name: closed
+    subjects: [{ groups: [closed] }]
+    allow:
+      - projects: [ml]
+        domains: ["*"]
+        role: contributor
+        service_accounts: []
+        iam_roles: ["arn:aws:iam::1:role/${project}-${domain}"]
+        raw_output_prefixes: ["s3://data/${project}/${domain}"]
+        clusters: [pool-a]
+        secrets: ["${project}", shared/token]
+  - name: setting
+    subjects: [{ groups: [setting] }]
+    allow:
+      - projects: [ml]
+        domains: ["*"]
+        role: contributor
+        set: { service_account: "${project}-${domain}", raw_output_prefix: "s3://data/${project}/${domain}" }
+  - name: other
+    subjects: [{ groups: [other] }]
+    allow:
+      - { projects: [ml], domains: ["*"], role: contributor, set: { service_account: other } }
+  - name: choosing
+    subjects: [{ groups: [choosing] }]
+    allow:
+      - { projects: [ml], domains: ["*"], role: contributor, service_accounts: [chosen], set: { service_account: default } }
+  - name: team
+    subjects: [{ claim: groups, pattern: "team-(?<team>[a-z]+)" }]
+    allow:
+      - { projects: ["*"], domains: ["*"], role: contributor, service_accounts: ["${team}-${project}"] }
+  - name: engine
+    subjects: [{ groups: [engine] }]
+    allow: [{ projects: ["*"], domains: ["*"], role: engine }]
+  - name: deputy
+    subjects: [{ groups: [deputy] }]
+    allow: [{ projects: ["*"], domains: ["*"], role: operator, impersonate: true }]
+"#;
+
+struct Question<'a> {
+    principal: Principal,
+    rpc: &'a str,
+    action: Action,
+    resource: Option<Resource>,
+    asked: Vec<Asked>,
+}
+
+fn catalog() -> Catalog {
+    Catalog::builtin().unwrap()
+}
+
+fn route<'a>(catalog: &'a Catalog, rpc: &str) -> &'a Route {
+    let path = format!("/flyteidl.service.AdminService/{rpc}");
+    catalog.lookup_rpc(&path).unwrap()
+}
+
+/// The settings written, or the refusal, and the steps.
+fn decide(question: &Question<'_>) -> (Result<Vec<String>, Refusal>, String) {
+    let catalog = catalog();
+    let rights = policy(POLICY).resolve(&question.principal, &mut ());
+    let targets = [Target {
+        scope: scope("ml/staging"),
+        needs: ActionSet::from(question.action),
+        resource: question.resource.clone(),
+        field: Box::default(),
+        role: TargetRole::Acts,
+    }];
+    let call = Call {
+        access: Access::Scoped,
+        action: question.action,
+        targets: &targets,
+        asked: &question.asked,
+        writes: &route(&catalog, question.rpc).writes,
+    };
+    let mut steps = Steps::default();
+    let outcome = rights.decide(&call, &mut steps).into_permit().map(|permit| {
+        let written = permit.written().iter();
+        written
+            .map(|one| format!("{}={}", one.setting.label(), one.value))
+            .collect()
+    });
+    (outcome, render_steps(&steps))
+}
+
+fn execution(groups: &[&str], asked: &[(Setting, &str)]) -> String {
+    let claims = serde_json::json!({"groups": groups});
+    let question = Question {
+        principal: Principal {
+            claims: Arc::new(claims.as_object().cloned().unwrap()),
+            ..caller(groups)
+        },
+        rpc: "CreateExecution",
+        action: Action::CreateExecutions,
+        resource: None,
+        asked: asks(asked),
+    };
+    match decide(&question).0 {
+        Ok(written) => written.join(" "),
+        Err(refusal) => refusal.denial.reason.label().to_owned(),
+    }
+}
+
+fn asks(asked: &[(Setting, &str)]) -> Vec<Asked> {
+    let one = |(setting, value): &(Setting, &str)| Asked {
+        setting: *setting,
+        value: (*value).into(),
+        field: "spec.auth_role".into(),
+    };
+    asked.iter().map(one).collect()
+}
+
+/// The caller's groups, what is asked for, and what is written or why it is refused.
+type Row<'a> = (&'a [&'a str], &'a [(Setting, &'a str)], &'a str);
+
+#[test]
+fn rules_add_up_and_what_one_of_them_lets_choose_stays() {
+    use Setting::{ClusterLabel, ClusterPool, IamRole, RawOutputPrefix, Secret, ServiceAccount};
+    let refused = "setting_refused";
+    let both = "service_account=ml-staging raw_output_prefix=s3://data/ml/staging";
+    let table: &[Row<'_>] = &[
+        (&["open"], &[(ServiceAccount, "x")], ""),
+        (&["closed"], &[], ""),
+        (&["closed"], &[(ServiceAccount, "x")], refused),
+        (&["closed"], &[(IamRole, "arn:aws:iam::1:role/ml-staging")], ""),
+        (&["closed"], &[(IamRole, "arn:aws:iam::1:role/ml-production")], refused),
+        (&["closed"], &[(RawOutputPrefix, "s3://data/ml/staging/x")], ""),
+        (&["closed"], &[(RawOutputPrefix, "s3://data/ml/staging2")], refused),
+        (&["closed"], &[(ClusterPool, "pool-a"), (ClusterLabel, "pool-a")], ""),
+        (
+            &["closed"],
+            &[(ClusterPool, "pool-a"), (ClusterLabel, "pool-b")],
+            refused,
+        ),
+        (&["closed"], &[(Secret, "ml/key")], ""),
+        (&["closed"], &[(Secret, "shared/token")], ""),
+        (&["closed"], &[(Secret, "shared/other")], refused),
+        (&["closed"], &[(Secret, "/ml")], refused),
+        // One rule that allows it is enough.
+        (&["closed", "open"], &[(ServiceAccount, "x")], ""),
+        // But each rule has to allow all by itself.
+        (&["closed", "team-a"], &[(ServiceAccount, "a-ml")], ""),
+        (&["closed", "team-a"], &[(ServiceAccount, "b-ml")], refused),
+        (
+            &["closed", "choosing"],
+            &[(ServiceAccount, "chosen"), (IamRole, "x")],
+            "",
+        ),
+        (&["setting"], &[], both),
+        (&["setting"], &[(ServiceAccount, "x")], both),
+        (
+            &["setting"],
+            &[(ServiceAccount, "ml-staging")],
+            "raw_output_prefix=s3://data/ml/staging",
+        ),
+        // Somebody may choose: what is asked for stays, and what is not is set.
+        (
+            &["setting", "open"],
+            &[(ServiceAccount, "x")],
+            "raw_output_prefix=s3://data/ml/staging",
+        ),
+        (&["setting", "open"], &[], both),
+        (&["setting", "closed"], &[(ServiceAccount, "x")], both),
+        (&["choosing"], &[], "service_account=default"),
+        (&["choosing"], &[(ServiceAccount, "chosen")], ""),
+        (&["choosing"], &[(ServiceAccount, "default")], ""),
+        (&["choosing"], &[(ServiceAccount, "x")], refused),
+        // Two rules that set different things.
+        (&["setting", "other"], &[], "setting_conflict"),
+        (&["setting", "other"], &[(ServiceAccount, "x")], "setting_conflict"),
+        (
+            &["setting", "other"],
+            &[(ServiceAccount, "other")],
+            "raw_output_prefix=s3://data/ml/staging",
+        ),
+        // The older fields count no more once the security context is written.
+        (&["other"], &[(IamRole, "r")], "service_account=other iam_role=r"),
+    ];
+    for (groups, asked, expected) in table {
+        let mut found: Vec<String> = execution(groups, asked).split_whitespace().map(str::to_owned).collect();
+        let mut wanted: Vec<&str> = expected.split_whitespace().collect();
+        found.sort_unstable();
+        wanted.sort_unstable();
+        assert_eq!(found, wanted, "{groups:?} {asked:?}");
+    }
+}
+
+#[test]
+fn only_the_engine_and_deputies_act_in_the_name_of_others() {
+    let asked: &[(Setting, &str)] = &[(Setting::Identity, "bob")];
+    for (group, expected) in [("open", "setting_refused"), ("engine", ""), ("deputy", "")] {
+        assert_eq!(execution(&[group], asked), expected, "{group}");
+    }
+    let principal = Principal {
+        subject: Arc::from("bob"),
+        ..caller(&["open"])
+    };
+    let question = Question {
+        principal,
+        rpc: "CreateExecution",
+        action: Action::CreateExecutions,
+        resource: None,
+        asked: asks(asked),
+    };
+    assert!(decide(&question).0.is_ok(), "oneself");
+}
+
+#[test]
+fn what_cannot_be_replaced_must_be_as_it_is_set() {
+    let ask = |value: &str| {
+        let question = Question {
+            principal: caller(&["setting"]),
+            rpc: "CreateTask",
+            action: Action::RegisterInventory,
+            resource: Some(named(ResourceKind::Task, "t")),
+            asked: asks(&[(Setting::ServiceAccount, value)]),
+        };
+        decide(&question).0.map_err(|refusal| refusal.denial.reason.label())
+    };
+    assert_eq!(ask("ml-staging"), Ok(Vec::new()));
+    assert_eq!(ask("x"), Err("setting_refused"));
+}
+
+#[test]
+fn a_stored_execution_is_not_started_again_where_rules_set_how_executions_run() {
+    let again = |group: &str| {
+        let question = Question {
+            principal: caller(&[group]),
+            rpc: "RelaunchExecution",
+            action: Action::CreateExecutions,
+            resource: Some(Resource::Unnamed),
+            asked: Vec::new(),
+        };
+        decide(&question)
+            .0
+            .map_err(|refusal| refusal.denial.message.into_owned())
+    };
+    assert_eq!(again("open"), Ok(Vec::new()));
+    assert_eq!(
+        again("closed"),
+        Ok(Vec::new()),
+        "guards are about what the caller asks for"
+    );
+    let message = again("setting").unwrap_err();
+    assert!(message.ends_with("start it anew from its launch plan"), "{message}");
+}
+
+#[test]
+fn a_refusal_names_the_value_its_field_and_what_to_write_instead() {
+    let question = |asked| Question {
+        principal: caller(&["closed"]),
+        rpc: "CreateExecution",
+        action: Action::CreateExecutions,
+        resource: None,
+        asked: asks(asked),
+    };
+    let (outcome, steps) = decide(&question(&[(Setting::IamRole, "admin`\n")]));
+    assert_eq!(
+        outcome.unwrap_err().denial.message,
+        "no rule allows create_executions in project ml, domain staging with cloud role `admin'\\n`, asked for in the \
+         field `spec.auth_role`; leave it empty, or write one of `arn:aws:iam::1:role/ml-staging`"
+    );
+    assert!(steps.contains("rule closed"), "{steps}");
+    let (outcome, steps) = decide(&question(&[(Setting::ServiceAccount, "x")]));
+    let message = outcome.unwrap_err().denial.message;
+    assert!(message.ends_with("leave it empty"), "{message}");
+    assert!(
+        steps.contains("To allow it: add `x` to `service_accounts` of the grant"),
+        "{steps}"
+    );
+}
+
+#[test]
+fn an_explanation_tells_what_is_written() {
+    let question = Question {
+        principal: caller(&["other"]),
+        rpc: "CreateExecution",
+        action: Action::CreateExecutions,
+        resource: None,
+        asked: Vec::new(),
+    };
+    let (_, steps) = decide(&question);
+    assert!(
+        steps.contains("= the request is given service_account `other`\n"),
+        "{steps}"
+    );
+}
