@@ -353,7 +353,7 @@ proptest! {
             }).collect()
         };
         let (unknown, known) = (with(None), with(Some(&run)));
-        let call = Call { access: Access::Scoped, action: Action::ViewData, targets: &unknown };
+        let call = Call { access: Access::Scoped, action: Action::ViewData, targets: &unknown, asked: &[], writes: &[] };
         let (before, after) = (outcome(&rights, &unknown).is_ok(), outcome(&rights, &known).is_ok());
         // Whoever may whatever it runs need not ask, and nobody asks in vain by mistake.
         prop_assert!(!before || after);

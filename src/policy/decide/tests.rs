@@ -545,6 +545,8 @@ fn it_matters_what_an_execution_runs_only_where_names_are_listed() {
             access: Access::Scoped,
             action: needs[0],
             targets: std::slice::from_ref(&target),
+            asked: &[],
+            writes: &[],
         };
         assert_eq!(rights.depends_on_runs(&call), *expected, "{groups:?} {place}");
         let without_asking = groups.contains(&"admin") || groups.contains(&"team");
@@ -557,6 +559,8 @@ fn it_matters_what_an_execution_runs_only_where_names_are_listed() {
         access: Access::Scoped,
         action: Action::CreateExecutions,
         targets: &[target],
+        asked: &[],
+        writes: &[],
     };
     assert!(!rights.depends_on_runs(&call));
 }
