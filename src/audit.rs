@@ -100,6 +100,12 @@ impl AuditGuard {
         self.record.targets_omitted = targets.len().saturating_sub(MAX_TARGETS);
     }
 
+    /// The control plane is asked what one more stored execution runs.
+    pub fn looks_up(&mut self) {
+        self.record.lookups += 1;
+        self.recorder.metrics.lookups.inc();
+    }
+
     /// The version that judged it.
     pub fn policy(&mut self, version: &str, generation: u64) {
         self.record.policy = Some(PolicyRecord {

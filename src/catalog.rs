@@ -354,7 +354,7 @@ pub enum SlotRole {
     Required,
     /// Read by an [`ActionChoice`].
     Choice,
-    /// A `flyte://` URL that carries the scope.
+    /// A `flyte://` URL that carries the scope, and names a stored execution.
     FlyteUrl,
     /// The URL of an object of the store that a call on the platform is about.
     NativeUrl,
@@ -388,6 +388,6 @@ pub enum ResourceSource {
     Always(ResourceKind),
     /// `Part::Kind` says (`flyteidl.core.ResourceType`: 1 task, 2 workflow, 3 launch plan).
     ByKind,
-    /// The call acts on a stored thing that the request does not name.
+    /// It is what a stored execution runs, which the request does not say; `Part::Name` names the execution.
     Stored,
 }

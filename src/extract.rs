@@ -3,6 +3,7 @@
 //! One strict reading: what two decoders could read differently is refused, never resolved.
 
 pub(crate) mod edit;
+pub mod execution;
 pub mod flyte_url;
 pub mod frame;
 pub mod json;

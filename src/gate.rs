@@ -34,6 +34,7 @@ pub mod body;
 pub mod certificate;
 mod filter;
 pub mod forward;
+mod lookup;
 pub mod page;
 mod push_down;
 pub mod request_id;
@@ -198,10 +199,20 @@ impl Gate {
             asked: &touched.asked,
             writes: &route.writes,
         };
-        let permit = rights
-            .decide(&call, &mut ())
-            .into_permit()
-            .map_err(|refusal| by_policy(refusal, snapshot, audit))?;
+        let origin = page::origin(&head, around);
+        let asking = lookup::Asking {
+            head: &head,
+            origin,
+            authenticated: &authenticated,
+        };
+        let (permit, targets) = match rights.decide(&call, &mut ()).into_permit() {
+            Ok(permit) => (permit, None),
+            Err(refusal) => {
+                let decided = self.decide_by_runs(&call, &rights, asking, audit).await?;
+                let (permit, targets) = decided.ok_or_else(|| by_policy(refusal, snapshot, audit))?;
+                (permit, Some(targets))
+            }
+        };
         audit.rules(permit.rules().iter().map(|rule| rule.name().into()));
         audit.judged();
         let late = audit.elapsed() >= LOOK;
@@ -214,7 +225,7 @@ impl Gate {
         let (narrowed, page) = push_down::narrow(filter.as_ref(), &head, body);
         let outgoing = forward::Outgoing {
             head: &head,
-            origin: page::origin(&head, around),
+            origin,
             credential: authenticated.credential,
             narrowed,
             filtered: filter.is_some(),
@@ -226,7 +237,7 @@ impl Gate {
             caller: authenticated.caller,
             access: route.access,
             action: touched.action,
-            targets: touched.targets,
+            targets: targets.unwrap_or(touched.targets),
             asked: touched.asked,
             writes: Arc::clone(&route.writes),
             filtered: filter.is_some(),

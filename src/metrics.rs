@@ -111,6 +111,8 @@ pub struct Metrics {
     pub introspections: IntCounterVec,
     /// Tokens found in the cache of verified tokens, or not.
     pub token_cache: IntCounterVec,
+    /// Stored executions looked up.
+    pub lookups: IntCounter,
     /// Audit records written.
     pub audit_records: IntCounter,
     /// Audit records that could not be written.
@@ -213,6 +215,10 @@ impl Metrics {
                 "token_cache_total",
                 "Look-ups in the cache of verified tokens, by result.",
                 &["result"],
+            )?,
+            lookups: make.counter(
+                "lookups_total",
+                "Stored executions that the control plane was asked about, for callers whose rules list names.",
             )?,
             audit_records: make.counter("audit_records_total", "Audit records handed to the writer.")?,
             audit_failures: make.counter("audit_failures_total", "Audit records that could not be written.")?,

@@ -18,6 +18,7 @@ pub mod pattern;
 pub mod resolve;
 pub mod role;
 pub mod show;
+mod stored;
 mod subject;
 pub mod summary;
 pub mod testfile;

@@ -1,7 +1,7 @@
 //! The audit record: one JSON object a line. Documented in docs/audit.md; fields are added, never renamed.
 
 use super::{Action, Clock, Principal, Protocol, Resource, Serialize, Target};
-use crate::model::scope::{Scope, TargetRole};
+use crate::model::scope::{Run, Scope, TargetRole};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -49,6 +49,9 @@ pub struct Record {
     /// How many more targets there are; absent when none.
     #[serde(skip_serializing_if = "is_zero")]
     pub targets_omitted: usize,
+    /// How many stored executions the control plane was asked about to judge the call; absent when none.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub lookups: usize,
     /// The verified caller; absent when none was verified.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub principal: Option<PrincipalRecord>,
@@ -129,9 +132,28 @@ pub struct TargetRecord {
     /// Its name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<Box<str>>,
+    /// The stored execution that the call is about, where it names one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub execution: Option<Box<str>>,
+    /// What that execution runs, if it was looked up and is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runs: Option<RunRecord>,
     /// The request field that refers to it; absent for the scope the call acts in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reference: Option<Box<str>>,
+}
+
+/// What a stored execution runs.
+#[derive(Clone, Debug, Serialize)]
+pub struct RunRecord {
+    /// `task` or `launch_plan`.
+    pub resource: &'static str,
+    /// The project it lies in.
+    pub project: Box<str>,
+    /// The domain it lies in.
+    pub domain: Box<str>,
+    /// Its name.
+    pub name: Box<str>,
 }
 
 impl Record {
@@ -159,6 +181,7 @@ impl Record {
             action: None,
             targets: Vec::new(),
             targets_omitted: 0,
+            lookups: 0,
             principal: None,
             credential: None,
             rules: Vec::new(),
@@ -200,7 +223,11 @@ impl TargetRecord {
             Some(Resource::Named { kind, name }) => (Some(kind.label()), Some(name.clone())),
             Some(Resource::Every(kind) | Resource::Listed(Some(kind))) => (Some(kind.label()), None),
             Some(Resource::Object(url)) => (Some("object"), Some(url.clone())),
-            Some(Resource::Unnamed | Resource::Listed(None)) | None => (None, None),
+            Some(Resource::Unnamed | Resource::Listed(None) | Resource::RunBy(_)) | None => (None, None),
+        };
+        let execution = match &target.resource {
+            Some(Resource::RunBy(execution)) => Some(&**execution),
+            _ => None,
         };
         Self {
             project,
@@ -208,7 +235,22 @@ impl TargetRecord {
             needs: target.needs.iter().map(Action::label).collect(),
             resource,
             name,
+            execution: execution.map(|execution| execution.name.clone()),
+            runs: execution
+                .and_then(|execution| execution.runs.as_ref())
+                .map(RunRecord::of),
             reference: (target.role == TargetRole::Refers).then(|| target.field.clone()),
+        }
+    }
+}
+
+impl RunRecord {
+    fn of(run: &Run) -> Self {
+        Self {
+            resource: run.kind.label(),
+            project: run.project.clone(),
+            domain: run.domain.clone(),
+            name: run.name.clone(),
         }
     }
 }

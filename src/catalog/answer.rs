@@ -194,7 +194,9 @@ impl Route {
         Some(match resource {
             None | Some(Resource::Unnamed) => Resource::Listed(None),
             Some(Resource::Every(kind)) => Resource::Listed(Some(kind)),
-            Some(named @ (Resource::Named { .. } | Resource::Listed(_) | Resource::Object(_))) => named,
+            Some(named @ (Resource::Named { .. } | Resource::Listed(_) | Resource::Object(_) | Resource::RunBy(_))) => {
+                named
+            }
         })
     }
 }

@@ -234,7 +234,7 @@ pub enum ResourceDocument {
     LaunchPlan,
     /// As the kind field says.
     ByKind,
-    /// A stored thing the request does not name.
+    /// What the execution that `name` names runs.
     Stored,
 }
 

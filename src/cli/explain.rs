@@ -9,6 +9,7 @@ use crate::extract::targets::{Extracted, ScopeRules};
 use crate::model::denial::Denial;
 use crate::model::principal::Principal;
 use crate::model::problem::Problem;
+use crate::model::scope::{Resource, ResourceKind, Run, Scope, Target};
 use crate::policy::Policy;
 use crate::policy::decide::{Call, Decision};
 use crate::policy::trace::Steps;
@@ -47,6 +48,10 @@ pub struct Arguments {
     token: Option<PathBuf>,
     #[command(flatten)]
     call: CallArguments,
+    /// What the stored execution runs that the call is about, which a running proxy looks up where rules list names:
+    /// `task=NAME`, `launch_plan=NAME`, or `launch_plan=DOMAIN/PROJECT/NAME` if it lies elsewhere than the execution.
+    #[arg(long, value_name = "KIND=NAME", value_parser = told_run)]
+    runs: Option<ToldRun>,
     /// The form of the output.
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -63,6 +68,14 @@ struct Setting {
     config: Option<Config>,
 }
 
+/// What an execution runs, as the arguments tell it: the domain and project only if others than its own.
+#[derive(Clone, Debug)]
+struct ToldRun {
+    kind: ResourceKind,
+    place: Option<(Box<str>, Box<str>)>,
+    name: Box<str>,
+}
+
 /// What came out.
 struct Explanation<'a> {
     route: &'a Route,
@@ -73,6 +86,8 @@ struct Explanation<'a> {
     denial: Option<Denial>,
     rules: Vec<String>,
     filtered: bool,
+    /// Whether it would be allowed for some things that the execution can run.
+    depends: bool,
     steps: Steps,
 }
 
@@ -157,16 +172,22 @@ impl Arguments {
             denial: None,
             rules: Vec::new(),
             filtered: false,
+            depends: false,
             steps: Steps::default(),
         };
-        explanation.denial = explanation.judge(setting, principal).err();
+        explanation.denial = explanation.judge(setting, principal, self.runs.as_ref()).err();
         Ok(explanation)
     }
 }
 
 impl Explanation<'_> {
     /// The stages of a request, in their order, as far as they get.
-    fn judge(&mut self, setting: &Setting, principal: Result<Principal, Denial>) -> Result<(), Denial> {
+    fn judge(
+        &mut self,
+        setting: &Setting,
+        principal: Result<Principal, Denial>,
+        runs: Option<&ToldRun>,
+    ) -> Result<(), Denial> {
         let principal = self.principal.insert(principal?);
         let rights = setting.policy.resolve(principal, &mut self.steps);
         if let Err(refusal) = rights.admit(self.route.access) {
@@ -175,6 +196,9 @@ impl Explanation<'_> {
         }
         let touched = call::touched(self.route, &self.message, &setting.rules, &setting.limits)?;
         let touched = self.touched.insert(touched);
+        if let Some(runs) = runs {
+            touched.targets.iter_mut().for_each(|target| runs.tell(target));
+        }
         let call = Call {
             access: self.route.access,
             action: touched.action,
@@ -190,8 +214,54 @@ impl Explanation<'_> {
             }
             Decision::Deny(refusal) => {
                 self.rules = refusal.rule.iter().map(ToString::to_string).collect();
+                self.depends = rights.depends_on_runs(&call);
                 Err(refusal.denial)
             }
+        }
+    }
+}
+
+fn told_run(text: &str) -> Result<ToldRun, String> {
+    let malformed = || "write task=NAME, launch_plan=NAME or launch_plan=DOMAIN/PROJECT/NAME".to_owned();
+    let (kind, name) = text.split_once('=').ok_or_else(malformed)?;
+    let kind = match kind {
+        "task" => ResourceKind::Task,
+        "launch_plan" => ResourceKind::LaunchPlan,
+        _ => return Err(malformed()),
+    };
+    let mut parts = name.splitn(3, '/');
+    let (place, name) = match (parts.next(), parts.next(), parts.next()) {
+        (Some(name), None, None) => (None, name),
+        (Some(domain), Some(project), Some(name)) => (Some((domain.into(), project.into())), name),
+        _ => return Err(malformed()),
+    };
+    if name.is_empty() {
+        return Err(malformed());
+    }
+    Ok(ToldRun {
+        kind,
+        place,
+        name: name.into(),
+    })
+}
+
+impl ToldRun {
+    /// Puts it where a look-up would.
+    fn tell(&self, target: &mut Target) {
+        let Scope::ProjectDomain { project, domain } = &target.scope else {
+            return;
+        };
+        if let Some(Resource::RunBy(execution)) = &mut target.resource {
+            let (domain, project) = self
+                .place
+                .as_ref()
+                .map_or((domain, project), |(domain, project)| (domain, project));
+            execution.runs = Some(Run {
+                kind: self.kind,
+                project: project.clone(),
+                domain: domain.clone(),
+                name: self.name.clone(),
+            });
         }
     }
 }

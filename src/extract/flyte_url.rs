@@ -12,15 +12,17 @@ const PREFIX: &str = "flyte://v1/";
 /// The most digits of an attempt number: FlyteAdmin cuts it to 32 bits.
 const MAX_ATTEMPT_DIGITS: usize = 9;
 
-/// The scope a URL carries.
+/// The execution a URL carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct UrlScope<'a> {
+pub struct UrlExecution<'a> {
     /// The organization; empty in the forms without one.
     pub organization: &'a str,
     /// The project of the execution.
     pub project: &'a str,
     /// The domain of the execution.
     pub domain: &'a str,
+    /// The name of the execution.
+    pub execution: &'a str,
 }
 
 /// Reads `flyte://v1/[org/ORGANIZATION/]PROJECT/DOMAIN/EXECUTION/NODE[/ATTEMPT]/(i|o|d)`, or the same with `/(i|o)/NAME`
@@ -28,7 +30,7 @@ pub struct UrlScope<'a> {
 ///
 /// # Errors
 /// `field_invalid` for anything else, and for what is of both forms, naming the field.
-pub fn parse<'a>(field: &str, url: &'a str) -> Result<UrlScope<'a>, Denial> {
+pub fn parse<'a>(field: &str, url: &'a str) -> Result<UrlExecution<'a>, Denial> {
     read(url).ok_or_else(|| {
         let text = format!(
             "field `{field}` is {}, which is none of the URLs that are served; write \
@@ -40,7 +42,7 @@ pub fn parse<'a>(field: &str, url: &'a str) -> Result<UrlScope<'a>, Denial> {
     })
 }
 
-fn read(url: &str) -> Option<UrlScope<'_>> {
+fn read(url: &str) -> Option<UrlExecution<'_>> {
     let path = url.strip_prefix(PREFIX)?;
     let in_organization = path.strip_prefix("org/").and_then(|rest| {
         let (organization, rest) = rest.split_once('/')?;
@@ -49,19 +51,19 @@ fn read(url: &str) -> Option<UrlScope<'_>> {
     });
     // A project may be called `org` too.
     match (in_organization, located("", path)) {
-        (Some((scope, attempt)), None) | (None, Some((scope, attempt))) => {
-            (attempt.len() <= MAX_ATTEMPT_DIGITS).then_some(scope)
+        (Some((found, attempt)), None) | (None, Some((found, attempt))) => {
+            (attempt.len() <= MAX_ATTEMPT_DIGITS).then_some(found)
         }
         (Some(_), Some(_)) | (None, None) => None,
     }
 }
 
-/// The scope of what follows the organization, and the attempt, empty if there is none.
-fn located<'a>(organization: &'a str, path: &'a str) -> Option<(UrlScope<'a>, &'a str)> {
+/// The execution of what follows the organization, and the attempt, empty if there is none.
+fn located<'a>(organization: &'a str, path: &'a str) -> Option<(UrlExecution<'a>, &'a str)> {
     let mut segments = path.split('/');
     let mut identifier = || segments.next().filter(|segment| is_identifier(segment));
     let (project, domain) = (identifier()?, identifier()?);
-    let (_execution, _node) = (identifier()?, identifier()?);
+    let (execution, _node) = (identifier()?, identifier()?);
     let mut artifact = segments.next()?;
     let mut attempt = "";
     if is_number(artifact) {
@@ -73,12 +75,13 @@ fn located<'a>(organization: &'a str, path: &'a str) -> Option<(UrlScope<'a>, &'
         ("i" | "o", Some(name)) => is_identifier(name) && segments.next().is_none(),
         _ => false,
     };
-    let scope = UrlScope {
+    let found = UrlExecution {
         organization,
         project,
         domain,
+        execution,
     };
-    served.then_some((scope, attempt))
+    served.then_some((found, attempt))
 }
 
 fn is_identifier(segment: &str) -> bool {

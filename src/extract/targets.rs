@@ -8,7 +8,7 @@ use crate::catalog::{Access, Binding, Extent, Part, ResourceSource, Route, Slot,
 use crate::model::action::{Action, ActionSet};
 use crate::model::denial::Denial;
 use crate::model::reason::Reason;
-use crate::model::scope::{Resource, ResourceKind, Scope, Target, TargetRole};
+use crate::model::scope::{Resource, ResourceKind, Scope, StoredExecution, Target, TargetRole};
 use crate::model::setting::Asked;
 use reference::names_nothing;
 
@@ -237,7 +237,7 @@ impl<'r> Judge<'r> {
                 self.scope(slot, occurrence, *extent)?,
                 resource_of(slot, occurrence, *resource)?,
             ),
-            _ => (self.scope_of_url(slot, occurrence)?, None),
+            _ => self.execution_of_url(slot, occurrence)?,
         };
         Ok(self.target(scope, self.route.as_listed(resource), &slot.at, TargetRole::Acts))
     }
@@ -276,20 +276,21 @@ impl<'r> Judge<'r> {
         })
     }
 
-    fn scope_of_url(&self, slot: &Slot, occurrence: &Occurrence<'_>) -> Result<Scope, Denial> {
+    fn execution_of_url(&self, slot: &Slot, occurrence: &Occurrence<'_>) -> Result<(Scope, Option<Resource>), Denial> {
         let place = field(slot, Part::Value);
         let url = occurrence.part(Part::Value);
         if url.is_empty() {
             return Err(missing(place));
         }
-        let scope = flyte_url::parse(place, url)?;
-        self.check_organization(place, scope.organization)?;
-        check_project(place, scope.project)?;
-        self.check_domain(place, scope.domain)?;
-        Ok(Scope::ProjectDomain {
-            project: scope.project.into(),
-            domain: scope.domain.into(),
-        })
+        let found = flyte_url::parse(place, url)?;
+        self.check_organization(place, found.organization)?;
+        check_project(place, found.project)?;
+        self.check_domain(place, found.domain)?;
+        let scope = Scope::ProjectDomain {
+            project: found.project.into(),
+            domain: found.domain.into(),
+        };
+        Ok((scope, Some(run_by(found.execution, found.organization))))
     }
 
     fn check_domain(&self, field: &str, domain: &str) -> Result<(), Denial> {
@@ -311,7 +312,9 @@ impl<'r> Judge<'r> {
 fn resource_of(slot: &Slot, occurrence: &Occurrence<'_>, source: ResourceSource) -> Result<Option<Resource>, Denial> {
     let kind = match source {
         ResourceSource::None => return Ok(None),
-        ResourceSource::Stored => return Ok(Some(Resource::Unnamed)),
+        ResourceSource::Stored => {
+            return Ok(Some(run_by(occurrence.part(Part::Name), occurrence.part(Part::Org))));
+        }
         ResourceSource::Always(kind) => kind,
         ResourceSource::ByKind => match occurrence.part(Part::Kind) {
             TASK => ResourceKind::Task,
@@ -328,6 +331,18 @@ fn resource_of(slot: &Slot, occurrence: &Occurrence<'_>, source: ResourceSource)
             kind,
             name: name.into(),
         }
+    }))
+}
+
+/// What the execution of this name runs. Without a name it can be anything.
+fn run_by(name: &str, organization: &str) -> Resource {
+    if name.is_empty() {
+        return Resource::Unnamed;
+    }
+    Resource::RunBy(Box::new(StoredExecution {
+        name: name.into(),
+        organization: organization.into(),
+        runs: None,
     }))
 }
 

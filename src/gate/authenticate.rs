@@ -81,6 +81,16 @@ pub(super) struct Authenticated {
     /// The word for the credential that was judged; none for a caller known without.
     pub(super) source: Option<&'static str>,
     pub(super) credential: Option<(HeaderName, HeaderValue)>,
+    /// The ID token of a session, for `authorization`: FlyteAdmin reads no cookies on its gRPC port.
+    session_token: Option<HeaderValue>,
+}
+
+impl Authenticated {
+    /// The credential for a question by gRPC, whatever the caller speaks.
+    pub(super) fn by_grpc(&self) -> Option<(HeaderName, HeaderValue)> {
+        let token = self.session_token.clone().map(|token| (AUTHORIZATION, token));
+        token.or_else(|| self.credential.clone())
+    }
 }
 
 /// Who is calling.
@@ -135,6 +145,7 @@ impl Gate {
                 caller: Caller::Fixed(Arc::clone(&self.anonymous)),
                 source: None,
                 credential: None,
+                session_token: None,
             });
         }
         let certified = self.certified(head, info)?;
@@ -151,6 +162,7 @@ impl Gate {
                 caller: Caller::Fixed(Arc::clone(caller)),
                 source: None,
                 credential,
+                session_token: None,
             });
         }
         let session = self.session(head)?;
@@ -175,6 +187,10 @@ impl Gate {
             caller: Caller::Token(token),
             source: Some(credential.source.label()),
             credential: Some(self.forwarded(head, credential)?),
+            session_token: match credential.source {
+                CredentialSource::Session(_) => Some(in_words(credential)?),
+                _ => None,
+            },
         })
     }
 
@@ -274,10 +290,15 @@ impl Gate {
         };
         let value = match head.headers().get(&name).filter(spelled) {
             Some(value) => marked_sensitive(value.clone()),
-            None => sensitive(&format!("{scheme} {}", credential.token))?,
+            None => in_words(credential)?,
         };
         Ok((name, value))
     }
+}
+
+/// The scheme and the token.
+fn in_words(credential: &Credential<'_>) -> Result<HeaderValue, Denial> {
+    sensitive(&format!("{} {}", credential.scheme.label(), credential.token))
 }
 
 fn sensitive(credential: &str) -> Result<HeaderValue, Denial> {

@@ -279,7 +279,10 @@ fn platform() -> Shown<'static> {
 fn listed(resource: Option<&Resource>) -> Option<ResourceKind> {
     match resource {
         Some(Resource::Listed(kind)) => *kind,
-        Some(Resource::Named { .. } | Resource::Every(_) | Resource::Object(_) | Resource::Unnamed) | None => None,
+        Some(
+            Resource::Named { .. } | Resource::Every(_) | Resource::Object(_) | Resource::Unnamed | Resource::RunBy(_),
+        )
+        | None => None,
     }
 }
 

@@ -180,6 +180,7 @@ reasons! {
     UpstreamUnreachable "upstream_unreachable" UNAVAILABLE Upstream "the control plane cannot be reached; try again",
     UpstreamFailed "upstream_failed" BAD_GATEWAY Upstream "the control plane broke off or answered with something that is no valid response",
     AnswerUnreadable "answer_unreadable" BAD_GATEWAY Upstream "the control plane's answer could not be understood, so that nothing of it is shown",
+    CredentialRefused "credential_refused" UNAUTHENTICATED Upstream "the control plane does not accept the credential; log in again",
     UpstreamTimeout "upstream_timeout" DEADLINE Upstream "the control plane did not answer in time",
     ShuttingDown "shutting_down" UNAVAILABLE Proxy "the proxy is shutting down; try again",
     Internal "internal" INTERNAL Proxy "the proxy failed; the fault is recorded",

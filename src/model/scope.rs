@@ -94,9 +94,34 @@ pub enum Resource {
     Listed(Option<ResourceKind>),
     /// An object of the store, by its URL.
     Object(Box<str>),
-    /// Something the request does not name (what a stored execution runs): not covered by a grant that lists
-    /// names of any kind.
+    /// Something the request does not name: not covered by a grant that lists names of any kind.
     Unnamed,
+    /// What a stored execution of the target's scope runs: by itself unnamed, and named once it was looked up.
+    RunBy(Box<StoredExecution>),
+}
+
+/// An execution that the control plane has, as a request names it within a scope.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct StoredExecution {
+    /// Its name.
+    pub name: Box<str>,
+    /// The organization the request gives; mostly empty.
+    pub organization: Box<str>,
+    /// What it runs, if that was looked up.
+    pub runs: Option<Run>,
+}
+
+/// What an execution runs, which may lie in another project or domain than the execution.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Run {
+    /// A task or a launch plan.
+    pub kind: ResourceKind,
+    /// The project it lies in.
+    pub project: Box<str>,
+    /// The domain it lies in.
+    pub domain: Box<str>,
+    /// Its name, without version.
+    pub name: Box<str>,
 }
 
 /// One thing a call touches and what is needed there. A call is permitted only if every target is.

@@ -272,7 +272,10 @@ fn whole(target: &Target) -> Option<Target> {
     let resource = match target.resource {
         Some(Resource::Listed(Some(kind))) => Resource::Every(kind),
         Some(Resource::Listed(None)) => Resource::Unnamed,
-        Some(Resource::Named { .. } | Resource::Every(_) | Resource::Object(_) | Resource::Unnamed) | None => {
+        Some(
+            Resource::Named { .. } | Resource::Every(_) | Resource::Object(_) | Resource::Unnamed | Resource::RunBy(_),
+        )
+        | None => {
             return None;
         }
     };

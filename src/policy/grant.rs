@@ -7,7 +7,7 @@ use super::role::Roles;
 use super::subject::claim_values;
 use crate::model::action::{Action, ActionSet};
 use crate::model::principal::Principal;
-use crate::model::scope::{Resource, ResourceKind};
+use crate::model::scope::{Resource, ResourceKind, Run};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -47,14 +47,17 @@ impl Grant {
 
     /// Whether, as something allowed, it covers the resource: what is not named is not covered by a list.
     pub(super) fn allows(&self, place: Place<'_>, resource: Option<&Resource>) -> bool {
+        let listed = |kind, place, name| self.lists.of(kind).is_none_or(|list| is_listed(list, place, name));
         match resource {
             // Of what is listed, the answer shows only what is covered by name.
             None | Some(Resource::Listed(_) | Resource::Object(_)) => true,
-            Some(Resource::Named { kind, name }) => {
-                self.lists.of(*kind).is_none_or(|list| is_listed(list, place, name))
-            }
+            Some(Resource::Named { kind, name }) => listed(*kind, place, name),
             Some(Resource::Every(kind)) => self.lists.of(*kind).is_none(),
             Some(Resource::Unnamed) => self.lists.are_absent(),
+            Some(Resource::RunBy(execution)) => match &execution.runs {
+                None => self.lists.are_absent(),
+                Some(run) => listed(run.kind, place_of(run), &run.name),
+            },
         }
     }
 
@@ -63,15 +66,20 @@ impl Grant {
         if self.lists.are_absent() {
             return true;
         }
+        let listed = |kind, place, name| {
+            let list = self.lists.of(kind);
+            list.is_some_and(|list| is_listed_loosely(list, place, name))
+        };
         match resource {
             // The answer does not show what is covered by name.
             None | Some(Resource::Listed(_)) => false,
-            Some(Resource::Named { kind, name }) => self
-                .lists
-                .of(*kind)
-                .is_some_and(|list| is_listed_loosely(list, place, name)),
+            Some(Resource::Named { kind, name }) => listed(*kind, place, name),
             Some(Resource::Every(kind)) => self.lists.of(*kind).is_some(),
             Some(Resource::Unnamed | Resource::Object(_)) => true,
+            Some(Resource::RunBy(execution)) => match &execution.runs {
+                None => true,
+                Some(run) => listed(run.kind, place_of(run), &run.name),
+            },
         }
     }
 }
@@ -95,6 +103,13 @@ impl Lists {
 
     pub(super) fn are_absent(&self) -> bool {
         self.tasks.is_none() && self.workflows.is_none() && self.launch_plans.is_none()
+    }
+}
+
+fn place_of(run: &Run) -> Place<'_> {
+    Place::Domain {
+        project: &run.project,
+        domain: &run.domain,
     }
 }
 

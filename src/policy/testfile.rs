@@ -289,7 +289,7 @@ fn question(case: &CaseDocument, action: Action, expect: Expected) -> Question<'
 fn route_question<'c>(case: &CaseDocument, route: &'c Route, expect: Expected) -> Result<Question<'c>, Fault> {
     let found = route.plan.slots.iter().find_map(|slot| match &slot.role {
         SlotRole::Scope { extent, resource } => Some((*extent, *resource)),
-        SlotRole::FlyteUrl => Some((Extent::Domain, ResourceSource::None)),
+        SlotRole::FlyteUrl => Some((Extent::Domain, ResourceSource::Stored)),
         SlotRole::Reference { .. }
         | SlotRole::Required
         | SlotRole::Choice

@@ -4,12 +4,13 @@
 use super::compile::compile;
 use super::decide::{Call, Decision, Rights};
 use super::document::schema;
+use super::show::Shown;
 use super::trace::Steps;
 use super::{Policy, testfile};
 use crate::catalog::{Access, Catalog};
 use crate::model::action::Action;
 use crate::model::principal::{Principal, PrincipalKind};
-use crate::model::scope::{Resource, ResourceKind, Scope, Target, TargetRole};
+use crate::model::scope::{Resource, ResourceKind, Run, Scope, StoredExecution, Target, TargetRole};
 use proptest::prelude::*;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -245,6 +246,24 @@ pub(super) fn generated_caller() -> impl Strategy<Value = Principal> {
     })
 }
 
+pub(super) fn run_by(runs: Option<Run>) -> Resource {
+    Resource::RunBy(Box::new(StoredExecution {
+        name: "e".into(),
+        organization: "".into(),
+        runs,
+    }))
+}
+
+fn generated_run() -> impl Strategy<Value = Run> {
+    let kind = prop_oneof![Just(ResourceKind::Task), Just(ResourceKind::LaunchPlan)];
+    (kind, "[pq]", "[tl]").prop_map(|(kind, project, name)| Run {
+        kind,
+        project: project.into(),
+        domain: "staging".into(),
+        name: name.into(),
+    })
+}
+
 fn generated_target() -> impl Strategy<Value = Target> {
     let scope = prop_oneof![
         1 => Just(Scope::Global),
@@ -264,6 +283,7 @@ fn generated_target() -> impl Strategy<Value = Target> {
         2 => (kind.clone(), "[tl]").prop_map(|(kind, name)| Some(Resource::Named { kind, name: name.into() })),
         1 => kind.prop_map(|kind| Some(Resource::Every(kind))),
         1 => Just(Some(Resource::Unnamed)),
+        2 => proptest::option::of(generated_run()).prop_map(|run| Some(run_by(run))),
         1 => proptest::option::of(listed).prop_map(|kind| Some(Resource::Listed(kind))),
     ];
     let needs = proptest::sample::subsequence(
@@ -316,6 +336,51 @@ proptest! {
         let more = [rules, vec![extra.clone()]].concat();
         let after = decided(&generated_policy(&more), &principal, &targets).is_ok();
         if extra.deny { prop_assert!(before || !after) } else { prop_assert!(!before || after) }
+    }
+
+    #[test]
+    fn what_runs_is_looked_up_wherever_that_can_allow_a_call(
+        rules in proptest::collection::vec(generated_rule(), 0..7),
+        principal in generated_caller(),
+        targets in proptest::collection::vec(generated_target(), 1..3),
+        run in generated_run(),
+    ) {
+        let rights = generated_policy(&rules).resolve(&principal, &mut ());
+        let with = |runs: Option<&Run>| -> Vec<Target> {
+            targets.iter().map(|target| match target.resource {
+                Some(Resource::RunBy(_)) => Target { resource: Some(run_by(runs.cloned())), ..target.clone() },
+                _ => target.clone(),
+            }).collect()
+        };
+        let (unknown, known) = (with(None), with(Some(&run)));
+        let call = Call { access: Access::Scoped, action: Action::ViewData, targets: &unknown, asked: &[], writes: &[] };
+        let (before, after) = (outcome(&rights, &unknown).is_ok(), outcome(&rights, &known).is_ok());
+        // Whoever may whatever it runs need not ask, and nobody asks in vain by mistake.
+        prop_assert!(!before || after);
+        prop_assert!(!after || before || rights.depends_on_runs(&call));
+        let known_call = Call { targets: &known, ..call };
+        prop_assert!(!rights.depends_on_runs(&known_call), "nothing is looked up twice");
+    }
+
+    #[test]
+    fn an_execution_may_be_viewed_exactly_if_lists_show_it(
+        rules in proptest::collection::vec(generated_rule(), 0..7),
+        principal in generated_caller(),
+        target in generated_target(),
+        run in generated_run(),
+    ) {
+        let rights = generated_policy(&rules).resolve(&principal, &mut ());
+        let shown = rights.shows(Shown {
+            scope: target.scope.clone(),
+            needs: target.needs,
+            resource: Some(Resource::Named { kind: run.kind, name: run.name.clone() }),
+            named_in: Some((&run.project, &run.domain)),
+        });
+        let viewed = Target { resource: Some(run_by(Some(run))), role: TargetRole::Acts, ..target };
+        // Lists are of one domain; elsewhere the two do not meet.
+        if matches!(viewed.scope, Scope::ProjectDomain { .. }) {
+            prop_assert_eq!(outcome(&rights, &[viewed]).is_ok(), shown);
+        }
     }
 
     #[test]

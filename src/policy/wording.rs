@@ -37,6 +37,8 @@ fn thing(target: &Target) -> String {
         Some(Resource::Listed(None)) => " for what is listed".to_owned(),
         Some(Resource::Object(url)) => format!(" for the object {}", quoted(url)),
         Some(Resource::Unnamed) => " for something the request does not name".to_owned(),
+        // Never what it runs: whoever may not see the execution learns nothing of it.
+        Some(Resource::RunBy(_)) => " for what the execution runs".to_owned(),
     }
 }
 

@@ -199,7 +199,7 @@ def lists(demo):
     allow:
       - projects: [ml]
         domains: [development]
-        actions: [view_inventory, view_executions]
+        actions: [view_inventory, view_executions, view_data, create_executions]
         tasks: [team.workflows.double]
         workflows: []
         launch_plans: [nightly]

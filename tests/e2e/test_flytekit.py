@@ -8,7 +8,7 @@ from flytekit.configuration import Config
 from flytekit.exceptions.system import FlyteSystemException
 from flytekit.models.common import NamedEntityIdentifier
 from flytekit.models.core.execution import WorkflowExecutionPhase
-from flytekit.models.core.identifier import Identifier, ResourceType
+from flytekit.models.core.identifier import Identifier, ResourceType, WorkflowExecutionIdentifier
 from flytekit.models.launch_plan import LaunchPlanState
 from flytekit.remote import FlyteRemote
 from teams import remote
@@ -219,3 +219,30 @@ def test_executions_are_listed_if_what_they_run_is(demo, lists, registered):
     for client, expected in ((ml, {seen.id.name, hidden.id.name}), (fraud, {seen.id.name})):
         listed = {execution.id.name for execution in client.recent_executions(limit=100)}
         assert listed & {seen.id.name, hidden.id.name} == expected
+
+
+def test_an_execution_is_synced_and_relaunched_if_what_it_runs_is_listed(demo, lists, registered):
+    ml, fraud = (remote(demo, team, "ml") for team in ("ml", "fraud"))
+    seen = ml.execute(ml.fetch_launch_plan(name="nightly", version=registered), inputs={"number": 3})
+    task = ml.execute(ml.fetch_task(name="team.workflows.double", version=registered), inputs={"number": 3})
+    hidden = ml.execute(ml.fetch_task(name="team.workflows.describe", version=registered), inputs={"number": 3})
+    demo.control_plane.reset()
+
+    # For what a launch plan runs, flytekit fetches the workflow, too, which is not listed.
+    synced = fraud.sync(fraud.fetch_execution(name=task.id.name))
+    assert synced.spec.launch_plan.name == "team.workflows.double"
+    again = fraud.client.relaunch_execution(seen.id)
+    assert fraud.client.get_execution(again).spec.launch_plan.name == "nightly"
+    assert demo.control_plane.calls().count("RelaunchExecution") == 1
+
+    demo.control_plane.reset()
+    nothing = WorkflowExecutionIdentifier("ml", "development", "nothing")
+    acts = [lambda of: fraud.fetch_execution(name=of.name), fraud.client.relaunch_execution, fraud.client.get_execution_data]
+    for act in acts:
+        refusals = set()
+        for execution in (hidden.id, nothing):
+            with pytest.raises(FlyteSystemException, match="resource_not_listed") as refused:
+                act(execution)
+            refusals.add(re.sub("request [0-9A-Za-z-]+", "request", str(refused.value)))
+        assert len(refusals) == 1, refusals
+    assert set(demo.control_plane.calls()) == {"GetExecution"}

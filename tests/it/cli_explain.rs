@@ -214,6 +214,73 @@ fn an_answer_that_is_filtered_is_told_beside_the_verdict() {
 }
 
 #[test]
+fn what_a_stored_execution_runs_can_be_told_and_otherwise_the_verdict_depends_on_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let claims = r#"{"iss": "https://idp.example.com/", "sub": "hook", "client_id": "nightly-webhook"}"#;
+    let claims = file(directory.path(), "claims.json", claims);
+    let explain = |rpc: &str, more: &[&str]| {
+        let policy = [
+            "explain",
+            "--policy",
+            "policies/webhook.yaml",
+            "--claims",
+            text(&claims),
+            "--rpc",
+            rpc,
+        ];
+        let place = ["--project", "flyte-examples", "--domain", "production"];
+        run(&[&policy[..], &place, more].concat())
+    };
+    let told = explain("GetExecution", &[]).exited(2).stdout;
+    assert!(
+        told.starts_with(
+            "REFUSED  no rule allows view_executions for what the execution runs in project flyte-examples, domain production: \
+             only the names that rules list\n         reason: resource_not_listed\n         allowed if the execution runs \
+             something that rules allow by name: "
+        ),
+        "{told}"
+    );
+    assert!(
+        told.contains("what execution `any` runs: needs view_executions"),
+        "{told}"
+    );
+    for (runs, code) in [
+        ("task=core-task", 0),
+        ("task=development/flyte-examples/core-task", 2),
+        ("task=development/other/global-cleanup-task", 0),
+        ("task=other", 2),
+        ("launch_plan=nightly", 0),
+        ("launch_plan=core-task", 2),
+    ] {
+        for rpc in ["GetExecution", "RelaunchExecution", "GetNodeExecution"] {
+            let told = explain(rpc, &["--runs", runs, "--format", "json"]).exited(code).json();
+            assert_eq!(told["depends_on_runs"], false, "{runs}");
+            assert_eq!(
+                told["targets"][0]["runs"]["name"],
+                runs.rsplit(['/', '=']).next().unwrap()
+            );
+        }
+    }
+    let told = explain("GetExecution", &["--format", "json"]).exited(2).json();
+    assert_eq!(told["depends_on_runs"], true);
+    // Without rights there it does not depend on anything.
+    let told = explain("GetExecutionData", &["--format", "json"]).exited(2).json();
+    assert_eq!(
+        (&told["depends_on_runs"], &told["reason"]),
+        (&json!(false), &json!("no_matching_rule"))
+    );
+    for wrong in ["core-task", "workflow=w", "task=", "task=p/n", "task=d/p/"] {
+        let ran = explain("GetExecution", &["--runs", wrong]).exited(64);
+        assert!(
+            ran.stderr
+                .contains("write task=NAME, launch_plan=NAME or launch_plan=DOMAIN/PROJECT/NAME"),
+            "{}",
+            ran.stderr
+        );
+    }
+}
+
+#[test]
 fn five_hundred_rules_for_others_take_two_lines() {
     let directory = tempfile::tempdir().unwrap();
     let rule = |team: usize| {

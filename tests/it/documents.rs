@@ -134,7 +134,8 @@ fn the_page_of_the_catalogue_is_generated() {
         and as JSON too. What is not listed here is refused.\n\n\
         `needs` is the action a caller must be allowed in the place that `scope` tells; `public` needs no credential,\n\
         `authenticated` any verified one. With several actions the content of the message decides. `every domain`: a whole\n\
-        project; `some domain`: whoever may view something in one of its domains. Fields of the scope must not be empty.\n\n\
+        project; `some domain`: whoever may view something in one of its domains. Fields of the scope must not be empty.\n\
+        `a stored execution`: where rules list names, FlyteAdmin is asked [what it runs](policy.md#stored-executions).\n\n\
         This page is generated from the code.\n\n## RPCs\n\n\
         | RPC | needs | scope | REST |\n|---|---|---|---|\n",
         rpcs.len()
@@ -240,6 +241,9 @@ fn scope(rpc: &Value) -> String {
         Some("project") => format!("{}, every domain", parts.join(", ")),
         Some("some_domain") => format!("{}, some domain", parts.join(", ")),
         _ if parts.is_empty() => format!("`{}`", words(&field["parts"], "`, `")),
+        _ if field["role"] == "flyte_url" || text(&field["resource"]).starts_with("stored") => {
+            format!("{}, a stored execution", parts.join(", "))
+        }
         _ => parts.join(", "),
     }
 }
@@ -276,6 +280,7 @@ fn every_field_of_the_audit_record_is_documented_and_no_other() {
         ("PolicyRecord", "policy."),
         ("PrincipalRecord", "principal."),
         ("TargetRecord", "targets[]."),
+        ("RunRecord", "targets[].runs."),
     ] {
         let body = source.split(&format!("pub struct {name} {{\n")).nth(1).unwrap();
         let lines = body.split("\n}").next().unwrap().lines();
@@ -290,7 +295,7 @@ fn every_field_of_the_audit_record_is_documented_and_no_other() {
     assert_eq!(documented, fields);
 }
 
-const PAGES: [&str; 13] = [
+const PAGES: [&str; 14] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
@@ -304,6 +309,7 @@ const PAGES: [&str; 13] = [
     "docs/decisions/0002-own-wire-walk.md",
     "docs/decisions/0003-unknown-is-refused.md",
     "docs/decisions/0004-one-runtime-a-worker.md",
+    "docs/decisions/0005-stored-executions-are-looked-up.md",
 ];
 
 /// What a page puts between backticks outside of its blocks of code.

@@ -238,6 +238,7 @@ async fn lists_are_whole_for_who_may_see_all_and_refused_where_no_rule_allows_th
         .call(Some(&admin), "AdminService/ListTasks", all.clone())
         .await
         .unwrap();
+    proxy.written(&reply).await;
     let shown = decoded(&reply, "flyteidl.admin.TaskList");
     assert_eq!(
         names(&shown, "tasks", "/id/name"),

@@ -51,6 +51,7 @@ mod listeners;
 mod long_calls;
 mod lists;
 mod load_balancer;
+mod lookups;
 mod mesh;
 mod projects;
 mod no_oracle;

@@ -118,10 +118,12 @@ impl<'a, 'f> Slots<'a, 'f> {
         }
         let at = common_parent(&parts);
         let accept = self.accepted(kind.as_ref(), &scope.accept);
+        // An execution without a name would be any.
+        let stored = scope.resource == ResourceDocument::Stored;
         let filled = parts
             .iter()
             .map(|(_, part)| *part)
-            .filter(|part| matches!(part, Part::Project | Part::Domain));
+            .filter(|part| matches!(part, Part::Project | Part::Domain) || stored && *part == Part::Name);
         self.found.push(Slot {
             at: at.into(),
             required: true,

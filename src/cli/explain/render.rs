@@ -34,7 +34,9 @@ impl Explanation<'_> {
             Some(denial) => block(
                 &mut text,
                 "REFUSED",
-                [denial.message.to_string(), format!("reason: {}", denial.reason.label())],
+                [denial.message.to_string(), format!("reason: {}", denial.reason.label())]
+                    .into_iter()
+                    .chain(self.dependence()),
             ),
             None => block(
                 &mut text,
@@ -72,6 +74,13 @@ impl Explanation<'_> {
             Access::Authenticated => "every caller with a valid credential may make this call".to_owned(),
             Access::Scoped => format!("by rule {}", self.rules.join(" and rule ")),
         }
+    }
+
+    /// When it is allowed, if that depends on something else than the request.
+    fn dependence(&self) -> Option<String> {
+        let text = "allowed if the execution runs something that rules allow by name: a running proxy asks FlyteAdmin what \
+                    it runs; tell it here with --runs";
+        self.depends.then(|| text.to_owned())
     }
 
     /// What the answer shows, if not everything.
@@ -191,6 +200,7 @@ impl Explanation<'_> {
             "principal": principal,
             "claims": {"names": self.source.label(), "note": self.source.note()},
             "targets": targets.map(TargetRecord::of).collect::<Vec<_>>(),
+            "depends_on_runs": self.depends,
             "asks_for": asked.map(|asked| json!({
                 "setting": asked.setting.label(),
                 "value": asked.value,
@@ -258,6 +268,15 @@ fn touches(target: &Target) -> String {
         Some(Resource::Listed(None)) => ", what is listed".to_owned(),
         Some(Resource::Object(url)) => format!(", the object `{url}`"),
         Some(Resource::Unnamed) => ", something the request does not name".to_owned(),
+        Some(Resource::RunBy(execution)) => match &execution.runs {
+            None => format!(", what execution `{}` runs", execution.name),
+            Some(run) => format!(
+                ", {} `{}` run by execution `{}`",
+                run.kind.label(),
+                run.name,
+                execution.name
+            ),
+        },
     };
     let field = if target.field.is_empty() {
         String::new()

@@ -37,6 +37,11 @@ pub enum Fault {
         #[serde(default)]
         details: Option<String>,
     },
+    /// Another message than the usual one, well-formed or not (gRPC only).
+    Instead {
+        /// The bytes of the message, each a number.
+        message: Vec<u8>,
+    },
     /// The usual answer followed by an unknown field of this many bytes.
     Huge {
         /// The size of the padding in bytes.

@@ -53,8 +53,10 @@ pub(super) async fn handle(shared: &Shared, head: &Parts, body: &Bytes, visit: V
     Ok(match answered {
         Err(failure) => refuse(&failure, None, visit),
         Ok(mut message) => {
-            if let Some(Fault::Huge { bytes }) = fault {
-                pad(&mut message, *bytes);
+            match fault {
+                Some(Fault::Huge { bytes }) => pad(&mut message, *bytes),
+                Some(Fault::Instead { message: other }) => message.clone_from(other),
+                _ => {}
             }
             respond(fault, &frame(&message, gzip)?, gzip, visit)
         }

@@ -1,25 +1,26 @@
 //! `flyte://` URLs: every form that is published, and whatever could be taken for one, against FlyteAdmin's own patterns.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use super::{UrlScope, parse};
+use super::{UrlExecution, parse};
 use crate::model::reason::Reason;
 use proptest::prelude::*;
 use regex::Regex;
 use std::cell::Cell;
 use std::sync::LazyLock;
 
-fn scope<'a>(organization: &'a str, project: &'a str, domain: &'a str) -> UrlScope<'a> {
-    UrlScope {
+fn found<'a>(organization: &'a str, project: &'a str, domain: &'a str, execution: &'a str) -> UrlExecution<'a> {
+    UrlExecution {
         organization,
         project,
         domain,
+        execution,
     }
 }
 
 #[test]
 fn t_pb_15_every_published_form_is_read() {
-    let ml = scope("", "ml", "development");
-    let acme = scope("acme", "ml", "development");
+    let ml = found("", "ml", "development", "e1");
+    let acme = found("acme", "ml", "development", "e1");
     for (url, expected) in [
         // As FlyteAdmin writes them for nodes and for attempts of tasks.
         ("flyte://v1/ml/development/e1/n0/i", ml),
@@ -49,13 +50,22 @@ fn t_pb_15_every_published_form_is_read() {
         ("flyte://v1/org/acme/ml/development/e1/n0/3/d", acme),
         ("flyte://v1/org/acme/ml/development/e1/n0/o/o0", acme),
         ("flyte://v1/org/acme/ml/development/e1/n0/3/o/o0", acme),
-        ("flyte://v1/org/org/org/org/org/org/i", scope("org", "org", "org")),
+        (
+            "flyte://v1/org/org/org/org/org/org/i",
+            found("org", "org", "org", "org"),
+        ),
         // In a project that is called like that.
-        ("flyte://v1/org/development/e1/n0/i", scope("", "org", "development")),
-        ("flyte://v1/org/development/e1/n0/1/d", scope("", "org", "development")),
+        (
+            "flyte://v1/org/development/e1/n0/i",
+            found("", "org", "development", "e1"),
+        ),
+        (
+            "flyte://v1/org/development/e1/n0/1/d",
+            found("", "org", "development", "e1"),
+        ),
         (
             "flyte://v1/org/development/e1/n0/1/o/x",
-            scope("", "org", "development"),
+            found("", "org", "development", "e1"),
         ),
     ] {
         assert_eq!(parse("flyte_url", url), Ok(expected), "{url}");
@@ -150,7 +160,7 @@ static PATTERNS: LazyLock<[Regex; 4]> = LazyLock::new(|| {
 });
 
 /// What each of the patterns finds: the first match anywhere in the text.
-fn readings(url: &str) -> Vec<UrlScope<'_>> {
+fn readings(url: &str) -> Vec<UrlExecution<'_>> {
     let found = PATTERNS.iter().filter_map(|pattern| pattern.captures(url));
     let read = |found: regex::Captures<'_>| {
         let text = |name| {
@@ -159,7 +169,7 @@ fn readings(url: &str) -> Vec<UrlScope<'_>> {
                 .and_then(|text| url.get(text.range()))
                 .unwrap_or_default()
         };
-        scope(text("org"), text("project"), text("domain"))
+        self::found(text("org"), text("project"), text("domain"), text("exec"))
     };
     found.map(read).collect()
 }

@@ -55,8 +55,10 @@ fn needed(slot: &Slot, resource: Option<&Resource>, action: Action, at_home: boo
     };
     let always: ActionSet = always.iter().copied().collect();
     if at_home {
-        // The call's own target covers the scope; the name is for allow-lists.
-        return if resource.is_some() {
+        // The call's own target covers the scope; the name is for allow-lists. Where something else is always asked of an
+        // execution, nothing of what it runs is started by the call.
+        let is_acted_for = matches!(resource, Some(Resource::RunBy(_))) && !always.is_empty();
+        return if resource.is_some() && !is_acted_for {
             always.union(action.into())
         } else {
             always

@@ -14,7 +14,7 @@ use crate::extract::{WalkLimits, example};
 use crate::model::action::{Action, ActionSet};
 use crate::model::denial::Denial;
 use crate::model::reason::Reason;
-use crate::model::scope::{Resource, ResourceKind, Scope, Target, TargetRole};
+use crate::model::scope::{Resource, ResourceKind, Scope, StoredExecution, Target, TargetRole};
 use std::sync::OnceLock;
 
 fn catalog() -> &'static Catalog {
@@ -65,6 +65,14 @@ fn named(kind: ResourceKind, name: &str) -> Option<Resource> {
         kind,
         name: name.into(),
     })
+}
+
+fn run_by(name: &str, organization: &str) -> Option<Resource> {
+    Some(Resource::RunBy(Box::new(StoredExecution {
+        name: name.into(),
+        organization: organization.into(),
+        runs: None,
+    })))
 }
 
 fn acts(scope: Scope, action: Action, resource: Option<Resource>, field: &str) -> Target {
@@ -322,14 +330,37 @@ fn what_an_execution_recovers_from_or_belongs_to_is_judged() {
     let field = "spec.metadata.reference_execution";
     assert_eq!(
         judged[2..],
-        [refers(place("other", "development"), Action::ViewData, None, field)]
+        [refers(
+            place("other", "development"),
+            Action::ViewData,
+            run_by("e", ""),
+            field
+        )]
+    );
+    // In the call's own scope what it ran has to be something that the caller may run.
+    let at_home = reference.replace("other", "ml");
+    let judged = call("CreateExecution", &execution(OWN_PLAN, &at_home)).unwrap().targets;
+    assert_eq!(
+        judged[2..],
+        [refers(
+            place("ml", "development"),
+            Action::CreateExecutions,
+            run_by("e", ""),
+            field
+        )]
     );
     let parent = r#""parentNodeExecution": {"executionId": {"project": "ml", "domain": "development", "name": "e"}}"#;
     let judged = call("CreateExecution", &execution(OWN_PLAN, parent)).unwrap().targets;
     let field = "spec.metadata.parent_node_execution";
+    // Whoever acts for the parent need not be allowed to start what that runs.
     assert_eq!(
         judged[2..],
-        [refers(place("ml", "development"), Action::ReportEvents, None, field)]
+        [refers(
+            place("ml", "development"),
+            Action::ReportEvents,
+            run_by("e", ""),
+            field
+        )]
     );
     let partial = r#""referenceExecution": {"project": "other", "name": "e"}"#;
     assert_eq!(
@@ -449,12 +480,31 @@ fn content_chooses_the_action() {
 }
 
 #[test]
-fn a_stored_thing_is_not_named() {
-    let body = r#"{"id": {"project": "ml", "domain": "development", "name": "e"}, "name": "f"}"#;
-    assert_eq!(
-        call("RelaunchExecution", body).unwrap().targets[0].resource,
-        Some(Resource::Unnamed)
+fn a_stored_execution_is_named_and_what_it_runs_is_not() {
+    let id = |organization: &str| {
+        format!(r#"{{"project": "ml", "domain": "development", "name": "e", "org": "{organization}"}}"#)
+    };
+    let resource = |method: &str, body: &str| call(method, body).unwrap().targets[0].resource.clone();
+    for method in [
+        "RelaunchExecution",
+        "GetExecution",
+        "GetExecutionData",
+        "TerminateExecution",
+    ] {
+        for organization in ["", "acme"] {
+            let body = format!(r#"{{"id": {}}}"#, id(organization));
+            assert_eq!(resource(method, &body), run_by("e", organization), "{method}");
+        }
+        let unnamed = r#"{"id": {"project": "ml", "domain": "development"}}"#;
+        assert_eq!(reason(method, unnamed), Reason::ScopeMissing, "{method}");
+    }
+    let node = format!(r#"{{"id": {{"executionId": {}, "nodeId": "n0"}}}}"#, id(""));
+    assert_eq!(resource("GetNodeExecution", &node), run_by("e", ""));
+    let task = format!(
+        r#"{{"id": {{"nodeExecutionId": {{"executionId": {}, "nodeId": "n0"}}}}}}"#,
+        id("")
     );
+    assert_eq!(resource("GetTaskExecution", &task), run_by("e", ""));
 }
 
 #[test]
@@ -480,10 +530,10 @@ fn a_call_that_needs_no_scope_has_no_targets() {
 }
 
 #[test]
-fn t_pb_15_flyte_urls_give_the_scope() {
+fn t_pb_15_flyte_urls_give_the_scope_and_the_execution() {
     for tail in ["i", "o", "d", "0/i", "12/d", "i/x", "0/o/x_1", "o/o"] {
         let body = format!(r#"{{"flyteUrl": "flyte://v1/ml/development/e1/n0/{tail}"}}"#);
-        let expected = acts(place("ml", "development"), Action::ViewData, None, "");
+        let expected = acts(place("ml", "development"), Action::ViewData, run_by("e1", ""), "");
         assert_eq!(call("GetData", &body).unwrap().targets, [expected], "{tail}");
     }
     let with_organization = r#"{"flyteUrl": "flyte://v1/org/acme/ml/development/e1/n0/0/o"}"#;

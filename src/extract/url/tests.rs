@@ -157,7 +157,7 @@ fn a_refused_key_is_named_escaped_and_shortened_and_its_value_is_not() {
 fn t_json_11_a_body_that_disagrees_with_the_path_is_refused() {
     let target = "/api/v1/executions/ml/development/e1";
     let put = |body: &str| send("PUT", target, Payload::Json(body.as_bytes()));
-    let expected = ["ml", "development", ""].map(str::to_owned);
+    let expected = ["ml", "development", "e1"].map(str::to_owned);
     for body in [
         "",
         "{}",

@@ -4,8 +4,8 @@
 use super::*;
 use crate::model::action::ActionSet;
 use crate::model::principal::Principal;
-use crate::model::scope::{Resource, ResourceKind};
-use crate::policy::tests::{caller, policy};
+use crate::model::scope::{Resource, ResourceKind, Run};
+use crate::policy::tests::{caller, policy, run_by};
 use crate::policy::trace::{Steps, render_steps};
 
 mod settings;
@@ -92,6 +92,17 @@ fn named(kind: ResourceKind, name: &str) -> Resource {
         kind,
         name: name.into(),
     }
+}
+
+/// What runs a task, given with its domain and project.
+fn ran(task: &str) -> Resource {
+    let parts: Vec<&str> = task.split('/').collect();
+    run_by(Some(Run {
+        kind: ResourceKind::Task,
+        project: parts[1].into(),
+        domain: parts[0].into(),
+        name: parts[2].into(),
+    }))
 }
 
 #[test]
@@ -190,6 +201,14 @@ fn allow_lists_cover_the_listed_names_and_nothing_that_is_not_named() {
         ("ml/staging", Some(Resource::Every(ResourceKind::Task)), unlisted),
         ("ml/staging", Some(Resource::Every(ResourceKind::Workflow)), "listed"),
         ("ml/staging", Some(Resource::Unnamed), unlisted),
+        // What an execution runs is compared where that lies.
+        ("ml/staging", Some(run_by(None)), unlisted),
+        ("ml/staging", Some(ran("production/ml/core")), "listed"),
+        ("ml/production", Some(ran("staging/ml/core")), unlisted),
+        ("ml/staging", Some(ran("staging/other/anywhere")), "listed"),
+        ("ml/staging", Some(ran("staging/other/shared")), unlisted),
+        ("other/staging", Some(ran("staging/ml/shared")), "listed"),
+        ("x/staging", Some(ran("staging/ml/shared")), "no_matching_rule"),
         ("ml/staging", None, "listed"),
         ("ml", Some(named(ResourceKind::Task, "anywhere")), "listed"),
         ("ml", Some(named(ResourceKind::Task, "core")), unlisted),
@@ -213,6 +232,10 @@ fn a_deny_with_a_list_covers_the_listed_names_and_what_is_not_named() {
         (Some(Resource::Every(ResourceKind::Task)), "denied_by_rule"),
         (Some(Resource::Every(ResourceKind::LaunchPlan)), "admin"),
         (Some(Resource::Unnamed), "denied_by_rule"),
+        (Some(run_by(None)), "denied_by_rule"),
+        (Some(ran("staging/ml/CORE")), "denied_by_rule"),
+        (Some(ran("staging/other/core")), "admin"),
+        (Some(ran("staging/ml/other")), "admin"),
         (None, "admin"),
     ];
     for (resource, expected) in table {
@@ -511,5 +534,59 @@ rules:
     assert_eq!(
         outcome(&["team"], "other/production", "drop"),
         Err(Reason::ReferenceRefused)
+    );
+}
+
+#[test]
+fn it_matters_what_an_execution_runs_only_where_names_are_listed() {
+    let table: &[(&[&str], &str, &[Action], bool)] = &[
+        (&["listed"], "ml/staging", &[Action::CreateExecutions], true),
+        (&["listed"], "ml/staging", &[Action::ViewData], false),
+        (&["listed"], "x/staging", &[Action::CreateExecutions], false),
+        // Allowed without asking.
+        (&["listed", "admin"], "ml/staging", &[Action::CreateExecutions], true),
+        (&["team"], "ml/development", &[Action::CreateExecutions], true),
+        // Denied by name, or altogether.
+        (&["frozen"], "ml/staging", &[Action::TerminateExecutions], true),
+        (&["frozen"], "ml/production", &[Action::ViewData], false),
+    ];
+    let allowed = |groups: &[&str], target: &Target| decide(&caller(groups), std::slice::from_ref(target)).is_ok();
+    for (groups, place, needs, expected) in table {
+        let target = target(place, needs, Some(run_by(None)));
+        let rights = policy(POLICY).resolve(&caller(groups), &mut ());
+        let call = Call {
+            access: Access::Scoped,
+            action: needs[0],
+            targets: std::slice::from_ref(&target),
+            asked: &[],
+            writes: &[],
+        };
+        assert_eq!(rights.depends_on_runs(&call), *expected, "{groups:?} {place}");
+        let without_asking = groups.contains(&"admin") || groups.contains(&"team");
+        assert_eq!(allowed(groups, &target), without_asking, "{groups:?} {place}");
+    }
+    // A call on no execution depends on none.
+    let target = target("ml/staging", &[Action::CreateExecutions], Some(Resource::Unnamed));
+    let rights = policy(POLICY).resolve(&caller(&["listed"]), &mut ());
+    let call = Call {
+        access: Access::Scoped,
+        action: Action::CreateExecutions,
+        targets: &[target],
+        asked: &[],
+        writes: &[],
+    };
+    assert!(!rights.depends_on_runs(&call));
+}
+
+#[test]
+fn a_refusal_never_tells_what_an_execution_runs() {
+    let target = |runs| target("ml/staging", &[Action::CreateExecutions], Some(runs));
+    let refused = |runs| decide(&caller(&["listed"]), &[target(runs)]).unwrap_err().denial;
+    let unknown = refused(run_by(None));
+    assert_eq!(refused(ran("staging/ml/secret")), unknown);
+    assert_eq!(
+        unknown.message,
+        "no rule allows create_executions for what the execution runs in project ml, domain staging: only the names \
+         that rules list"
     );
 }

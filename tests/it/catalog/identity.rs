@@ -1,8 +1,9 @@
-//! Every field that names a project, domain, organization or URL is judged, or listed as ignored with the reason.
+//! Every field that names a project, domain, organization, URL or execution is judged, or listed as ignored with the
+//! reason.
 
 use super::message_in;
 use crate::descriptors::pool;
-use flyte_authz_proxy::catalog::{Access, Catalog, Route, SlotRole, State, Step};
+use flyte_authz_proxy::catalog::{Access, Catalog, Part, ResourceSource, Route, SlotRole, State, Step};
 use prost_reflect::{DescriptorPool, FieldDescriptor, Kind, MessageDescriptor};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,6 +12,27 @@ fn is_identity(field: &FieldDescriptor) -> bool {
     let name = field.name();
     let told = ["project", "domain", "org"].contains(&name) || name.ends_with("_url");
     told && matches!(field.kind(), Kind::String)
+}
+
+/// Whether a field is the name of a stored execution.
+fn is_execution_name(message: &MessageDescriptor, field: &FieldDescriptor) -> bool {
+    message.full_name() == "flyteidl.core.WorkflowExecutionIdentifier" && field.name() == "name"
+}
+
+/// Whether what is collected for this purpose is judged.
+fn judges(role: &SlotRole) -> bool {
+    matches!(
+        role,
+        SlotRole::Scope { .. } | SlotRole::Reference { .. } | SlotRole::FlyteUrl
+    )
+}
+
+/// Whether this part of what is collected names an execution, so that what it runs is judged.
+fn names_execution(role: &SlotRole, part: Part) -> bool {
+    let (SlotRole::Scope { resource, .. } | SlotRole::Reference { resource, .. }) = role else {
+        return false;
+    };
+    part == Part::Name && *resource == ResourceSource::Stored
 }
 
 /// Message types in which such a field can lie at any depth.
@@ -100,7 +122,8 @@ impl<'a> Search<'a> {
                     };
                     self.visit(&inner, next, path, within);
                 }
-                None if is_identity(&field) => self.judge(step, path),
+                None if is_identity(&field) => self.judge(step, path, |role, _| judges(role)),
+                None if is_execution_name(message, &field) => self.judge(step, path, names_execution),
                 _ => {}
             }
             path.pop();
@@ -108,15 +131,10 @@ impl<'a> Search<'a> {
         within.pop();
     }
 
-    fn judge(&mut self, step: Option<&Step>, path: &[String]) {
-        let judges = |slot: usize| {
-            let role = self.route.plan.slots.get(slot).map(|slot| &slot.role);
-            matches!(
-                role,
-                Some(SlotRole::Scope { .. } | SlotRole::Reference { .. } | SlotRole::FlyteUrl)
-            )
-        };
-        if matches!(step, Some(Step::Keep(parts)) if parts.iter().any(|(slot, _)| judges(*slot))) {
+    fn judge(&mut self, step: Option<&Step>, path: &[String], judges: impl Fn(&SlotRole, Part) -> bool) {
+        let slots = &self.route.plan.slots;
+        let is_judged = |(slot, part): &(usize, Part)| judges(&slots[*slot].role, *part);
+        if matches!(step, Some(Step::Keep(parts)) if parts.iter().any(is_judged)) {
             self.judged += 1;
             return;
         }

@@ -1,0 +1,184 @@
+//! Looks up what stored executions run, for callers whose rights depend on it. The question goes upstream by gRPC as the
+//! caller's own would, and its answer goes no further than here.
+
+use super::Gate;
+use super::answer::grpc_status;
+use super::authenticate::Authenticated;
+use crate::audit::AuditGuard;
+use crate::extract::execution::{self, ExecutionId};
+use crate::model::denial::Denial;
+use crate::model::reason::Reason;
+use crate::model::scope::{Resource, Run, Scope, Target};
+use crate::policy::decide::{Call, Permit, Rights};
+use crate::protocol::envelope::{self, Encoding};
+use crate::protocol::{RequestHead, canonical};
+use crate::upstream::headers::{self, Origin};
+use crate::upstream::{Port, Upstream};
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HOST, TE};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http_body_util::{BodyExt, Either, Full, Limited};
+use hyper::body::Incoming;
+use std::time::Duration;
+
+const GET_EXECUTION: &str = "/flyteidl.service.AdminService/GetExecution";
+/// The largest answer that is read, in bytes. Inputs of executions lie elsewhere.
+const MAX_BYTES: usize = 16 << 20;
+/// How long all look-ups of one request may take.
+const DEADLINE: Duration = Duration::from_secs(10);
+/// The most executions that are looked up for one request. No RPC of Flyte 1 names more than two.
+const MOST: usize = 8;
+
+/// Numbers of gRPC status codes (<https://grpc.io/docs/guides/status-codes/>).
+const GRPC_OK: u16 = 0;
+const INVALID_ARGUMENT: u16 = 3;
+const DEADLINE_EXCEEDED: u16 = 4;
+const NOT_FOUND: u16 = 5;
+const PERMISSION_DENIED: u16 = 7;
+const UNAVAILABLE: u16 = 14;
+const UNAUTHENTICATED: u16 = 16;
+
+/// The request on whose behalf is asked.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asking<'a> {
+    pub(super) head: &'a RequestHead,
+    pub(super) origin: Origin<'a>,
+    /// Who asks.
+    pub(super) authenticated: &'a Authenticated,
+}
+
+impl Gate {
+    /// The permit for a call, and what it touches with what its executions run; for one that is refused as long as nobody says what its stored executions run, if they run what the
+    /// caller may. Who gets none is to be told the first refusal: it says nothing of what they run, nor whether they exist.
+    ///
+    /// # Errors
+    /// Why the control plane could not be asked: `upstream_unreachable`, `upstream_timeout`, `upstream_failed`,
+    /// `answer_unreadable`, `credential_refused`.
+    pub(super) async fn decide_by_runs(
+        &self,
+        call: &Call<'_>,
+        rights: &Rights,
+        asking: Asking<'_>,
+        audit: &mut AuditGuard,
+    ) -> Result<Option<(Permit, Vec<Target>)>, Denial> {
+        if !rights.depends_on_runs(call) {
+            return Ok(None);
+        }
+        let limit = deadline(asking.head).map_or(DEADLINE, |deadline| deadline.min(DEADLINE));
+        let lookups = look_up(&self.upstream, asking, call.targets, audit);
+        let targets = tokio::time::timeout(limit, lookups)
+            .await
+            .map_err(|_| failed(Reason::UpstreamTimeout))??;
+        audit.targets(call.action, &targets);
+        let call = Call {
+            targets: &targets,
+            ..*call
+        };
+        let permit = rights.decide(&call, &mut ()).into_permit().ok();
+        Ok(permit.map(|permit| (permit, targets)))
+    }
+}
+
+/// The targets with what their stored executions run. What does not exist stays as it is, and is refused like what is not
+/// listed.
+async fn look_up(
+    upstream: &Upstream,
+    asking: Asking<'_>,
+    targets: &[Target],
+    audit: &mut AuditGuard,
+) -> Result<Vec<Target>, Denial> {
+    let mut known: Vec<(ExecutionId<'_>, Option<Run>)> = Vec::new();
+    for id in targets.iter().filter_map(stored) {
+        if known.len() < MOST && !known.iter().any(|(other, _)| *other == id) {
+            audit.looks_up();
+            known.push((id, ask(upstream, asking, id).await?));
+        }
+    }
+    let named = |target: &Target| {
+        let run = stored(target).and_then(|id| known.iter().find(|(other, _)| *other == id)?.1.clone());
+        let mut target = target.clone();
+        if let Some(Resource::RunBy(execution)) = &mut target.resource {
+            execution.runs = run;
+        }
+        target
+    };
+    Ok(targets.iter().map(named).collect())
+}
+
+/// The execution that a target is about, if it is about one.
+fn stored(target: &Target) -> Option<ExecutionId<'_>> {
+    match (&target.scope, &target.resource) {
+        (Scope::ProjectDomain { project, domain }, Some(Resource::RunBy(execution))) => Some(ExecutionId {
+            project,
+            domain,
+            name: &execution.name,
+            organization: &execution.organization,
+        }),
+        _ => None,
+    }
+}
+
+/// What the execution runs; nothing if the caller cannot get it, or gets another.
+async fn ask(upstream: &Upstream, asking: Asking<'_>, id: ExecutionId<'_>) -> Result<Option<Run>, Denial> {
+    let message = envelope::frame(&id.request());
+    let mut request = Request::new(Either::Left(Full::new(message)));
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = Uri::from_static(GET_EXECUTION);
+    *request.headers_mut() = request_headers(asking);
+    let response = upstream
+        .send(Port::Grpc, request, deadline(asking.head), || Ok(()))
+        .await
+        .map_err(|denial| failed(denial.reason))?;
+    let Some(message) = read(response).await? else {
+        return Ok(None);
+    };
+    let found = execution::read(&message).ok_or_else(|| failed(Reason::AnswerUnreadable))?;
+    // A database that compares loosely finds another one than the call names.
+    Ok(found.id.is_same(&id).then_some(found.runs))
+}
+
+/// As for a call that is forwarded, but always gRPC and never compressed.
+fn request_headers(asking: Asking<'_>) -> HeaderMap {
+    let mut headers = headers::for_api(asking.head.headers(), asking.origin);
+    headers.remove(HOST);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers.insert(TE, HeaderValue::from_static("trailers"));
+    headers.insert("grpc-accept-encoding", HeaderValue::from_static("identity"));
+    if let Some((name, value)) = asking.authenticated.by_grpc() {
+        headers.insert(name, value);
+    }
+    headers
+}
+
+/// The message of the answer; none if there is nothing that the caller can get.
+async fn read(response: Response<Incoming>) -> Result<Option<Bytes>, Denial> {
+    let (parts, body) = response.into_parts();
+    if parts.status != StatusCode::OK {
+        return Err(failed(Reason::UpstreamFailed));
+    }
+    let collected = Limited::new(body, MAX_BYTES).collect().await;
+    let collected = collected.map_err(|_| failed(Reason::UpstreamFailed))?;
+    let status = collected.trailers().and_then(grpc_status);
+    match status.or_else(|| grpc_status(&parts.headers)) {
+        Some(GRPC_OK) => {}
+        Some(NOT_FOUND | INVALID_ARGUMENT | PERMISSION_DENIED) => return Ok(None),
+        Some(UNAUTHENTICATED) => return Err(failed(Reason::CredentialRefused)),
+        Some(DEADLINE_EXCEEDED) => return Err(failed(Reason::UpstreamTimeout)),
+        Some(UNAVAILABLE) => return Err(failed(Reason::UpstreamUnreachable)),
+        Some(_) | None => return Err(failed(Reason::UpstreamFailed)),
+    }
+    let opened = envelope::open(collected.to_bytes(), Encoding::Identity, MAX_BYTES);
+    let opened = opened.map_err(|_| failed(Reason::AnswerUnreadable))?;
+    Ok(Some(opened.message))
+}
+
+/// The caller's own deadline, if it sends one.
+fn deadline(head: &RequestHead) -> Option<Duration> {
+    let header = head.headers().get("grpc-timeout")?;
+    canonical::parse_timeout(header.as_bytes())
+}
+
+fn failed(reason: Reason) -> Denial {
+    let message = format!("what the execution runs could not be looked up: {}", reason.help());
+    Denial::new(reason, message)
+}
