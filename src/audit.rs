@@ -19,7 +19,7 @@ pub mod record;
 pub mod sink;
 
 pub use record::Record;
-use record::{PolicyRecord, PrincipalRecord, TargetRecord};
+use record::{CandidateRecord, PolicyRecord, PrincipalRecord, TargetRecord, WouldRefuseRecord};
 
 /// The most targets a record lists: one request can refer to tens of thousands, and records must stay short.
 const MAX_TARGETS: usize = 100;
@@ -149,6 +149,37 @@ impl AuditGuard {
     /// This many items of the answer were left out.
     pub fn withheld(&mut self, items: usize) {
         self.record.withheld = items;
+    }
+
+    /// This many items of the answer would have been left out, were it not for shadow mode.
+    pub fn would_withhold(&mut self, items: usize) {
+        self.record.would_withhold = items;
+    }
+
+    /// The policy refuses the request, which goes on all the same: shadow mode.
+    pub fn would_refuse(&mut self, denial: &Denial) {
+        self.record.would_refuse = Some(WouldRefuseRecord {
+            reason: denial.reason.label(),
+            message: denial.message.to_string(),
+        });
+        self.recorder
+            .metrics
+            .shadow_refusals
+            .with_label_values(&[self.protocol.label(), denial.reason.label()])
+            .inc();
+    }
+
+    /// The candidate policy was asked, too: how it differs, if it does.
+    pub fn candidate(&mut self, different: Option<CandidateRecord>) {
+        let metrics = &self.recorder.metrics;
+        let result = if different.is_some() { "different" } else { "same" };
+        metrics.candidate_decisions.with_label_values(&[result]).inc();
+        if let Some(different) = &different {
+            let rpc = self.record.rpc.as_deref().unwrap_or(UNKNOWN_RPC);
+            let labels = [rpc, different.direction];
+            metrics.candidate_differences.with_label_values(&labels).inc();
+        }
+        self.record.candidate = different;
     }
 
     /// The request ended with an answer of the upstream or of the proxy.

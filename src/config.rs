@@ -19,8 +19,10 @@ mod introspection;
 mod issuers;
 mod listeners;
 mod load_balancer;
+mod policy;
 pub mod secrets;
 
+pub use crate::policy::decide::enforcement::Enforcement;
 pub use document::{Generation, LogFormat, LogLevel, TlsVersion};
 
 /// A configuration that has passed every check. Paths are absolute or relative to the working directory.
@@ -42,6 +44,8 @@ pub struct Config {
     pub credentials: Credentials,
     /// Where the policy is.
     pub policy: PolicySource,
+    /// Whether its refusals are acted on.
+    pub enforcement: Enforcement,
     /// Catalogue overlay files, applied in order.
     pub overlays: Vec<PathBuf>,
     /// How much is accepted, and how long is waited.
@@ -181,6 +185,8 @@ pub struct Credentials {
 pub struct PolicySource {
     /// A file, or a directory of `*.yaml` files.
     pub path: PathBuf,
+    /// The same of a policy that is tried beside it, if there is one.
+    pub candidate: Option<PathBuf>,
     /// How often every watched file is compared; at least 1 s.
     pub poll: Duration,
 }

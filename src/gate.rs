@@ -13,7 +13,8 @@ use crate::metrics::Outcome;
 use crate::model::denial::Denial;
 use crate::model::reason::Reason;
 use crate::policy::Subjects;
-use crate::policy::decide::{Call, Refusal};
+use crate::policy::decide::enforcement::{Enforcement, Passed};
+use crate::policy::decide::{Call, Decision, Permit, Refusal};
 use crate::protocol::{Protocol, RequestHead, canonical, classify, deny};
 use crate::upstream::{Upstream, headers};
 use authenticate::{FixedCaller, Identity};
@@ -24,18 +25,21 @@ use http::header::HeaderName;
 use http::{Method, Request, Response};
 use hyper::body::Incoming;
 use request_id::RequestIds;
+use shadow::Watch;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 pub mod answer;
 pub mod authenticate;
 pub mod body;
+mod candidate;
 pub mod certificate;
 mod filter;
 pub mod forward;
 pub mod page;
 mod push_down;
 pub mod request_id;
+pub mod shadow;
 
 pub use answer::Body;
 
@@ -76,6 +80,8 @@ pub struct Gate {
     pub scope_rules: Arc<ScopeRules>,
     /// Bounds on requests.
     pub limits: Limits,
+    /// Whether the policy's refusals are acted on.
+    pub enforcement: Enforcement,
     /// The header looked at for a credential after `authorization` and the session.
     pub credential_header: HeaderName,
     /// The keys of session cookies; none if sessions are not accepted.
@@ -89,7 +95,7 @@ pub struct Gate {
 struct Surroundings<'a> {
     info: &'a ConnectionInfo,
     request_id: &'a str,
-    snapshot: &'a Snapshot,
+    snapshot: &'a Arc<Snapshot>,
 }
 
 /// What a request is for.
@@ -107,6 +113,8 @@ enum Destination<'c> {
 /// A request that ended well.
 enum Answer {
     Forwarded(Response<Incoming>),
+    /// The control plane's, passed on whole in shadow mode.
+    Watched(Response<Incoming>, Box<Watch>),
     /// The control plane's, read whole and changed.
     Filtered(Box<Response<Body>>),
     /// The proxy's own.
@@ -133,7 +141,8 @@ impl Gate {
             .judge_and_forward(parts, &mut body, protocol, around, &mut audit)
             .await
         {
-            Ok(Answer::Forwarded(response)) => answer::follow(response, &request_id, audit),
+            Ok(Answer::Forwarded(response)) => answer::follow(response, None, &request_id, audit),
+            Ok(Answer::Watched(response, watch)) => answer::follow(response, Some(watch), &request_id, audit),
             Ok(Answer::Filtered(mut response)) => {
                 audit.finish(Outcome::Forwarded);
                 headers::clean_response(response.headers_mut());
@@ -189,16 +198,18 @@ impl Gate {
             action: touched.action,
             targets: &touched.targets,
         };
-        let permit = rights
-            .decide(&call, &mut ())
-            .into_permit()
-            .map_err(|refusal| by_policy(refusal, snapshot, audit))?;
-        audit.rules(permit.rules().iter().map(|rule| rule.name().into()));
+        let decision = rights.decide(&call, &mut ());
+        candidate::compare(snapshot, &authenticated.caller, &call, &decision, audit);
+        let permit = self.enforced(decision, snapshot, audit)?;
         audit.judged();
         let filter = Filter::of(route, &touched, &rights, &permit);
         if permit.is_filtered() && filter.is_none() {
             return Err(Reason::Internal.into());
         }
+        let (filter, watched) = match self.enforcement {
+            Enforcement::Enforce => (filter, None),
+            Enforcement::Shadow => (None, filter),
+        };
         let outgoing = forward::Outgoing {
             head: &head,
             origin: page::origin(&head, around),
@@ -207,10 +218,29 @@ impl Gate {
             filtered: filter.is_some(),
         };
         let response = forward::call(&self.upstream, permit, outgoing).await?;
-        match filter {
-            None => Ok(Answer::Forwarded(response)),
-            Some(filter) => Ok(Answer::Filtered(Box::new(filter.apply(response, audit).await?))),
+        Ok(match (filter, watched) {
+            (Some(filter), _) => Answer::Filtered(Box::new(filter.apply(response, audit).await?)),
+            (None, Some(filter)) => {
+                let watch = Watch::of(&filter, &route.rpc, snapshot, &rights, &response);
+                Answer::Watched(response, Box::new(watch))
+            }
+            (None, None) => Answer::Forwarded(response),
+        })
+    }
+
+    /// Acts on a decision; in shadow mode a refusal by rules is only recorded.
+    fn enforced(&self, decision: Decision, snapshot: &Snapshot, audit: &mut AuditGuard) -> Result<Permit, Denial> {
+        let Passed { permit, would_refuse } = decision
+            .enforced(self.enforcement)
+            .map_err(|refusal| by_policy(refusal, snapshot, audit))?;
+        match would_refuse {
+            None => audit.rules(permit.rules().iter().map(|rule| rule.name().into())),
+            Some(refusal) => {
+                let denial = by_policy(refusal, snapshot, audit);
+                audit.would_refuse(&denial);
+            }
         }
+        Ok(permit)
     }
 
     /// Reads what the call touches from its path, query and message.

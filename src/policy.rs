@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 pub mod compile;
 pub mod decide;
+pub mod diff;
 pub mod document;
 mod grant;
 mod index;
@@ -20,6 +21,7 @@ mod subject;
 pub mod summary;
 pub mod testfile;
 pub mod trace;
+mod who;
 mod wording;
 
 pub use subject::Subjects;
@@ -77,10 +79,10 @@ struct Revocation {
 }
 
 /// A rule's name and where it is written. Cheap to clone.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RuleName(Arc<Source>);
 
-#[derive(PartialEq, Eq, Hash)]
+#[derive(PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Source {
     name: Box<str>,
     file: PathBuf,

@@ -61,6 +61,12 @@ pub struct Record {
     /// The policy that judged; absent when it did not come to that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub policy: Option<PolicyRecord>,
+    /// The policy's refusal that was not acted on, in shadow mode; absent otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub would_refuse: Option<WouldRefuseRecord>,
+    /// What the candidate policy would decide; absent where that is the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub candidate: Option<CandidateRecord>,
     /// The HTTP status of the answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
@@ -74,6 +80,9 @@ pub struct Record {
     /// How many items of the answer were left out; absent when none.
     #[serde(skip_serializing_if = "is_zero")]
     pub withheld: usize,
+    /// How many items would have been left out, in shadow mode; absent when none.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub would_withhold: usize,
     /// Microseconds from the head of the request to the decision.
     pub judge_us: u64,
     /// Microseconds from the head of the request to the end of the answer.
@@ -87,6 +96,32 @@ pub struct PolicyRecord {
     pub version: Arc<str>,
     /// Counts the policies this process has had in force.
     pub generation: u64,
+}
+
+/// A refusal that was not acted on.
+#[derive(Clone, Debug, Serialize)]
+pub struct WouldRefuseRecord {
+    /// Why it would have been refused: a label of docs/reasons.md.
+    pub reason: &'static str,
+    /// The text that the caller would have been shown.
+    pub message: String,
+}
+
+/// What the candidate policy would decide otherwise.
+#[derive(Clone, Debug, Serialize)]
+pub struct CandidateRecord {
+    /// `allow`, `filter` (allowed, and the answer shows only names that rules allow) or `refuse`.
+    pub decision: &'static str,
+    /// `gained` if it allows more than the policy in force, `lost` if less.
+    pub direction: &'static str,
+    /// Why it would refuse.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'static str>,
+    /// The rules that would decide.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<Arc<str>>,
+    /// SHA-256 of the candidate's files, in hex.
+    pub version: Arc<str>,
 }
 
 /// The caller.
@@ -159,11 +194,14 @@ impl Record {
             credential: None,
             rules: Vec::new(),
             policy: None,
+            would_refuse: None,
+            candidate: None,
             status: None,
             grpc_status: None,
             request_bytes: 0,
             response_bytes: 0,
             withheld: 0,
+            would_withhold: 0,
             judge_us: 0,
             duration_us: 0,
         }

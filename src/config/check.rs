@@ -4,8 +4,8 @@ use super::document::{
     AuditDocument, CredentialsDocument, Document, FlyteDocument, LimitsDocument, Placed, UpstreamDocument,
 };
 use super::{
-    Audit, AuditOutput, Config, Credentials, Endpoint, Flyte, Limits, PolicySource, Upstream, issuers, listeners,
-    load_balancer, quantity, secrets,
+    Audit, AuditOutput, Config, Credentials, Endpoint, Flyte, Limits, Upstream, issuers, listeners, load_balancer,
+    policy, quantity, secrets,
 };
 use crate::document;
 use crate::issuer::{IssuerSettings, TokenLimits};
@@ -18,7 +18,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 const MILLISECOND: Duration = Duration::from_millis(1);
-const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_hours(1);
 const GIB: u64 = 1 << 30;
 
@@ -88,10 +87,8 @@ impl<'a> Check<'a> {
             flyte: self.flyte(&document.flyte),
             credentials: self.credentials(&document.credentials, &issuers),
             issuers,
-            policy: PolicySource {
-                path: self.path(&document.policy.path),
-                poll: self.duration(&document.policy.poll, SECOND..=HOUR),
-            },
+            policy: policy::check(self, &document.policy),
+            enforcement: document.enforcement,
             overlays: document
                 .catalog
                 .overlays

@@ -1,5 +1,6 @@
 //! The configuration file as it is written, with every default. Doc comments here are the text of the JSON Schema.
 
+use crate::policy::decide::enforcement::Enforcement;
 use crate::policy::document::present;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -50,6 +51,10 @@ pub struct Document {
     pub credentials: CredentialsDocument,
     /// Who may do what where.
     pub policy: PolicyDocument,
+    /// What becomes of a call that the policy refuses: `enforce` refuses it, `shadow` forwards it and only records and
+    /// counts that it would be refused.
+    #[serde(default)]
+    pub enforcement: Enforcement,
     /// Changes to the built-in API catalogue.
     #[serde(default)]
     pub catalog: CatalogDocument,
@@ -159,6 +164,11 @@ pub enum Generation {
 pub struct PolicyDocument {
     /// A YAML file, or a directory of `*.yaml` files, which are merged (`*.test.yaml` and hidden ones are left out).
     pub path: Placed<String>,
+    /// Another policy, to be tried beside this one: it decides nothing, and where it would decide otherwise is recorded
+    /// and counted. A file or directory like `path`.
+    #[serde(default, deserialize_with = "present")]
+    #[schemars(with = "Placed<String>")]
+    pub candidate: Option<Placed<String>>,
     /// How often every watched file is compared besides being watched.
     #[serde(default = "half_a_minute")]
     pub poll: Placed<String>,

@@ -1,5 +1,6 @@
 //! Answers on their way to the client, followed to their end so that the record says how they ended.
 
+use super::shadow::Watch;
 use crate::audit::AuditGuard;
 use crate::metrics::Outcome;
 use crate::model::reason::Reason;
@@ -28,16 +29,23 @@ pub enum Body {
 pub struct Followed {
     inner: Incoming,
     audit: Option<AuditGuard>,
+    watch: Option<Box<Watch>>,
 }
 
-/// Passes an upstream answer on.
-pub(super) fn follow(response: Response<Incoming>, request_id: &str, mut audit: AuditGuard) -> Response<Body> {
+/// Passes an upstream answer on, watched in shadow mode.
+pub(super) fn follow(
+    response: Response<Incoming>,
+    watch: Option<Box<Watch>>,
+    request_id: &str,
+    mut audit: AuditGuard,
+) -> Response<Body> {
     audit.response_head(response.status().as_u16());
     audit.grpc_status(grpc_status(response.headers()));
     let mut response = response.map(|inner| {
         Body::Followed(Box::new(Followed {
             inner,
             audit: Some(audit),
+            watch,
         }))
     });
     headers::clean_response(response.headers_mut());
@@ -95,6 +103,9 @@ impl Followed {
             (Some(Ok(frame)), Some(audit)) => {
                 if let Some(data) = frame.data_ref() {
                     audit.response_bytes(data.len());
+                    if let Some(watch) = &mut self.watch {
+                        watch.passed(data);
+                    }
                 }
                 if let Some(trailers) = frame.trailers_ref() {
                     audit.grpc_status(grpc_status(trailers));
@@ -111,7 +122,10 @@ impl Followed {
     }
 
     fn end(&mut self) {
-        if let Some(audit) = self.audit.take() {
+        if let Some(mut audit) = self.audit.take() {
+            if let Some(withheld) = self.watch.as_mut().and_then(|watch| watch.withheld()) {
+                audit.would_withhold(withheld);
+            }
             audit.finish(Outcome::Forwarded);
         }
     }

@@ -28,15 +28,17 @@ const DEADLINE: Duration = Duration::from_mins(1);
 /// The number of TASK in `flyteidl.core.ResourceType`. What an execution runs is a task or else a launch plan.
 const TASK: &str = "1";
 
+/// The scope and kind that a call named, where it named one.
+pub(super) type Judged = Option<(Scope, Option<ResourceKind>)>;
+
 /// Which items of one answer are shown.
 #[derive(Debug)]
 pub(super) struct Filter<'a> {
     pub(super) items: &'a Items,
-    rights: &'a Rights,
+    pub(super) rights: &'a Rights,
     /// What is needed where an item lies.
-    needs: ActionSet,
-    /// The scope and kind that the call named, where it named one.
-    judged: Option<(Scope, Option<ResourceKind>)>,
+    pub(super) needs: ActionSet,
+    pub(super) judged: Judged,
 }
 
 impl<'a> Filter<'a> {
@@ -179,7 +181,7 @@ impl<'a> Filter<'a> {
     }
 
     /// The body with only the items that are shown, in its own encoding, and how many were left out.
-    fn filtered(&self, headers: &HeaderMap, body: Bytes) -> Option<(Bytes, usize)> {
+    pub(super) fn filtered(&self, headers: &HeaderMap, body: Bytes) -> Option<(Bytes, usize)> {
         let mut encodings = headers.get_all(CONTENT_ENCODING).iter();
         if encodings.any(|encoding| encoding != "identity") {
             return None;

@@ -11,6 +11,8 @@ use crate::model::reason::Reason;
 use crate::model::scope::{Resource, Scope, Target, TargetRole};
 use std::sync::Arc;
 
+pub mod enforcement;
+
 /// What one principal may do: the grants and denies of every rule that is for it. Immutable; kept as long as the token
 /// and the policy.
 #[derive(Debug)]
@@ -43,7 +45,7 @@ pub enum Decision {
     Deny(Refusal),
 }
 
-/// The right to forward one call. Made here and nowhere else.
+/// The right to forward one call. Made here and in shadow mode ([`enforcement`]), and nowhere else.
 #[derive(Debug)]
 pub struct Permit {
     rules: Vec<RuleName>,

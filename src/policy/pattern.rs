@@ -71,6 +71,15 @@ impl Glob {
     }
 }
 
+impl Glob {
+    /// Whether it certainly matches whatever the other one matches.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        // What stands between the wildcards of one holds no `*`, so that those of the other fall into its wildcards.
+        self == other || self.matches(&other.to_string())
+    }
+}
+
 /// As it is written.
 impl fmt::Display for Glob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -115,6 +124,16 @@ impl CapturePattern {
         // The pattern must be one by itself: `a)|(b` would otherwise slip out of the anchors.
         compile(pattern)?;
         compile(&format!(r"\A(?:{pattern})\z")).map(Self)
+    }
+
+    /// The pattern as it was written.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        let anchored = self.0.as_str();
+        let text = anchored
+            .strip_prefix(r"\A(?:")
+            .and_then(|rest| rest.strip_suffix(r")\z"));
+        text.unwrap_or(anchored)
     }
 
     /// The names of its groups.
@@ -234,6 +253,32 @@ impl Template {
     }
 }
 
+impl Template {
+    /// The glob that matches at least what it can become.
+    #[must_use]
+    pub fn widened(&self) -> Glob {
+        let pieces = self.0.iter().map(|piece| match piece {
+            Piece::Text(text) => &**text,
+            Piece::Variable(_) => "*",
+        });
+        Glob::new(&pieces.collect::<String>())
+    }
+}
+
+/// As it is written.
+impl fmt::Display for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for piece in &self.0 {
+            match piece {
+                Piece::Text(text) => f.write_str(text)?,
+                Piece::Variable(Variable::Capture(name)) => write!(f, "${{{name}}}")?,
+                Piece::Variable(Variable::Claim(path)) => write!(f, "${{claims.{}}}", path.join("."))?,
+            }
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
@@ -284,6 +329,32 @@ mod tests {
         fn globs_match_what_trying_every_split_matches(glob in "[ab*]{0,6}", text in "[ab]{1,8}") {
             proptest::prop_assert_eq!(Glob::new(&glob).matches(&text), reference(glob.as_bytes(), text.as_bytes()));
         }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_glob_that_covers_another_matches_all_that_it_matches(
+            wide in "[ab*]{0,5}",
+            narrow in "[ab*]{0,5}",
+            text in "[ab]{1,7}",
+        ) {
+            let (wide, narrow) = (Glob::new(&wide), Glob::new(&narrow));
+            proptest::prop_assert!(!wide.covers(&narrow) || !narrow.matches(&text) || wide.matches(&text));
+        }
+    }
+
+    #[test]
+    fn patterns_and_templates_are_shown_as_they_are_written_and_widened() {
+        assert_eq!(CapturePattern::new("a(?<x>b)").unwrap().text(), "a(?<x>b)");
+        for (text, widened) in [("team-${x}", "team-*"), ("${claims.a.b}", "*"), ("ml", "ml")] {
+            let template = Template::new(text).unwrap();
+            assert_eq!(
+                (template.to_string().as_str(), template.widened()),
+                (text, Glob::new(widened))
+            );
+        }
+        assert!(Glob::Any.covers(&Glob::new("a*")) && Glob::new("a*").covers(&Glob::new("ab*")));
+        assert!(!Glob::new("ab*").covers(&Glob::new("a*")) && !Glob::new("a*").covers(&Glob::Any));
     }
 
     #[test]

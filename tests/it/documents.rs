@@ -274,6 +274,8 @@ fn every_field_of_the_audit_record_is_documented_and_no_other() {
     for (name, prefix) in [
         ("Record", ""),
         ("PolicyRecord", "policy."),
+        ("WouldRefuseRecord", "would_refuse."),
+        ("CandidateRecord", "candidate."),
         ("PrincipalRecord", "principal."),
         ("TargetRecord", "targets[]."),
     ] {
