@@ -22,6 +22,7 @@ pub mod summary;
 pub mod testfile;
 pub mod trace;
 mod who;
+pub mod who_can;
 mod wording;
 
 pub use subject::Subjects;

@@ -253,7 +253,40 @@ impl Template {
     }
 }
 
+/// A part of a template as it is matched.
+#[derive(Clone, Copy)]
+enum Token<'a> {
+    Literal(&'a str),
+    Any,
+    Variable(&'a Variable),
+}
+
+/// How many ways to complete one template are looked for.
+const MAX_SOLUTIONS: usize = 100;
+
 impl Template {
+    /// The values of its variables with which it becomes this text, or a glob that matches it.
+    #[must_use]
+    pub fn solutions(&self, text: &str) -> Vec<BTreeMap<Variable, Box<str>>> {
+        let mut tokens = Vec::new();
+        for piece in &self.0 {
+            match piece {
+                Piece::Variable(variable) => tokens.push(Token::Variable(variable)),
+                Piece::Text(text) => {
+                    for (index, literal) in text.split('*').enumerate() {
+                        if index > 0 {
+                            tokens.push(Token::Any);
+                        }
+                        tokens.push(Token::Literal(literal));
+                    }
+                }
+            }
+        }
+        let mut found = Vec::new();
+        solve(&tokens, text, &BTreeMap::new(), &mut found);
+        found
+    }
+
     /// The glob that matches at least what it can become.
     #[must_use]
     pub fn widened(&self) -> Glob {
@@ -262,6 +295,47 @@ impl Template {
             Piece::Variable(_) => "*",
         });
         Glob::new(&pieces.collect::<String>())
+    }
+}
+
+fn solve(
+    tokens: &[Token<'_>],
+    text: &str,
+    so_far: &BTreeMap<Variable, Box<str>>,
+    found: &mut Vec<BTreeMap<Variable, Box<str>>>,
+) {
+    let Some((token, tokens)) = tokens.split_first() else {
+        if text.is_empty() && found.len() < MAX_SOLUTIONS && !found.contains(so_far) {
+            found.push(so_far.clone());
+        }
+        return;
+    };
+    let splits = || (0..=text.len()).filter_map(|length| text.split_at_checked(length));
+    match *token {
+        Token::Literal(literal) => {
+            if let Some(rest) = text.strip_prefix(literal) {
+                solve(tokens, rest, so_far, found);
+            }
+        }
+        Token::Any => {
+            for (_, rest) in splits() {
+                solve(tokens, rest, so_far, found);
+            }
+        }
+        Token::Variable(variable) => match so_far.get(variable) {
+            Some(value) => {
+                if let Some(rest) = text.strip_prefix(&**value) {
+                    solve(tokens, rest, so_far, found);
+                }
+            }
+            None => {
+                for (value, rest) in splits().filter(|(value, _)| is_plain(value)) {
+                    let mut with = so_far.clone();
+                    with.insert(variable.clone(), value.into());
+                    solve(tokens, rest, &with, found);
+                }
+            }
+        },
     }
 }
 
@@ -430,6 +504,22 @@ mod tests {
         let variables: Vec<_> = template.variables().cloned().collect();
         let path = vec!["team".to_owned(), "name".to_owned()];
         assert_eq!(variables, [Variable::Capture("x".into()), Variable::Claim(path)]);
+    }
+
+    #[test]
+    fn templates_are_solved_for_a_text() {
+        let solved = |template: &str, text: &str| {
+            let found = Template::new(template).unwrap().solutions(text);
+            let shown =
+                |solution: &BTreeMap<Variable, Box<str>>| solution.values().map(|value| value.to_string()).collect();
+            found.iter().map(shown).collect::<Vec<Vec<String>>>()
+        };
+        assert_eq!(solved("team-${x}", "team-ml"), [["ml"]]);
+        assert_eq!(solved("${x}-${x}", "a-a"), [["a"]]);
+        assert_eq!(solved("ml-*", "ml-1"), [[""; 0]]);
+        assert_eq!(solved("${x}*", "ab"), [["a"], ["ab"]]);
+        assert!(solved("team-${x}", "ml").is_empty() && solved("${x}-${x}", "a-b").is_empty());
+        assert_eq!(solved("${x}${y}", &"a".repeat(300)).len(), 100);
     }
 
     #[test]

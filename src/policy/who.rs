@@ -45,6 +45,11 @@ impl Who {
         alternatives.into_iter().map(Self::new).collect()
     }
 
+    /// The item as it is written, with all of its values.
+    pub(super) fn whole(subject: &Subject) -> Self {
+        Self::new(subject.conditions.iter().map(Term::of).collect())
+    }
+
     fn new(mut terms: Vec<Term>) -> Self {
         terms.sort_unstable();
         Self(terms)
