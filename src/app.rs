@@ -355,6 +355,7 @@ impl Shared {
             scope_rules: Arc::clone(&self.scope_rules),
             limits: self.config.limits.clone(),
             enforcement: self.config.enforcement,
+            audit_claims: self.config.audit.claims,
             credential_header: self.config.credentials.header.clone(),
             cookie_keys: Arc::clone(&self.cookie_keys),
             request_ids: Arc::clone(&self.request_ids),

@@ -8,6 +8,7 @@ use crate::model::denial::Denial;
 use crate::model::principal::Principal;
 use crate::model::reason::{Blame, Reason};
 use crate::model::scope::{Resource, Target};
+use crate::policy::reads::Reads;
 use crate::protocol::Protocol;
 use serde::Serialize;
 use sink::Sink;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 pub mod record;
+pub mod replay;
 pub mod sink;
 
 pub use record::Record;
@@ -90,6 +92,13 @@ impl AuditGuard {
     pub fn principal(&mut self, principal: &Principal, credential: Option<&'static str>) {
         self.record.principal = Some(PrincipalRecord::of(principal));
         self.record.credential = credential;
+    }
+
+    /// What the policy looks at in the caller's token; nothing of it if it is too much.
+    pub fn claims(&mut self, principal: &Principal, reads: &Reads) {
+        if let Some(record) = &mut self.record.principal {
+            record.add_claims(principal, reads);
+        }
     }
 
     /// What the call touches and the action it needs.

@@ -23,7 +23,7 @@ mod policy;
 pub mod secrets;
 
 pub use crate::policy::decide::enforcement::Enforcement;
-pub use document::{Generation, LogFormat, LogLevel, TlsVersion};
+pub use document::{AuditClaims, Generation, LogFormat, LogLevel, TlsVersion};
 
 /// A configuration that has passed every check. Paths are absolute or relative to the working directory.
 #[derive(Clone, Debug)]
@@ -227,6 +227,8 @@ pub struct Audit {
     pub output: AuditOutput,
     /// How many records may wait to be written.
     pub queue: usize,
+    /// What is recorded of callers.
+    pub claims: AuditClaims,
 }
 
 /// The place of audit records.

@@ -3,7 +3,7 @@
 use crate::audit::{AuditGuard, Recorder};
 use crate::catalog::lookup::{Matched, Unmatched};
 use crate::catalog::{Access, Catalog, Page, Route};
-use crate::config::Limits;
+use crate::config::{AuditClaims, Limits};
 use crate::credential::cookie::CookieKeys;
 use crate::extract::WalkLimits;
 use crate::extract::targets::{self, Extracted, Input, RestInput, ScopeRules};
@@ -11,10 +11,12 @@ use crate::issuer::Issuers;
 use crate::live::{Live, Snapshot};
 use crate::metrics::Outcome;
 use crate::model::denial::Denial;
+use crate::model::principal::{Principal, PrincipalKind};
 use crate::model::reason::Reason;
 use crate::policy::Subjects;
 use crate::policy::decide::enforcement::{Enforcement, Passed};
 use crate::policy::decide::{Call, Decision, Permit, Refusal};
+use crate::policy::reads::Reads;
 use crate::protocol::{Protocol, RequestHead, canonical, classify, deny};
 use crate::upstream::{Upstream, headers};
 use authenticate::{FixedCaller, Identity};
@@ -82,6 +84,8 @@ pub struct Gate {
     pub limits: Limits,
     /// Whether the policy's refusals are acted on.
     pub enforcement: Enforcement,
+    /// What is recorded of callers.
+    pub audit_claims: AuditClaims,
     /// The header looked at for a credential after `authorization` and the session.
     pub credential_header: HeaderName,
     /// The keys of session cookies; none if sessions are not accepted.
@@ -181,6 +185,7 @@ impl Gate {
         let authenticated = self.authenticate(&head, route.access, around.info).await?;
         audit.principal(authenticated.caller.principal(), authenticated.source);
         self.accept(authenticated.caller.principal(), route.access)?;
+        self.record_claims(authenticated.caller.principal(), snapshot, audit);
         let rights = authenticated.caller.rights(snapshot);
         rights
             .admit(route.access)
@@ -226,6 +231,19 @@ impl Gate {
             }
             (None, None) => Answer::Forwarded(response),
         })
+    }
+
+    /// Records what the policies look at, where that is wanted.
+    fn record_claims(&self, principal: &Principal, snapshot: &Snapshot, audit: &mut AuditGuard) {
+        if self.audit_claims == AuditClaims::Policy && principal.kind != PrincipalKind::Anonymous {
+            let candidate = snapshot.candidate.as_ref().map(|candidate| candidate.policy.reads());
+            let reads = snapshot
+                .policy
+                .reads()
+                .clone()
+                .and(candidate.unwrap_or(&Reads::default()));
+            audit.claims(principal, &reads);
+        }
     }
 
     /// Acts on a decision; in shadow mode a refusal by rules is only recorded.

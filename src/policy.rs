@@ -14,6 +14,7 @@ mod grant;
 mod index;
 mod instant;
 pub mod pattern;
+pub mod reads;
 pub mod resolve;
 pub mod role;
 pub mod show;
@@ -35,6 +36,7 @@ pub struct Policy {
     revoked: Vec<Revocation>,
     roles: role::Roles,
     index: index::Index,
+    reads: reads::Reads,
     domains: Arc<[Box<str>]>,
 }
 

@@ -2,8 +2,12 @@
 
 use super::{Action, Clock, Principal, Protocol, Resource, Serialize, Target};
 use crate::model::scope::{Scope, TargetRole};
+use crate::policy::reads::Reads;
 use std::net::SocketAddr;
 use std::sync::Arc;
+
+/// The most that is recorded of a caller's groups and claims, in bytes.
+const MAX_CLAIMS: usize = 8 << 10;
 
 /// One request, as recorded. Holds nothing that a credential could be made from.
 #[derive(Clone, Debug, Serialize)]
@@ -141,6 +145,24 @@ pub struct PrincipalRecord {
     /// Its client id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_id: Option<Arc<str>>,
+    /// Its groups, if they are to be recorded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub groups: Option<Vec<Arc<str>>>,
+    /// Those of its claims that the policy looks at, if they are to be recorded.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub claims: Vec<ClaimRecord>,
+    /// Whether groups and claims were too long to be recorded.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub claims_omitted: bool,
+}
+
+/// A claim that the policy looks at.
+#[derive(Clone, Debug, Serialize)]
+pub struct ClaimRecord {
+    /// Where it is: the names from the outside in.
+    pub path: Vec<String>,
+    /// Its values as the policy compares them; empty if the token has none.
+    pub values: Vec<String>,
 }
 
 /// Something the call touches.
@@ -160,6 +182,13 @@ pub struct TargetRecord {
     /// Its name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<Box<str>>,
+    /// For things without a name: `every` of them, those that are `listed`, or one that the request does not name
+    /// (`unnamed`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub things: Option<&'static str>,
+    /// For a project without a domain: whether the action is needed in `every` domain or in `some`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub domains: Option<&'static str>,
     /// The request field that refers to it; absent for the scope the call acts in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reference: Option<Box<str>>,
@@ -216,6 +245,28 @@ impl PrincipalRecord {
             subject: principal.subject.clone(),
             email: principal.email.clone(),
             client_id: principal.client_id.clone(),
+            groups: None,
+            claims: Vec::new(),
+            claims_omitted: false,
+        }
+    }
+
+    pub(super) fn add_claims(&mut self, principal: &Principal, reads: &Reads) {
+        let claims: Vec<ClaimRecord> = reads
+            .values_in(principal)
+            .map(|(path, values)| ClaimRecord {
+                path: path.to_vec(),
+                values,
+            })
+            .collect();
+        let values = claims.iter().flat_map(|claim| claim.path.iter().chain(&claim.values));
+        let bytes: usize = values.map(String::len).sum();
+        let groups: usize = principal.groups.iter().map(|group| group.len()).sum();
+        if bytes + groups > MAX_CLAIMS {
+            self.claims_omitted = true;
+        } else {
+            self.groups = Some(principal.groups.clone());
+            self.claims = claims;
         }
     }
 }
@@ -234,9 +285,22 @@ impl TargetRecord {
             Some(Resource::Every(kind) | Resource::Listed(Some(kind))) => (Some(kind.label()), None),
             Some(Resource::Unnamed | Resource::Listed(None)) | None => (None, None),
         };
+        let things = match &target.resource {
+            Some(Resource::Every(_)) => Some("every"),
+            Some(Resource::Listed(_)) => Some("listed"),
+            Some(Resource::Unnamed) => Some("unnamed"),
+            Some(Resource::Named { .. }) | None => None,
+        };
+        let domains = match &target.scope {
+            Scope::Project(_) => Some("every"),
+            Scope::ProjectInSomeDomain(_) => Some("some"),
+            Scope::Global | Scope::ProjectDomain { .. } => None,
+        };
         Self {
             project,
             domain,
+            things,
+            domains,
             needs: target.needs.iter().map(Action::label).collect(),
             resource,
             name,

@@ -251,6 +251,7 @@ impl<'a> Check<'a> {
         Audit {
             output,
             queue: self.count(&written.queue, 1..=10_000_000),
+            claims: written.claims,
         }
     }
 

@@ -243,6 +243,20 @@ pub struct AuditDocument {
     pub output: Placed<String>,
     /// How many records may wait to be written.
     pub queue: Placed<u64>,
+    /// What is recorded of callers beside their names: `none`, or `policy` for the groups and those claims that the policy
+    /// and its candidate look at, so that `replay` can judge the records by another policy. They are personal data.
+    pub claims: AuditClaims,
+}
+
+/// What is recorded of callers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum AuditClaims {
+    /// Their names only.
+    #[default]
+    None,
+    /// The groups and claims that the policy looks at, too.
+    Policy,
 }
 
 impl Default for AuditDocument {
@@ -250,6 +264,7 @@ impl Default for AuditDocument {
         Self {
             output: Placed::default_of("stdout"),
             queue: Placed::default_of(8192_u64),
+            claims: AuditClaims::None,
         }
     }
 }

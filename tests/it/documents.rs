@@ -277,6 +277,7 @@ fn every_field_of_the_audit_record_is_documented_and_no_other() {
         ("WouldRefuseRecord", "would_refuse."),
         ("CandidateRecord", "candidate."),
         ("PrincipalRecord", "principal."),
+        ("ClaimRecord", "principal.claims[]."),
         ("TargetRecord", "targets[]."),
     ] {
         let body = source.split(&format!("pub struct {name} {{\n")).nth(1).unwrap();
