@@ -11,15 +11,15 @@ use crate::issuer::Issuers;
 use crate::live::{Live, Snapshot};
 use crate::metrics::Outcome;
 use crate::model::denial::Denial;
-use crate::model::principal::{Principal, PrincipalKind};
+use crate::model::principal::PrincipalKind;
 use crate::model::reason::Reason;
 use crate::policy::Subjects;
 use crate::policy::decide::enforcement::{Enforcement, Passed};
-use crate::policy::decide::{Call, Decision, Permit, Refusal};
+use crate::policy::decide::{Call, Decision, Permit, Refusal, Rights};
 use crate::policy::reads::Reads;
 use crate::protocol::{Protocol, RequestHead, canonical, classify, deny};
 use crate::upstream::{Upstream, headers};
-use authenticate::{FixedCaller, Identity};
+use authenticate::{Authenticated, FixedCaller, Identity};
 use body::JudgedBody;
 use certificate::PeerCertificate;
 use filter::Filter;
@@ -125,6 +125,20 @@ enum Answer {
     Local(Box<Response<Body>>),
 }
 
+impl Answer {
+    /// Passes an answer whole and counts what the filter would leave out.
+    fn watched(
+        filter: &Filter<'_>,
+        rpc: &str,
+        snapshot: &Arc<Snapshot>,
+        rights: &Arc<Rights>,
+        response: Response<Incoming>,
+    ) -> Self {
+        let watch = Watch::of(filter, rpc, snapshot, rights, &response);
+        Self::Watched(response, Box::new(watch))
+    }
+}
+
 impl Gate {
     /// Answers a request. Never fails; the only place that renders a refusal. Leaves exactly one audit record.
     pub async fn handle(&self, request: Request<Incoming>, info: &ConnectionInfo) -> Response<Body> {
@@ -183,9 +197,8 @@ impl Gate {
         };
         audit.route(&route.rpc, (route.access == Access::Scoped).then_some(route.action));
         let authenticated = self.authenticate(&head, route.access, around.info).await?;
-        audit.principal(authenticated.caller.principal(), authenticated.source);
+        self.record_caller(&authenticated, snapshot, audit);
         self.accept(authenticated.caller.principal(), route.access)?;
-        self.record_claims(authenticated.caller.principal(), snapshot, audit);
         let rights = authenticated.caller.rights(snapshot);
         rights
             .admit(route.access)
@@ -206,35 +219,31 @@ impl Gate {
         let decision = rights.decide(&call, &mut ());
         candidate::compare(snapshot, &authenticated.caller, &call, &decision, audit);
         let permit = self.enforced(decision, snapshot, audit)?;
-        audit.judged();
         let filter = Filter::of(route, &touched, &rights, &permit);
         if permit.is_filtered() && filter.is_none() {
             return Err(Reason::Internal.into());
         }
-        let (filter, watched) = match self.enforcement {
-            Enforcement::Enforce => (filter, None),
-            Enforcement::Shadow => (None, filter),
-        };
+        let enforcing = self.enforcement == Enforcement::Enforce;
+        let acting = filter.as_ref().filter(|_| enforcing);
         let outgoing = forward::Outgoing {
             head: &head,
             origin: page::origin(&head, around),
             credential: authenticated.credential,
-            narrowed: push_down::narrow(filter.as_ref(), &head, body),
-            filtered: filter.is_some(),
+            narrowed: push_down::narrow(acting, &head, body),
+            filtered: acting.is_some(),
         };
         let response = forward::call(&self.upstream, permit, outgoing).await?;
-        Ok(match (filter, watched) {
-            (Some(filter), _) => Answer::Filtered(Box::new(filter.apply(response, audit).await?)),
-            (None, Some(filter)) => {
-                let watch = Watch::of(&filter, &route.rpc, snapshot, &rights, &response);
-                Answer::Watched(response, Box::new(watch))
-            }
-            (None, None) => Answer::Forwarded(response),
+        Ok(match filter {
+            None => Answer::Forwarded(response),
+            Some(filter) if enforcing => Answer::Filtered(Box::new(filter.apply(response, audit).await?)),
+            Some(filter) => Answer::watched(&filter, &route.rpc, snapshot, &rights, response),
         })
     }
 
-    /// Records what the policies look at, where that is wanted.
-    fn record_claims(&self, principal: &Principal, snapshot: &Snapshot, audit: &mut AuditGuard) {
+    /// Records who is calling, and where that is wanted, what the policies look at.
+    fn record_caller(&self, authenticated: &Authenticated, snapshot: &Snapshot, audit: &mut AuditGuard) {
+        let principal = authenticated.caller.principal();
+        audit.principal(principal, authenticated.source);
         if self.audit_claims == AuditClaims::Policy && principal.kind != PrincipalKind::Anonymous {
             let candidate = snapshot.candidate.as_ref().map(|candidate| candidate.policy.reads());
             let reads = snapshot
@@ -258,6 +267,7 @@ impl Gate {
                 audit.would_refuse(&denial);
             }
         }
+        audit.judged();
         Ok(permit)
     }
 

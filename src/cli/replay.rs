@@ -111,7 +111,7 @@ impl Replayed {
             }
             (true, Decision::Allow(_)) | (false, Decision::Deny(_)) => return self.same += 1,
         };
-        *self.different.entry(difference(judged, change, why)).or_default() += 1;
+        *self.different.entry(difference(&judged, change, why)).or_default() += 1;
     }
 
     /// How many calls would be gained or lost.
@@ -168,7 +168,7 @@ impl Replayed {
     }
 }
 
-fn difference(judged: Judged, change: &'static str, why: String) -> Difference {
+fn difference(judged: &Judged, change: &'static str, why: String) -> Difference {
     let mut places: Vec<String> = judged
         .targets
         .iter()

@@ -510,8 +510,7 @@ mod tests {
     fn templates_are_solved_for_a_text() {
         let solved = |template: &str, text: &str| {
             let found = Template::new(template).unwrap().solutions(text);
-            let shown =
-                |solution: &BTreeMap<Variable, Box<str>>| solution.values().map(|value| value.to_string()).collect();
+            let shown = |solution: &BTreeMap<Variable, Box<str>>| solution.values().map(ToString::to_string).collect();
             found.iter().map(shown).collect::<Vec<Vec<String>>>()
         };
         assert_eq!(solved("team-${x}", "team-ml"), [["ml"]]);

@@ -20,10 +20,9 @@ impl Reads {
     pub(super) fn of(rules: &[Rule], revoked: &[Revocation]) -> Self {
         let mut reads = Self::default();
         for rule in rules {
-            rule.subjects
-                .iter()
-                .chain(&rule.unless)
-                .for_each(|subject| reads.add(subject));
+            for subject in rule.subjects.iter().chain(&rule.unless) {
+                reads.add(subject);
+            }
             for plan in &rule.allow {
                 if let Plan::Variable(template) = plan {
                     let paths = template.variables().into_iter().filter_map(|variable| match variable {
@@ -34,7 +33,9 @@ impl Reads {
                 }
             }
         }
-        revoked.iter().for_each(|revocation| reads.add(&revocation.subject));
+        for revocation in revoked {
+            reads.add(&revocation.subject);
+        }
         reads
     }
 

@@ -202,7 +202,16 @@ fn check(record: &Value) {
     assert!(keys(&record["principal"]).is_subset(&["kind", "issuer", "subject", "email", "client_id"].into()));
     assert!(keys(&record["policy"]).is_subset(&["version", "generation"].into()));
     for target in record["targets"].as_array().into_iter().flatten() {
-        let fields = ["project", "domain", "needs", "resource", "name", "reference"];
+        let fields = [
+            "project",
+            "domain",
+            "domains",
+            "needs",
+            "resource",
+            "name",
+            "things",
+            "reference",
+        ];
         assert!(keys(target).is_subset(&fields.into()), "{target}");
     }
 }

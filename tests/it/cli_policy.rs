@@ -4,6 +4,7 @@ use crate::cli::{run, text};
 use crate::proxy::Proxy;
 use flyte_authz_proxy::demo::stack::POLICY;
 use serde_json::{Value, json};
+use std::fmt::Write;
 use std::fs;
 use std::path::PathBuf;
 use tempfile::TempDir;
@@ -130,7 +131,7 @@ async fn recorded(claims: &str) -> Vec<Value> {
     let claims = claims.to_owned();
     let proxy = Proxy::start_with(move |setup| {
         fs::write(setup.directory.join("next.yaml"), exchanged()).unwrap();
-        setup.configuration.push_str(&format!("audit: {{claims: {claims}}}\n"));
+        writeln!(setup.configuration, "audit: {{claims: {claims}}}").unwrap();
         setup.edit = Box::new(|text| text.replace("path: policy.yaml", "path: policy.yaml, candidate: next.yaml"));
     })
     .await;
@@ -171,7 +172,7 @@ async fn recorded(claims: &str) -> Vec<Value> {
 }
 
 fn lines(records: &[Value]) -> String {
-    records.iter().map(|record| format!("{record}\n")).collect()
+    records.iter().map(|record| record.to_string() + "\n").collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

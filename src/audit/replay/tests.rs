@@ -28,7 +28,7 @@ fn reads(paths: &[&[&str]]) -> Reads {
     }
 }
 
-fn line(principal: &PrincipalRecord, targets: &[Target], more: Value) -> String {
+fn line(principal: &PrincipalRecord, targets: &[Target], more: &Value) -> String {
     let targets: Vec<TargetRecord> = targets.iter().map(TargetRecord::of).collect();
     let mut record = json!({"version": 1, "outcome": "forwarded", "rpc": "/x", "action": "view_data",
         "targets": targets, "principal": principal, "policy": {"version": "v", "generation": 1}});
@@ -79,7 +79,7 @@ fn targets_and_the_claims_that_were_looked_at_come_back_and_nothing_else_is_reco
     let reads = reads(&[&["realm", "roles"], &["team"], &["iat"], &["absent"]]);
     let mut record = PrincipalRecord::of(&token());
     record.add_claims(&token(), &reads);
-    let line = line(&record, &targets(), json!({}));
+    let line = line(&record, &targets(), &json!({}));
     assert!(!line.contains("secret"));
     let judged = read(&line, &reads).unwrap();
     assert_eq!(judged.targets, targets());
@@ -99,7 +99,8 @@ fn what_cannot_be_judged_again_is_told_with_the_reason() {
     let fine = reads(&[&["team"]]);
     let mut record = PrincipalRecord::of(&token());
     record.add_claims(&token(), &fine);
-    let why = |record: &PrincipalRecord, reads: &Reads, more: Value| read(&line(record, &targets(), more), reads).err();
+    let why =
+        |record: &PrincipalRecord, reads: &Reads, more: Value| read(&line(record, &targets(), &more), reads).err();
     assert_eq!(why(&record, &fine, json!({})), None);
     for (more, told) in [
         (json!({"version": 2}), "version 2"),
@@ -158,7 +159,7 @@ fn a_refusal_that_was_not_acted_on_counts_as_one() {
         (json!({"outcome": "failed", "reason": "upstream_unreachable"}), true),
         (json!({"outcome": "aborted"}), true),
     ] {
-        let judged = read(&line(&record, &targets(), more.clone()), &Reads::default()).unwrap();
+        let judged = read(&line(&record, &targets(), &more), &Reads::default()).unwrap();
         assert_eq!(judged.allowed, allowed, "{more}");
     }
 }

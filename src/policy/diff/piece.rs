@@ -233,10 +233,14 @@ fn without(actions: ActionSet, others: ActionSet) -> ActionSet {
     actions.iter().filter(|action| !others.contains(*action)).collect()
 }
 
+type Several<'p> = Vec<(&'p Piece, ActionSet)>;
+
 /// Finds the pieces that may cover one: those of its project, and those with a pattern.
 struct Index<'p> {
-    exact: BTreeMap<(Option<&'p str>, &'p str), Vec<(&'p Piece, ActionSet)>>,
-    patterns: BTreeMap<Option<&'p str>, Vec<(&'p Piece, ActionSet)>>,
+    // By domain and project.
+    exact: BTreeMap<(Option<&'p str>, &'p str), Several<'p>>,
+    // By domain.
+    patterns: BTreeMap<Option<&'p str>, Several<'p>>,
 }
 
 impl<'p> Index<'p> {

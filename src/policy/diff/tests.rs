@@ -11,6 +11,7 @@ use crate::policy::tests::{caller, generated_rule, generated_target, outcome, po
 use crate::policy::who::{Term, Who};
 use proptest::prelude::*;
 use serde_json::json;
+use std::fmt::Write;
 use std::sync::Arc;
 
 fn lines(old: &str, new: &str) -> Vec<String> {
@@ -413,9 +414,15 @@ proptest! {
 #[test]
 fn twenty_thousand_rules_are_compared_in_time() {
     let text = |from: usize| {
-        let rules: String = (from..from + 10_000)
-            .map(|n| format!("  - {{ name: r{n}, subjects: [{{ groups: [g{n}] }}], allow: [{{ projects: [p{n}], domains: [\"*\"], role: viewer }}] }}\n"))
-            .collect();
+        let mut rules = String::new();
+        for n in from..from + 10_000 {
+            let entry = format!("{{ projects: [p{n}], domains: [\"*\"], role: viewer }}");
+            writeln!(
+                rules,
+                "  - {{ name: r{n}, subjects: [{{ groups: [g{n}] }}], allow: [{entry}] }}"
+            )
+            .unwrap();
+        }
         policy(&format!("version: 1\nrules:\n{rules}"))
     };
     let told = diff(&text(0), &text(1));
