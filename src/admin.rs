@@ -1,6 +1,7 @@
 //! The operator's own listener: metrics, health, readiness, what is in force and, if wanted, what a token is taken for.
 //! Plain HTTP/1.1, open to whoever reaches it: keep it off public networks.
 
+use crate::config::Enforcement;
 use crate::issuer::Issuers;
 use crate::live::Live;
 use crate::metrics::Metrics;
@@ -38,6 +39,8 @@ pub struct Admin {
     pub replicas: [Arc<Replicas>; 2],
     /// Whether it tells what a token is taken for.
     pub whoami: bool,
+    /// Whether the policy's refusals are acted on.
+    pub enforcement: Enforcement,
     /// Whether the process is about to end.
     pub leaving: watch::Receiver<bool>,
 }
@@ -102,7 +105,13 @@ impl Admin {
         };
         document(
             status,
-            &json!({"ready": ready, "draining": draining, "issuers": self.issuers.status(), "upstream": self.upstream()}),
+            &json!({
+                "ready": ready,
+                "draining": draining,
+                "enforcement": self.enforcement.label(),
+                "issuers": self.issuers.status(),
+                "upstream": self.upstream(),
+            }),
         )
     }
 
@@ -115,6 +124,12 @@ impl Admin {
                 "generation": snapshot.generation,
                 "rules": snapshot.policy.rules().len(),
             },
+            "enforcement": self.enforcement.label(),
+            "candidate": snapshot.candidate.as_ref().map(|candidate| json!({
+                "version": candidate.policy.version(),
+                "generation": candidate.generation,
+                "rules": candidate.policy.rules().len(),
+            })),
             "catalog": {"generation": snapshot.catalog.generation, "rpcs": snapshot.catalog.routes.len()},
             "issuers": self.issuers.status(),
             "load_balancer": self.issuers.load_balancer_status(),

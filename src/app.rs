@@ -19,6 +19,7 @@ use crate::listener::{self, Listener, socket};
 use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::model::problem::Problem;
+use crate::reload::candidate::CandidateFiles;
 use crate::reload::certificate::CertificateFiles;
 use crate::reload::key_sets::KeySetFiles;
 use crate::reload::policy::{self, PolicyFiles};
@@ -135,6 +136,7 @@ impl App {
             metrics: Arc::clone(&metrics),
             live: Arc::clone(&live),
             clock: Arc::clone(&shared.recorder.clock),
+            enforcement: shared.config.enforcement,
         };
         reloads.started();
         let reloader = Reloader::new(loaded.sources, shared.config.policy.poll, Arc::new(reloads));
@@ -145,6 +147,7 @@ impl App {
             issuers: loaded.issuers,
             replicas: shared.replicas.clone(),
             whoami: shared.config.admin_whoami,
+            enforcement: shared.config.enforcement,
             leaving,
         };
         let workers = bound
@@ -241,6 +244,9 @@ impl Loaded {
             tracing::warn!("{warning}");
         }
         let mut sources: Vec<(Arc<dyn Reloadable>, Fingerprint)> = vec![(Arc::new(files), fingerprint)];
+        if let Some((files, fingerprint)) = CandidateFiles::load(config, &live) {
+            sources.push((Arc::new(files), fingerprint));
+        }
         if issuers.files().next().is_some() {
             sources.push(watched(KeySetFiles(Arc::clone(&issuers))));
         }
@@ -377,6 +383,8 @@ impl Shared {
             recorder: Arc::clone(&self.recorder),
             scope_rules: Arc::clone(&self.scope_rules),
             limits: self.config.limits.clone(),
+            enforcement: self.config.enforcement,
+            audit_claims: self.config.audit.claims,
             credential_header: self.config.credentials.header.clone(),
             cookie_keys: Arc::clone(&self.cookie_keys),
             request_ids: Arc::clone(&self.request_ids),

@@ -8,7 +8,8 @@ use crate::model::denial::Denial;
 use crate::model::principal::Principal;
 use crate::model::reason::{Blame, Reason};
 use crate::model::scope::{Resource, Target};
-use crate::model::setting::Written;
+use crate::model::setting::{Asked, Written};
+use crate::policy::reads::Reads;
 use crate::protocol::Protocol;
 use serde::Serialize;
 use sink::Sink;
@@ -17,10 +18,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub mod record;
+pub mod replay;
 pub mod sink;
 
 pub use record::Record;
-use record::{PolicyRecord, PrincipalRecord, TargetRecord};
+use record::{AskedRecord, CandidateRecord, PolicyRecord, PrincipalRecord, TargetRecord, WouldRefuseRecord};
 
 /// The most targets a record lists: one request can refer to tens of thousands, and records must stay short.
 const MAX_TARGETS: usize = 100;
@@ -91,6 +93,13 @@ impl AuditGuard {
     pub fn principal(&mut self, principal: &Principal, credential: Option<&'static str>) {
         self.record.principal = Some(PrincipalRecord::of(principal));
         self.record.credential = credential;
+    }
+
+    /// What the policy looks at in the caller's token; nothing of it if it is too much.
+    pub fn claims(&mut self, principal: &Principal, reads: &Reads) {
+        if let Some(record) = &mut self.record.principal {
+            record.add_claims(principal, reads);
+        }
     }
 
     /// What the call touches and the action it needs.
@@ -164,12 +173,53 @@ impl AuditGuard {
         self.record.withheld = items;
     }
 
+    /// The request asks for these settings.
+    pub fn asks_for(&mut self, asked: &[Asked]) {
+        let settings = asked.iter().take(MAX_TARGETS).map(|asked| AskedRecord {
+            setting: asked.setting.label(),
+            value: asked.value.clone(),
+            field: asked.field.clone(),
+        });
+        self.record.asks_for.extend(settings);
+    }
+
     /// These settings were written into the request.
     pub fn set(&mut self, written: &[Written]) {
         let settings = written
             .iter()
             .map(|written| (written.setting.label(), written.value.clone()));
         self.record.set.extend(settings);
+    }
+
+    /// This many items of the answer would have been left out, were it not for shadow mode.
+    pub fn would_withhold(&mut self, items: usize) {
+        self.record.would_withhold = items;
+    }
+
+    /// The policy refuses the request, which goes on all the same: shadow mode.
+    pub fn would_refuse(&mut self, denial: &Denial) {
+        self.record.would_refuse = Some(WouldRefuseRecord {
+            reason: denial.reason.label(),
+            message: denial.message.to_string(),
+        });
+        self.recorder
+            .metrics
+            .shadow_refusals
+            .with_label_values(&[self.protocol.label(), denial.reason.label()])
+            .inc();
+    }
+
+    /// The candidate policy was asked, too: how it differs, if it does.
+    pub fn candidate(&mut self, different: Option<CandidateRecord>) {
+        let metrics = &self.recorder.metrics;
+        let result = if different.is_some() { "different" } else { "same" };
+        metrics.candidate_decisions.with_label_values(&[result]).inc();
+        if let Some(different) = &different {
+            let rpc = self.record.rpc.as_deref().unwrap_or(UNKNOWN_RPC);
+            let labels = [rpc, different.direction];
+            metrics.candidate_differences.with_label_values(&labels).inc();
+        }
+        self.record.candidate = different;
     }
 
     /// The request ended with an answer of the upstream or of the proxy.

@@ -11,10 +11,14 @@ pub mod catalog;
 pub mod check;
 #[cfg(feature = "demo")]
 pub mod demo;
+pub mod diff;
 pub mod explain;
+pub mod replay;
 pub mod schema;
 pub mod serve;
+pub mod source;
 pub mod test;
+pub mod who_can;
 pub mod whoami;
 
 /// Done as asked.
@@ -32,7 +36,7 @@ pub const USAGE: u8 = 64;
 const EXIT_CODES: &str = "\
 Exit codes:
   0   done as asked; for `explain`: the call is allowed; for `whoami`: the token is accepted
-  1   it could not be done, and the message tells why
+  1   it could not be done, and the message tells why; `diff` and `replay` with `--exit-code`: something differs
   2   `explain`: the call is refused; `whoami`: the token is refused
   3   a file is not right, a decision test failed, or an address cannot be listened on; every problem is listed
   64  the command line is not right";
@@ -74,6 +78,19 @@ enum Command {
     /// The token is verified as for a request, fetching the issuer's keys. It is never printed. Exit 0 if it is accepted; 2 if
     /// it is refused or revoked; 1 if that cannot be told, since the keys cannot be fetched, say.
     Whoami(whoami::Arguments),
+    /// List every right that one policy gives and the other does not: whose, which actions, where.
+    ///
+    /// Policies are compared as they are written, without asking anybody in particular; how exactly is told in
+    /// docs/rollout.md. Exit 0, or with `--exit-code` 1 if rights differ; 3 if a policy is not right.
+    Diff(diff::Arguments),
+    /// Judge recorded calls again by another policy, and list those that it would decide otherwise.
+    ///
+    /// Records tell enough of their callers if `audit.claims: policy` was set, or if the policy looks at neither groups nor
+    /// claims. Those that cannot be judged again are counted by the reason. Exit 0, or with `--exit-code` 1 if a decision
+    /// differs; 3 if the policy is not right.
+    Replay(replay::Arguments),
+    /// Tell who may do something in a place: the subjects of rules that allow it, and of those that deny it.
+    WhoCan(who_can::Arguments),
     /// Print the API catalogue: every RPC, the action it needs, where its scope is.
     Catalog {
         /// The form of the output.
@@ -121,6 +138,9 @@ pub fn run() -> ExitCode {
         Command::Test(arguments) => test::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Whoami(arguments) => whoami::run(&arguments),
+        Command::Diff(arguments) => diff::run(&arguments),
+        Command::Replay(arguments) => replay::run(&arguments),
+        Command::WhoCan(arguments) => who_can::run(&arguments),
         Command::Catalog { format, overlays } => catalog::run(format, &overlays),
         Command::Schema { document } => schema::run(document),
         #[cfg(feature = "demo")]

@@ -19,10 +19,12 @@ mod introspection;
 mod issuers;
 mod listeners;
 mod load_balancer;
+mod policy;
 pub mod secrets;
 mod upstream;
 
-pub use document::{Generation, LogFormat, LogLevel, TlsVersion};
+pub use crate::policy::decide::enforcement::Enforcement;
+pub use document::{AuditClaims, Generation, LogFormat, LogLevel, TlsVersion};
 
 /// A configuration that has passed every check. Paths are absolute or relative to the working directory.
 #[derive(Clone, Debug)]
@@ -43,6 +45,8 @@ pub struct Config {
     pub credentials: Credentials,
     /// Where the policy is.
     pub policy: PolicySource,
+    /// Whether its refusals are acted on.
+    pub enforcement: Enforcement,
     /// Catalogue overlay files, applied in order.
     pub overlays: Vec<PathBuf>,
     /// How much is accepted, and how long is waited.
@@ -186,6 +190,8 @@ pub struct Credentials {
 pub struct PolicySource {
     /// A file, or a directory of `*.yaml` files.
     pub path: PathBuf,
+    /// The same of a policy that is tried beside it, if there is one.
+    pub candidate: Option<PathBuf>,
     /// How often every watched file is compared; at least 1 s.
     pub poll: Duration,
 }
@@ -226,6 +232,8 @@ pub struct Audit {
     pub output: AuditOutput,
     /// How many records may wait to be written.
     pub queue: usize,
+    /// What is recorded of callers.
+    pub claims: AuditClaims,
 }
 
 /// The place of audit records.

@@ -3,7 +3,7 @@
 use crate::audit::{AuditGuard, Recorder};
 use crate::catalog::lookup::{Matched, Unmatched};
 use crate::catalog::{Access, Catalog, Page, Route};
-use crate::config::Limits;
+use crate::config::{AuditClaims, Limits};
 use crate::credential::cookie::CookieKeys;
 use crate::extract::WalkLimits;
 use crate::extract::targets::{self, Extracted, Input, RestInput, ScopeRules};
@@ -13,17 +13,20 @@ use crate::metrics::Outcome;
 use crate::model::denial::Denial;
 use crate::model::reason::Reason;
 use crate::policy::Subjects;
+use crate::policy::decide::enforcement::Enforcement;
 use crate::policy::decide::{Call, Refusal};
 use crate::protocol::{Protocol, RequestHead, canonical, classify, deny};
 use crate::upstream::{LOOK, Upstream, headers};
 use authenticate::{FixedCaller, Identity};
 use body::JudgedBody;
 use certificate::PeerCertificate;
+use decision::Decided;
 use filter::Filter;
 use http::header::HeaderName;
 use http::{Method, Request, Response};
 use hyper::body::Incoming;
 use request_id::RequestIds;
+use shadow::Tally;
 use standing::Standing;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -31,7 +34,9 @@ use std::sync::Arc;
 pub mod answer;
 pub mod authenticate;
 pub mod body;
+mod candidate;
 pub mod certificate;
+mod decision;
 mod filter;
 pub mod forward;
 mod lookup;
@@ -39,6 +44,7 @@ pub mod page;
 mod push_down;
 pub mod request_id;
 mod set;
+pub mod shadow;
 mod standing;
 
 pub use answer::Body;
@@ -80,6 +86,10 @@ pub struct Gate {
     pub scope_rules: Arc<ScopeRules>,
     /// Bounds on requests.
     pub limits: Limits,
+    /// Whether the policy's refusals are acted on.
+    pub enforcement: Enforcement,
+    /// What is recorded of callers.
+    pub audit_claims: AuditClaims,
     /// The header looked at for a credential after `authorization` and the session.
     pub credential_header: HeaderName,
     /// The keys of session cookies; none if sessions are not accepted.
@@ -93,7 +103,7 @@ pub struct Gate {
 struct Surroundings<'a> {
     info: &'a ConnectionInfo,
     request_id: &'a str,
-    snapshot: &'a Snapshot,
+    snapshot: &'a Arc<Snapshot>,
 }
 
 /// What a request is for.
@@ -111,8 +121,8 @@ enum Destination<'c> {
 /// A request that ended well.
 #[expect(clippy::large_enum_variant, reason = "it lives on the stack, once a request")]
 enum Answer {
-    /// With what tells whether it may go on.
-    Forwarded(Response<Incoming>, Option<Standing>),
+    /// With what tells whether it may go on, and in shadow mode what enforcing would leave out.
+    Forwarded(Response<Incoming>, Option<Standing>, Option<Box<Tally>>),
     /// The control plane's, read whole and changed.
     Filtered(Box<Response<Body>>),
     /// The proxy's own.
@@ -139,8 +149,8 @@ impl Gate {
             .judge_and_forward(parts, &mut body, protocol, around, &mut audit)
             .await
         {
-            Ok(Answer::Forwarded(response, standing)) => {
-                answer::follow(response, protocol, request_id, standing, audit)
+            Ok(Answer::Forwarded(response, standing, tally)) => {
+                answer::follow(response, protocol, request_id, (standing, tally), audit)
             }
             Ok(Answer::Filtered(mut response)) => {
                 audit.finish(Outcome::Forwarded);
@@ -178,7 +188,7 @@ impl Gate {
         };
         audit.route(&route.rpc, (route.access == Access::Scoped).then_some(route.action));
         let authenticated = self.authenticate(&head, route.access, around.info).await?;
-        audit.principal(authenticated.caller.principal(), authenticated.source);
+        self.record_caller(&authenticated, snapshot, audit);
         self.accept(authenticated.caller.principal(), route.access)?;
         let rights = authenticated.caller.rights(snapshot);
         rights
@@ -190,6 +200,7 @@ impl Gate {
         let touched = self.touched(route, rest.as_ref(), &head, &body)?;
         if route.access == Access::Scoped {
             audit.targets(touched.action, &touched.targets);
+            audit.asks_for(&touched.asked);
         }
         audit.policy(snapshot.policy.version(), snapshot.generation);
         let call = Call {
@@ -205,42 +216,37 @@ impl Gate {
             origin,
             authenticated: &authenticated,
         };
-        let (permit, targets) = match rights.decide(&call, &mut ()).into_permit() {
-            Ok(permit) => (permit, None),
-            Err(refusal) => {
-                let decided = self.decide_by_runs(&call, &rights, asking, audit).await?;
-                let (permit, targets) = decided.ok_or_else(|| by_policy(refusal, snapshot, audit))?;
-                (permit, Some(targets))
-            }
-        };
-        audit.rules(permit.rules().iter().map(|rule| rule.name().into()));
-        audit.judged();
+        let Decided { permit, targets } = self.decide(&call, &rights, asking, snapshot, audit).await?;
         let late = audit.elapsed() >= LOOK;
-        let body = set::set(route, permit.written(), protocol, body)?;
-        audit.set(permit.written());
         let filter = Filter::of(route, &touched, &rights, &permit);
         if permit.is_filtered() && filter.is_none() {
             return Err(Reason::Internal.into());
         }
-        let (narrowed, page) = push_down::narrow(filter.as_ref(), &head, body);
+        let enforcing = self.enforcement == Enforcement::Enforce;
+        let written = if enforcing { permit.written() } else { &[] };
+        let body = set::set(route, written, protocol, body)?;
+        audit.set(written);
+        let acting = filter.as_ref().filter(|_| enforcing);
+        let (narrowed, page) = push_down::narrow(acting, &head, body);
         let outgoing = forward::Outgoing {
             head: &head,
             origin,
             credential: authenticated.credential,
             narrowed,
-            filtered: filter.is_some(),
+            filtered: acting.is_some(),
         };
         // Who makes a public call has nothing that could be taken away.
         let mut standing = (route.access != Access::Public).then(|| Standing {
             live: Arc::clone(&self.live),
             recorder: Arc::clone(&self.recorder),
+            enforcement: self.enforcement,
             caller: authenticated.caller,
             access: route.access,
             action: touched.action,
             targets: targets.unwrap_or(touched.targets),
             asked: touched.asked,
             writes: Arc::clone(&route.writes),
-            filtered: filter.is_some(),
+            filtered: acting.is_some(),
             rights,
             generation: snapshot.generation,
         });
@@ -251,10 +257,13 @@ impl Gate {
         }
         let response = forward::call(&self.upstream, permit, outgoing, look).await?;
         match filter {
-            None => Ok(Answer::Forwarded(response, standing)),
-            Some(filter) => {
+            Some(filter) if enforcing => {
                 let filtered = filter.apply(response, page, &mut standing, audit).await?;
                 Ok(Answer::Filtered(Box::new(filtered)))
+            }
+            filter => {
+                let tally = filter.map(|filter| Box::new(Tally::of(&filter, &route.rpc, snapshot, &response)));
+                Ok(Answer::Forwarded(response, standing, tally))
             }
         }
     }

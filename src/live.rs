@@ -14,7 +14,18 @@ pub struct Snapshot {
     pub policy: Arc<Policy>,
     /// The API catalogue.
     pub catalog: Arc<Catalog>,
-    /// Counts the snapshots of this process, from 1.
+    /// Counts the policies and catalogues of this process, from 1.
+    pub generation: u64,
+    /// A policy that is tried beside the one in force, if there is one.
+    pub candidate: Option<Candidate>,
+}
+
+/// A policy that decides nothing: its decisions are only compared.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// The policy.
+    pub policy: Arc<Policy>,
+    /// Counts the candidates of this process, from 1.
     pub generation: u64,
 }
 
@@ -30,6 +41,7 @@ impl Live {
             policy: Arc::new(policy),
             catalog: Arc::new(catalog),
             generation: 1,
+            candidate: None,
         }))
     }
 
@@ -46,24 +58,57 @@ impl Live {
             policy: Arc::clone(&policy),
             catalog: Arc::clone(&catalog),
             generation: last.generation + 1,
+            candidate: last.candidate.clone(),
+        });
+    }
+
+    /// Puts a policy beside the one in force, in place of the last candidate.
+    pub fn put_beside(&self, candidate: Policy) {
+        let candidate = Arc::new(candidate);
+        self.0.rcu(|last| Snapshot {
+            policy: Arc::clone(&last.policy),
+            catalog: Arc::clone(&last.catalog),
+            generation: last.generation,
+            candidate: Some(Candidate {
+                policy: Arc::clone(&candidate),
+                generation: last.candidate.as_ref().map_or(1, |last| last.generation + 1),
+            }),
         });
     }
 }
 
-/// A principal's rights, kept until another snapshot is in force.
+/// A principal's rights, kept until another snapshot is in force; under a candidate, until there is another one.
 #[derive(Debug, Default)]
-pub struct RightsCell(ArcSwapOption<(u64, Arc<Rights>)>);
+pub struct RightsCell {
+    in_force: Kept,
+    candidate: Kept,
+}
+
+/// Rights with the generation of what they were resolved from.
+#[derive(Debug, Default)]
+struct Kept(ArcSwapOption<(u64, Arc<Rights>)>);
 
 impl RightsCell {
     /// The principal's rights under the snapshot: those kept, or resolved now.
     pub fn under(&self, snapshot: &Snapshot, principal: &Principal) -> Arc<Rights> {
+        self.in_force.of(&snapshot.policy, snapshot.generation, principal)
+    }
+
+    /// The same under a candidate.
+    pub fn under_candidate(&self, candidate: &Candidate, principal: &Principal) -> Arc<Rights> {
+        self.candidate.of(&candidate.policy, candidate.generation, principal)
+    }
+}
+
+impl Kept {
+    fn of(&self, policy: &Policy, generation: u64, principal: &Principal) -> Arc<Rights> {
         if let Some(kept) = &*self.0.load()
-            && kept.0 == snapshot.generation
+            && kept.0 == generation
         {
             return Arc::clone(&kept.1);
         }
-        let rights = Arc::new(snapshot.policy.resolve(principal, &mut ()));
-        self.0.store(Some(Arc::new((snapshot.generation, Arc::clone(&rights)))));
+        let rights = Arc::new(policy.resolve(principal, &mut ()));
+        self.0.store(Some(Arc::new((generation, Arc::clone(&rights)))));
         rights
     }
 }

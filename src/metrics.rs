@@ -1,6 +1,7 @@
 //! Every metric in one place. Labels come from closed sets only: enums, catalogue names, configured names.
 
 use crate::model::reason::Reason;
+use crate::policy::decide::enforcement::BY_RULES;
 use crate::protocol::Protocol;
 use prometheus::{
     Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
@@ -77,6 +78,14 @@ pub struct Metrics {
     pub requests: IntCounterVec,
     /// Refused and failed requests by protocol and reason.
     pub refusals: IntCounterVec,
+    /// Requests that were forwarded although the policy refuses them, by protocol and reason.
+    pub shadow_refusals: IntCounterVec,
+    /// Whether the policy's refusals are acted on.
+    pub enforcing: IntGauge,
+    /// Decisions that were compared with the candidate policy's.
+    pub candidate_decisions: IntCounterVec,
+    /// Decisions in which the candidate policy differs, by RPC and direction.
+    pub candidate_differences: IntCounterVec,
     /// From the head of a request to the end of its answer.
     pub request_seconds: Histogram,
     /// From the head of a request to the decision, reading the body included.
@@ -142,6 +151,25 @@ impl Metrics {
                 "refusals_total",
                 "Refused and failed requests by protocol and reason.",
                 &["protocol", "reason"],
+            )?,
+            shadow_refusals: make.counters(
+                "shadow_refusals_total",
+                "Requests that the policy refuses and that were forwarded because of `enforcement: shadow`, by protocol and reason.",
+                &["protocol", "reason"],
+            )?,
+            enforcing: make.gauge(
+                "enforcing",
+                "Whether the policy's refusals are acted on (1) or only recorded (0): the setting `enforcement`.",
+            )?,
+            candidate_decisions: make.counters(
+                "candidate_decisions_total",
+                "Decisions that were compared with those of the candidate policy: `same` or `different`.",
+                &["result"],
+            )?,
+            candidate_differences: make.counters(
+                "candidate_differences_total",
+                "Decisions that the candidate policy would change, by RPC and direction: `gained` if it allows more, `lost` if less.",
+                &["rpc", "direction"],
             )?,
             request_seconds: make.histogram(
                 "request_seconds",
@@ -233,6 +261,15 @@ impl Metrics {
             for reason in Reason::ALL {
                 metrics.refusals.with_label_values(&[protocol.label(), reason.label()]);
             }
+        }
+        for protocol in Protocol::ALL {
+            for reason in BY_RULES {
+                let labels = [protocol.label(), reason.label()];
+                metrics.shadow_refusals.with_label_values(&labels);
+            }
+        }
+        for result in ["same", "different"] {
+            metrics.candidate_decisions.with_label_values(&[result]);
         }
         for result in ["hit", "miss"] {
             metrics.token_cache.with_label_values(&[result]);

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 pub mod compile;
 pub mod decide;
+pub mod diff;
 pub mod document;
 mod grant;
 mod guard;
@@ -15,6 +16,7 @@ mod index;
 mod instant;
 mod object;
 pub mod pattern;
+pub mod reads;
 pub mod resolve;
 pub mod role;
 pub mod show;
@@ -23,6 +25,8 @@ mod subject;
 pub mod summary;
 pub mod testfile;
 pub mod trace;
+mod who;
+pub mod who_can;
 mod wording;
 
 pub use subject::Subjects;
@@ -35,6 +39,7 @@ pub struct Policy {
     revoked: Vec<Revocation>,
     roles: role::Roles,
     index: index::Index,
+    reads: reads::Reads,
     domains: Arc<[Box<str>]>,
 }
 
@@ -80,10 +85,10 @@ struct Revocation {
 }
 
 /// A rule's name and where it is written. Cheap to clone.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RuleName(Arc<Source>);
 
-#[derive(PartialEq, Eq, Hash)]
+#[derive(PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Source {
     name: Box<str>,
     file: PathBuf,

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
+pub mod candidate;
 mod directories;
 pub mod key_sets;
 pub mod policy;
@@ -33,6 +34,8 @@ pub const SETTLE: Duration = Duration::from_secs(1);
 pub enum What {
     /// The policy and the catalogue overlays.
     Policy,
+    /// The policy that is tried beside the one in force.
+    Candidate,
     /// A listener's certificate and key, and the authorities of its clients.
     Certificate,
     /// An issuer's key set file.
@@ -41,13 +44,14 @@ pub enum What {
 
 impl What {
     /// Every kind, for metrics.
-    pub const ALL: [Self; 3] = [Self::Policy, Self::Certificate, Self::KeySet];
+    pub const ALL: [Self; 4] = [Self::Policy, Self::Candidate, Self::Certificate, Self::KeySet];
 
     /// The word used in logs and metrics.
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
             Self::Policy => "policy",
+            Self::Candidate => "candidate",
             Self::Certificate => "certificate",
             Self::KeySet => "key_set",
         }

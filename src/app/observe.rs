@@ -1,6 +1,7 @@
 //! Counts what happens in the background: reloads and fetches of keys.
 
 use crate::clock::Clock;
+use crate::config::Enforcement;
 use crate::issuer::{IntrospectionOutcome, IssuerObserver, RefreshOutcome};
 use crate::live::Live;
 use crate::metrics::Metrics;
@@ -16,6 +17,8 @@ pub struct Reloads {
     pub live: Arc<Live>,
     /// Dates the versions.
     pub clock: Arc<dyn Clock>,
+    /// Whether the policy's refusals are acted on.
+    pub enforcement: Enforcement,
 }
 
 impl Reloads {
@@ -27,6 +30,21 @@ impl Reloads {
             }
             self.metrics.reload_success.with_label_values(&[what.label()]).set(1);
             self.in_force(what);
+        }
+        self.metrics
+            .enforcing
+            .set((self.enforcement == Enforcement::Enforce).into());
+        self.warn_of_shadow();
+    }
+
+    /// Says what nobody may overlook: at the start, and whenever a policy is put in force.
+    fn warn_of_shadow(&self) {
+        if self.enforcement == Enforcement::Shadow {
+            tracing::warn!(
+                enforcement = self.enforcement.label(),
+                "SHADOW MODE: calls that the policy refuses are forwarded; they are only recorded and counted. Write \
+                 `enforcement: enforce` and restart to refuse them"
+            );
         }
     }
 
@@ -58,6 +76,9 @@ impl ReloadObserver for Reloads {
             .set(good.into());
         if outcome == Outcome::Replaced {
             self.in_force(what);
+            if what == What::Policy {
+                self.warn_of_shadow();
+            }
         }
     }
 }

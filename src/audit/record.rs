@@ -2,9 +2,13 @@
 
 use super::{Action, Clock, Principal, Protocol, Resource, Serialize, Target};
 use crate::model::scope::{Run, Scope, TargetRole};
+use crate::policy::reads::Reads;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+
+/// The most that is recorded of a caller's groups and claims, in bytes.
+const MAX_CLAIMS: usize = 8 << 10;
 
 /// One request, as recorded. Holds nothing that a credential could be made from.
 #[derive(Clone, Debug, Serialize)]
@@ -65,9 +69,18 @@ pub struct Record {
     /// The policy that judged; absent when it did not come to that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub policy: Option<PolicyRecord>,
+    /// The settings of executions that the request asks for, at most 100 of them; absent when none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub asks_for: Vec<AskedRecord>,
     /// The settings of executions that were written into the request, by their labels; absent when none.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub set: BTreeMap<&'static str, Box<str>>,
+    /// The policy's refusal that was not acted on, in shadow mode; absent otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub would_refuse: Option<WouldRefuseRecord>,
+    /// What the candidate policy would decide; absent where that is the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub candidate: Option<CandidateRecord>,
     /// The HTTP status of the answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
@@ -81,6 +94,9 @@ pub struct Record {
     /// How many items of the answer were left out; absent when none.
     #[serde(skip_serializing_if = "is_zero")]
     pub withheld: usize,
+    /// How many items would have been left out, in shadow mode; absent when none.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub would_withhold: usize,
     /// Microseconds from the head of the request to the decision.
     pub judge_us: u64,
     /// Microseconds from the head of the request to the end of the answer.
@@ -94,6 +110,32 @@ pub struct PolicyRecord {
     pub version: Arc<str>,
     /// Counts the policies this process has had in force.
     pub generation: u64,
+}
+
+/// A refusal that was not acted on.
+#[derive(Clone, Debug, Serialize)]
+pub struct WouldRefuseRecord {
+    /// Why it would have been refused: a label of docs/reasons.md.
+    pub reason: &'static str,
+    /// The text that the caller would have been shown.
+    pub message: String,
+}
+
+/// What the candidate policy would decide otherwise.
+#[derive(Clone, Debug, Serialize)]
+pub struct CandidateRecord {
+    /// `allow`, `filter` (allowed, and the answer shows only names that rules allow) or `refuse`.
+    pub decision: &'static str,
+    /// `gained` if it allows more than the policy in force, `lost` if less.
+    pub direction: &'static str,
+    /// Why it would refuse.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'static str>,
+    /// The rules that would decide.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<Arc<str>>,
+    /// SHA-256 of the candidate's files, in hex.
+    pub version: Arc<str>,
 }
 
 /// The caller.
@@ -113,6 +155,24 @@ pub struct PrincipalRecord {
     /// Its client id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_id: Option<Arc<str>>,
+    /// Its groups, if they are to be recorded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub groups: Option<Vec<Arc<str>>>,
+    /// Those of its claims that the policy looks at, if they are to be recorded.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub claims: Vec<ClaimRecord>,
+    /// Whether groups and claims were too long to be recorded.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub claims_omitted: bool,
+}
+
+/// A claim that the policy looks at.
+#[derive(Clone, Debug, Serialize)]
+pub struct ClaimRecord {
+    /// Where it is: the names from the outside in.
+    pub path: Vec<String>,
+    /// Its values as the policy compares them; empty if the token has none.
+    pub values: Vec<String>,
 }
 
 /// Something the call touches.
@@ -138,9 +198,27 @@ pub struct TargetRecord {
     /// What that execution runs, if it was looked up and is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub runs: Option<RunRecord>,
+    /// For things without a name: `every` of them, those that are `listed`, or one that the request does not name
+    /// (`unnamed`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub things: Option<&'static str>,
+    /// For a project without a domain: whether the action is needed in `every` domain or in `some`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub domains: Option<&'static str>,
     /// The request field that refers to it; absent for the scope the call acts in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reference: Option<Box<str>>,
+}
+
+/// A setting that the request asks for.
+#[derive(Clone, Debug, Serialize)]
+pub struct AskedRecord {
+    /// Its label, such as `service_account`.
+    pub setting: &'static str,
+    /// The value.
+    pub value: Box<str>,
+    /// The request field that asks for it.
+    pub field: Box<str>,
 }
 
 /// What a stored execution runs.
@@ -186,12 +264,16 @@ impl Record {
             credential: None,
             rules: Vec::new(),
             policy: None,
+            asks_for: Vec::new(),
             set: BTreeMap::new(),
+            would_refuse: None,
+            candidate: None,
             status: None,
             grpc_status: None,
             request_bytes: 0,
             response_bytes: 0,
             withheld: 0,
+            would_withhold: 0,
             judge_us: 0,
             duration_us: 0,
         }
@@ -206,6 +288,28 @@ impl PrincipalRecord {
             subject: principal.subject.clone(),
             email: principal.email.clone(),
             client_id: principal.client_id.clone(),
+            groups: None,
+            claims: Vec::new(),
+            claims_omitted: false,
+        }
+    }
+
+    pub(super) fn add_claims(&mut self, principal: &Principal, reads: &Reads) {
+        let claims: Vec<ClaimRecord> = reads
+            .values_in(principal)
+            .map(|(path, values)| ClaimRecord {
+                path: path.to_vec(),
+                values,
+            })
+            .collect();
+        let values = claims.iter().flat_map(|claim| claim.path.iter().chain(&claim.values));
+        let bytes: usize = values.map(String::len).sum();
+        let groups: usize = principal.groups.iter().map(|group| group.len()).sum();
+        if bytes + groups > MAX_CLAIMS {
+            self.claims_omitted = true;
+        } else {
+            self.groups = Some(principal.groups.clone());
+            self.claims = claims;
         }
     }
 }
@@ -229,9 +333,22 @@ impl TargetRecord {
             Some(Resource::RunBy(execution)) => Some(&**execution),
             _ => None,
         };
+        let things = match &target.resource {
+            Some(Resource::Every(_)) => Some("every"),
+            Some(Resource::Listed(_)) => Some("listed"),
+            Some(Resource::Unnamed) => Some("unnamed"),
+            Some(Resource::Named { .. } | Resource::Object(_) | Resource::RunBy(_)) | None => None,
+        };
+        let domains = match &target.scope {
+            Scope::Project(_) => Some("every"),
+            Scope::ProjectInSomeDomain(_) => Some("some"),
+            Scope::Global | Scope::ProjectDomain { .. } => None,
+        };
         Self {
             project,
             domain,
+            things,
+            domains,
             needs: target.needs.iter().map(Action::label).collect(),
             resource,
             name,

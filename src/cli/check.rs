@@ -4,7 +4,7 @@ use super::{INVALID, OK, counted, errors, listed, print, test};
 use crate::app::issuers;
 use crate::catalog::Catalog;
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, Identity, secrets};
+use crate::config::{Config, Enforcement, Identity, secrets};
 use crate::gate::authenticate::FixedCaller;
 use crate::gate::certificate::CertificateIdentity;
 use crate::model::problem::{Problem, Severity};
@@ -47,6 +47,7 @@ fn check(path: &Path) -> (Vec<Problem>, String) {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     problems.extend(issuers::load(&config, &clock, Arc::new(())).err().into_iter().flatten());
     let judged = check_policy(&config, &mut problems);
+    let candidate = check_candidate(&config, &mut problems);
     if errors(&problems) > 0 {
         let summary = match judged {
             Some(_) => "not ok",
@@ -58,7 +59,11 @@ fn check(path: &Path) -> (Vec<Problem>, String) {
         counted(config.listeners.len(), "listener"),
         counted(config.issuers.len(), "issuer"),
     ];
-    let summary = format!("ok: {}, {}", counts.join(", "), judged.unwrap_or_default());
+    let mut summary = format!("ok: {}, {}", counts.join(", "), judged.unwrap_or_default());
+    summary.extend(candidate);
+    if config.enforcement == Enforcement::Shadow {
+        summary.push_str("; SHADOW MODE: calls that the policy refuses are forwarded");
+    }
     (problems, summary)
 }
 
@@ -94,6 +99,21 @@ fn check_policy(config: &Config, problems: &mut Vec<Problem>) -> Option<String> 
         counts.insert(1, counted(policy.revocations().len(), "revocation"));
     }
     Some(counts.join(", "))
+}
+
+/// Checks the candidate, if there is one. Its decision tests are its own affair.
+fn check_candidate(config: &Config, problems: &mut Vec<Problem>) -> Option<String> {
+    let path = config.policy.candidate.as_ref()?;
+    match policy_files::read(path).and_then(|read| compile(&read, &config.flyte.domains)) {
+        Ok((candidate, warnings)) => {
+            problems.extend(warnings);
+            Some(format!("; candidate: {}", counted(candidate.rules().len(), "rule")))
+        }
+        Err(faults) => {
+            problems.extend(faults);
+            None
+        }
+    }
 }
 
 /// Revocations that probably shut out more than was intended.

@@ -2,7 +2,7 @@
 
 use super::document::{AuditDocument, CredentialsDocument, Document, FlyteDocument, LimitsDocument, Placed};
 use super::{
-    Audit, AuditOutput, Config, Credentials, Flyte, Limits, PolicySource, issuers, listeners, load_balancer, quantity,
+    Audit, AuditOutput, Config, Credentials, Flyte, Limits, issuers, listeners, load_balancer, policy, quantity,
     secrets, upstream,
 };
 use crate::document;
@@ -86,10 +86,8 @@ impl<'a> Check<'a> {
             flyte: self.flyte(&document.flyte),
             credentials: self.credentials(&document.credentials, &issuers),
             issuers,
-            policy: PolicySource {
-                path: self.path(&document.policy.path),
-                poll: self.duration(&document.policy.poll, SECOND..=HOUR),
-            },
+            policy: policy::check(self, &document.policy),
+            enforcement: document.enforcement,
             overlays: document
                 .catalog
                 .overlays
@@ -211,6 +209,7 @@ impl<'a> Check<'a> {
         Audit {
             output,
             queue: self.count(&written.queue, 1..=10_000_000),
+            claims: written.claims,
         }
     }
 

@@ -1,5 +1,6 @@
 //! The configuration file as it is written, with every default. Doc comments here are the text of the JSON Schema.
 
+use crate::policy::decide::enforcement::Enforcement;
 use crate::policy::document::present;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -50,6 +51,10 @@ pub struct Document {
     pub credentials: CredentialsDocument,
     /// Who may do what where.
     pub policy: PolicyDocument,
+    /// What becomes of a call that the policy refuses: `enforce` refuses it, `shadow` forwards it and only records and
+    /// counts that it would be refused.
+    #[serde(default)]
+    pub enforcement: Enforcement,
     /// Changes to the built-in API catalogue.
     #[serde(default)]
     pub catalog: CatalogDocument,
@@ -179,6 +184,11 @@ pub enum Generation {
 pub struct PolicyDocument {
     /// A YAML file, or a directory of `*.yaml` files, which are merged (`*.test.yaml` and hidden ones are left out).
     pub path: Placed<String>,
+    /// Another policy, to be tried beside this one: it decides nothing, and where it would decide otherwise is recorded
+    /// and counted. A file or directory like `path`.
+    #[serde(default, deserialize_with = "present")]
+    #[schemars(with = "Placed<String>")]
+    pub candidate: Option<Placed<String>>,
     /// How often every watched file is compared besides being watched.
     #[serde(default = "half_a_minute")]
     pub poll: Placed<String>,
@@ -253,6 +263,20 @@ pub struct AuditDocument {
     pub output: Placed<String>,
     /// How many records may wait to be written.
     pub queue: Placed<u64>,
+    /// What is recorded of callers beside their names: `none`, or `policy` for the groups and those claims that the policy
+    /// and its candidate look at, so that `replay` can judge the records by another policy. They are personal data.
+    pub claims: AuditClaims,
+}
+
+/// What is recorded of callers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum AuditClaims {
+    /// Their names only.
+    #[default]
+    None,
+    /// The groups and claims that the policy looks at, too.
+    Policy,
 }
 
 impl Default for AuditDocument {
@@ -260,6 +284,7 @@ impl Default for AuditDocument {
         Self {
             output: Placed::default_of("stdout"),
             queue: Placed::default_of(8192_u64),
+            claims: AuditClaims::None,
         }
     }
 }

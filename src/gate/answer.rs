@@ -1,5 +1,6 @@
 //! Answers on their way to the client, followed to their end so that the record says how they ended.
 
+use super::shadow::Tally;
 use super::standing::Standing;
 use crate::audit::AuditGuard;
 use crate::metrics::Outcome;
@@ -35,6 +36,8 @@ pub struct Followed {
     inner: Option<Incoming>,
     audit: Option<AuditGuard>,
     watch: Option<Watch>,
+    /// In shadow mode, of answers that enforcing would filter.
+    tally: Option<Box<Tally>>,
 }
 
 /// Looks now and then whether an answer may still be passed on.
@@ -64,7 +67,7 @@ pub(super) fn follow(
     response: Response<Incoming>,
     protocol: Protocol,
     request_id: Arc<str>,
-    standing: Option<Standing>,
+    (standing, tally): (Option<Standing>, Option<Box<Tally>>),
     mut audit: AuditGuard,
 ) -> Response<Body> {
     audit.response_head(response.status().as_u16());
@@ -86,6 +89,7 @@ pub(super) fn follow(
         inner: Some(inner),
         audit: Some(audit),
         watch,
+        tally,
     };
     Response::from_parts(parts, Body::Followed(Box::new(followed)))
 }
@@ -156,6 +160,9 @@ impl Followed {
             (Some(Ok(frame)), Some(audit)) => {
                 if let Some(data) = frame.data_ref() {
                     audit.response_bytes(data.len());
+                    if let Some(tally) = &mut self.tally {
+                        tally.passed(data);
+                    }
                 }
                 if let Some(trailers) = frame.trailers_ref() {
                     audit.grpc_status(grpc_status(trailers));
@@ -188,7 +195,10 @@ impl Followed {
     }
 
     fn end(&mut self) {
-        if let Some(audit) = self.audit.take() {
+        if let Some(mut audit) = self.audit.take() {
+            if let Some(withheld) = self.tally.as_mut().and_then(|tally| tally.withheld()) {
+                audit.would_withhold(withheld);
+            }
             audit.finish(Outcome::Forwarded);
         }
     }

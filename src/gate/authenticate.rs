@@ -9,7 +9,7 @@ use crate::credential::locate::{self, Credential, CredentialSource, LoadBalancer
 use crate::credential::same_principal;
 use crate::credential::session::{self, SessionCookies};
 use crate::issuer::VerifiedToken;
-use crate::live::{RightsCell, Snapshot};
+use crate::live::{Candidate, RightsCell, Snapshot};
 use crate::model::denial::Denial;
 use crate::model::principal::{Principal, PrincipalKind};
 use crate::model::reason::Reason;
@@ -127,6 +127,14 @@ impl Caller {
         match self {
             Self::Token(token) => token.rights.under(snapshot, &token.principal),
             Self::Fixed(caller) => caller.rights.under(snapshot, &caller.principal),
+        }
+    }
+
+    /// The same under a policy that is only tried.
+    pub(super) fn rights_under(&self, candidate: &Candidate) -> Arc<Rights> {
+        match self {
+            Self::Token(token) => token.rights.under_candidate(candidate, &token.principal),
+            Self::Fixed(caller) => caller.rights.under_candidate(candidate, &caller.principal),
         }
     }
 }

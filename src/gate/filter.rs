@@ -32,15 +32,17 @@ const DEADLINE: Duration = Duration::from_mins(1);
 /// The number of TASK in `flyteidl.core.ResourceType`. What an execution runs is a task or else a launch plan.
 const TASK: &str = "1";
 
+/// The scope and kind that a call named, where it named one.
+pub(super) type Judged = Option<(Scope, Option<ResourceKind>)>;
+
 /// Which items of one answer are shown.
 #[derive(Debug)]
 pub(super) struct Filter<'a> {
     pub(super) items: &'a Items,
-    rights: Arc<Rights>,
+    pub(super) rights: Arc<Rights>,
     /// What is needed where an item lies.
-    needs: ActionSet,
-    /// The scope and kind that the call named, where it named one.
-    judged: Option<(Scope, Option<ResourceKind>)>,
+    pub(super) needs: ActionSet,
+    pub(super) judged: Judged,
 }
 
 impl<'a> Filter<'a> {
@@ -189,7 +191,12 @@ impl<'a> Filter<'a> {
     }
 
     /// Takes out of the body what is not shown, and tells how many items that was.
-    fn withhold(&self, headers: &HeaderMap, body: &mut Vec<u8>, mut page: Option<Page<'_>>) -> Option<usize> {
+    pub(super) fn withhold(
+        &self,
+        headers: &HeaderMap,
+        body: &mut Vec<u8>,
+        mut page: Option<Page<'_>>,
+    ) -> Option<usize> {
         let mut encodings = headers.get_all(CONTENT_ENCODING).iter();
         if encodings.any(|encoding| encoding != "identity") {
             return None;

@@ -51,7 +51,7 @@ impl Gate {
         self.upstream
             .send(Port::Http, request, None, || Ok(()))
             .await
-            .map(|response| Answer::Forwarded(response, None))
+            .map(|response| Answer::Forwarded(response, None, None))
     }
 
     /// Forwards a CORS preflight without credentials; the control plane answers every one itself.
@@ -68,7 +68,7 @@ impl Gate {
         self.upstream
             .send(Port::Http, request, None, || Ok(()))
             .await
-            .map(|response| Answer::Forwarded(response, None))
+            .map(|response| Answer::Forwarded(response, None, None))
     }
 
     /// Answers the gRPC health check: whoever gets this answer can reach the proxy.

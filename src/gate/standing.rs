@@ -10,6 +10,7 @@ use crate::model::denial::Denial;
 use crate::model::reason::Reason;
 use crate::model::scope::Target;
 use crate::model::setting::Asked;
+use crate::policy::decide::enforcement::Enforcement;
 use crate::policy::decide::{Call, Permit, Refusal, Rights};
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ use std::sync::Arc;
 pub(super) struct Standing {
     pub(super) live: Arc<Live>,
     pub(super) recorder: Arc<Recorder>,
+    pub(super) enforcement: Enforcement,
     pub(super) caller: Caller,
     pub(super) access: Access,
     pub(super) action: Action,
@@ -51,9 +53,12 @@ impl Standing {
             asked: &self.asked,
             writes: &self.writes,
         };
-        match self.rights.decide(&call, &mut ()).into_permit() {
+        let decision = self.rights.decide(&call, &mut ()).enforced(self.enforcement);
+        match decision.map(|passed| passed.permit) {
             // What is passed on unfiltered would show what is now to be left out.
-            Ok(permit) if permit.is_filtered() && !self.filtered => Err(narrowed(&permit, &snapshot, audit)),
+            Ok(permit) if permit.is_filtered() && !self.filtered && self.enforcement == Enforcement::Enforce => {
+                Err(narrowed(&permit, &snapshot, audit))
+            }
             Ok(_) => Ok(()),
             Err(refusal) => Err(withdrawn(refusal, &snapshot, audit)),
         }

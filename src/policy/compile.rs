@@ -2,6 +2,7 @@
 
 use super::document::{At, PolicyDocument, RuleDocument, SubjectDocument, VERSION, Words};
 use super::index::Index;
+use super::reads::Reads;
 use super::role::{BUILT_IN, Roles, nearest};
 use super::{Policy, Revocation, Rule, RuleName, Subjects};
 use crate::document::{parse, problem_at, warning_at};
@@ -60,6 +61,7 @@ pub fn compile(files: &[(PathBuf, String)], domains: &[Box<str>]) -> Result<(Pol
         return Err(problems);
     }
     let index = Index::new(&compiled);
+    let reads = Reads::of(&compiled, &revoked);
     Ok((
         Policy {
             version: version(files),
@@ -67,6 +69,7 @@ pub fn compile(files: &[(PathBuf, String)], domains: &[Box<str>]) -> Result<(Pol
             revoked,
             roles,
             index,
+            reads,
             domains: Arc::from(domains),
         },
         problems,

@@ -14,6 +14,7 @@ use crate::model::setting::{Asked, Written};
 use judge::{Settings, Verdict};
 use std::sync::Arc;
 
+pub mod enforcement;
 mod judge;
 mod set;
 
@@ -58,7 +59,7 @@ pub enum Decision {
     Deny(Refusal),
 }
 
-/// The right to forward one call. Made here and nowhere else.
+/// The right to forward one call. Made here and in shadow mode ([`enforcement`]), and nowhere else.
 #[derive(Debug)]
 pub struct Permit {
     rules: Vec<RuleName>,

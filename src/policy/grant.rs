@@ -192,11 +192,8 @@ impl GrantTemplate {
         };
         let lists = [&self.tasks, &self.workflows, &self.launch_plans];
         let listed = lists.into_iter().flatten().flatten();
-        let guarded = self.guards.lists.values().flatten().chain(self.guards.set.values());
-        let guarded = guarded.chain(&self.guards.download_prefixes);
-        let guarded = guarded
-            .flat_map(Template::variables)
-            .filter(|variable| !is_of_the_call(variable));
+        let guarded = self.guards.templates().flat_map(Template::variables);
+        let guarded = guarded.filter(|variable| !is_of_the_call(variable));
         self.projects
             .iter()
             .chain(&self.domains)

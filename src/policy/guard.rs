@@ -3,7 +3,7 @@
 use super::grant::Place;
 use super::pattern::{Template, Variable};
 use crate::model::setting::{Asked, Setting};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a grant says about settings. In its texts `${project}` and `${domain}` are those the call acts in.
 #[derive(Debug, Default)]
@@ -66,6 +66,26 @@ impl Guards {
                 }
             }
         }
+    }
+
+    /// What is written of guards, a text for each key: two grants with the same texts guard and set the same.
+    pub(super) fn texts(&self) -> BTreeSet<String> {
+        let words = |list: &[Template]| list.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let lists = self.lists.iter().map(|(key, list)| format!("{key} [{}]", words(list)));
+        let set = self
+            .set
+            .iter()
+            .map(|(setting, text)| format!("set {} {text}", setting.label()));
+        let impersonate = self.impersonate.then(|| Setting::Identity.guard().to_owned());
+        let prefixes = &self.download_prefixes;
+        let downloads = (!prefixes.is_empty()).then(|| format!("download_prefixes [{}]", words(prefixes)));
+        lists.chain(set).chain(impersonate).chain(downloads).collect()
+    }
+
+    /// Every text in it.
+    pub(super) fn templates(&self) -> impl Iterator<Item = &Template> {
+        let lists = self.lists.values().flatten();
+        lists.chain(self.set.values()).chain(&self.download_prefixes)
     }
 
     /// What is set in a place.

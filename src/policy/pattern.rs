@@ -71,6 +71,15 @@ impl Glob {
     }
 }
 
+impl Glob {
+    /// Whether it certainly matches whatever the other one matches.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        // What stands between the wildcards of one holds no `*`, so that those of the other fall into its wildcards.
+        self == other || self.matches(&other.to_string())
+    }
+}
+
 /// As it is written.
 impl fmt::Display for Glob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -115,6 +124,16 @@ impl CapturePattern {
         // The pattern must be one by itself: `a)|(b` would otherwise slip out of the anchors.
         compile(pattern)?;
         compile(&format!(r"\A(?:{pattern})\z")).map(Self)
+    }
+
+    /// The pattern as it was written.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        let anchored = self.0.as_str();
+        let text = anchored
+            .strip_prefix(r"\A(?:")
+            .and_then(|rest| rest.strip_suffix(r")\z"));
+        text.unwrap_or(anchored)
     }
 
     /// The names of its groups.
@@ -261,6 +280,93 @@ impl Template {
     }
 }
 
+/// A part of a template as it is matched.
+#[derive(Clone, Copy)]
+enum Token<'a> {
+    Literal(&'a str),
+    Any,
+    Variable(&'a Variable),
+}
+
+/// How many ways to complete one template are looked for.
+const MAX_SOLUTIONS: usize = 100;
+
+impl Template {
+    /// The values of its variables with which it becomes this text, or a glob that matches it.
+    #[must_use]
+    pub fn solutions(&self, text: &str) -> Vec<BTreeMap<Variable, Box<str>>> {
+        let mut tokens = Vec::new();
+        for piece in &self.0 {
+            match piece {
+                Piece::Variable(variable) => tokens.push(Token::Variable(variable)),
+                Piece::Text(text) => {
+                    for (index, literal) in text.split('*').enumerate() {
+                        if index > 0 {
+                            tokens.push(Token::Any);
+                        }
+                        tokens.push(Token::Literal(literal));
+                    }
+                }
+            }
+        }
+        let mut found = Vec::new();
+        solve(&tokens, text, &BTreeMap::new(), &mut found);
+        found
+    }
+
+    /// The glob that matches at least what it can become.
+    #[must_use]
+    pub fn widened(&self) -> Glob {
+        let pieces = self.0.iter().map(|piece| match piece {
+            Piece::Text(text) => &**text,
+            Piece::Variable(_) => "*",
+        });
+        Glob::new(&pieces.collect::<String>())
+    }
+}
+
+fn solve(
+    tokens: &[Token<'_>],
+    text: &str,
+    so_far: &BTreeMap<Variable, Box<str>>,
+    found: &mut Vec<BTreeMap<Variable, Box<str>>>,
+) {
+    let Some((token, tokens)) = tokens.split_first() else {
+        if text.is_empty() && found.len() < MAX_SOLUTIONS && !found.contains(so_far) {
+            found.push(so_far.clone());
+        }
+        return;
+    };
+    let splits = || (0..=text.len()).filter_map(|length| text.split_at_checked(length));
+    match *token {
+        Token::Literal(literal) => {
+            if let Some(rest) = text.strip_prefix(literal) {
+                solve(tokens, rest, so_far, found);
+            }
+        }
+        Token::Any => {
+            for (_, rest) in splits() {
+                solve(tokens, rest, so_far, found);
+            }
+        }
+        Token::Variable(variable) => match so_far.get(variable) {
+            Some(value) => {
+                if let Some(rest) = text.strip_prefix(&**value) {
+                    solve(tokens, rest, so_far, found);
+                }
+            }
+            None => {
+                for (value, rest) in splits().filter(|(value, _)| is_plain(value)) {
+                    let mut with = so_far.clone();
+                    with.insert(variable.clone(), value.into());
+                    solve(tokens, rest, &with, found);
+                }
+            }
+        },
+    }
+}
+
+/// As it is written.
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
@@ -311,6 +417,32 @@ mod tests {
         fn globs_match_what_trying_every_split_matches(glob in "[ab*]{0,6}", text in "[ab]{1,8}") {
             proptest::prop_assert_eq!(Glob::new(&glob).matches(&text), reference(glob.as_bytes(), text.as_bytes()));
         }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_glob_that_covers_another_matches_all_that_it_matches(
+            wide in "[ab*]{0,5}",
+            narrow in "[ab*]{0,5}",
+            text in "[ab]{1,7}",
+        ) {
+            let (wide, narrow) = (Glob::new(&wide), Glob::new(&narrow));
+            proptest::prop_assert!(!wide.covers(&narrow) || !narrow.matches(&text) || wide.matches(&text));
+        }
+    }
+
+    #[test]
+    fn patterns_and_templates_are_shown_as_they_are_written_and_widened() {
+        assert_eq!(CapturePattern::new("a(?<x>b)").unwrap().text(), "a(?<x>b)");
+        for (text, widened) in [("team-${x}", "team-*"), ("${claims.a.b}", "*"), ("ml", "ml")] {
+            let template = Template::new(text).unwrap();
+            assert_eq!(
+                (template.to_string().as_str(), template.widened()),
+                (text, Glob::new(widened))
+            );
+        }
+        assert!(Glob::Any.covers(&Glob::new("a*")) && Glob::new("a*").covers(&Glob::new("ab*")));
+        assert!(!Glob::new("ab*").covers(&Glob::new("a*")) && !Glob::new("a*").covers(&Glob::Any));
     }
 
     #[test]
@@ -386,6 +518,21 @@ mod tests {
         let variables: Vec<_> = template.variables().cloned().collect();
         let path = vec!["team".to_owned(), "name".to_owned()];
         assert_eq!(variables, [Variable::Capture("x".into()), Variable::Claim(path)]);
+    }
+
+    #[test]
+    fn templates_are_solved_for_a_text() {
+        let solved = |template: &str, text: &str| {
+            let found = Template::new(template).unwrap().solutions(text);
+            let shown = |solution: &BTreeMap<Variable, Box<str>>| solution.values().map(ToString::to_string).collect();
+            found.iter().map(shown).collect::<Vec<Vec<String>>>()
+        };
+        assert_eq!(solved("team-${x}", "team-ml"), [["ml"]]);
+        assert_eq!(solved("${x}-${x}", "a-a"), [["a"]]);
+        assert_eq!(solved("ml-*", "ml-1"), [[""; 0]]);
+        assert_eq!(solved("${x}*", "ab"), [["a"], ["ab"]]);
+        assert!(solved("team-${x}", "ml").is_empty() && solved("${x}-${x}", "a-b").is_empty());
+        assert_eq!(solved("${x}${y}", &"a".repeat(300)).len(), 100);
     }
 
     #[test]

@@ -212,7 +212,7 @@ pub(super) fn generated_rule() -> impl Strategy<Value = Generated> {
         })
 }
 
-fn text_of<'a>(rules: impl IntoIterator<Item = (usize, &'a Generated)>) -> String {
+pub(super) fn text_of<'a>(rules: impl IntoIterator<Item = (usize, &'a Generated)>) -> String {
     let mut text = "version: 1\nrules:\n".to_owned();
     for (number, rule) in rules {
         let effect = if rule.deny { "deny" } else { "allow" };
@@ -264,7 +264,7 @@ fn generated_run() -> impl Strategy<Value = Run> {
     })
 }
 
-fn generated_target() -> impl Strategy<Value = Target> {
+pub(super) fn generated_target() -> impl Strategy<Value = Target> {
     let scope = prop_oneof![
         1 => Just(Scope::Global),
         2 => "[pq]".prop_map(|project| Scope::Project(project.into())),

@@ -28,12 +28,17 @@ async fn health_readiness_and_status_say_what_is_in_force() {
     );
     let ready = document(&get("/readyz").await);
     assert_eq!((&ready["ready"], &ready["draining"]), (&json!(true), &json!(false)));
+    assert_eq!(ready["enforcement"], "enforce");
     let status = document(&get("/status").await);
     let snapshot = proxy.app.live.load();
     assert_eq!(status["version"], env!("CARGO_PKG_VERSION"));
     assert_eq!(
         status["policy"],
         json!({"version": snapshot.policy.version(), "generation": 1, "rules": 4})
+    );
+    assert_eq!(
+        (&status["enforcement"], &status["candidate"]),
+        (&json!("enforce"), &Value::Null)
     );
     assert_eq!(status["catalog"]["generation"], "flyte1");
     assert_eq!(status["catalog"]["rpcs"], snapshot.catalog.routes.len());

@@ -205,10 +205,12 @@ fn check(record: &Value) {
         let fields = [
             "project",
             "domain",
+            "domains",
             "needs",
             "resource",
             "name",
             "execution",
+            "things",
             "reference",
         ];
         assert!(keys(target).is_subset(&fields.into()), "{target}");

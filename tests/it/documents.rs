@@ -278,7 +278,10 @@ fn every_field_of_the_audit_record_is_documented_and_no_other() {
     for (name, prefix) in [
         ("Record", ""),
         ("PolicyRecord", "policy."),
+        ("WouldRefuseRecord", "would_refuse."),
+        ("CandidateRecord", "candidate."),
         ("PrincipalRecord", "principal."),
+        ("ClaimRecord", "principal.claims[]."),
         ("TargetRecord", "targets[]."),
         ("RunRecord", "targets[].runs."),
     ] {
@@ -295,7 +298,7 @@ fn every_field_of_the_audit_record_is_documented_and_no_other() {
     assert_eq!(documented, fields);
 }
 
-const PAGES: [&str; 14] = [
+const PAGES: [&str; 15] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
@@ -305,6 +308,7 @@ const PAGES: [&str; 14] = [
     "docs/config.md",
     "docs/policy.md",
     "docs/reasons.md",
+    "docs/rollout.md",
     "docs/decisions/0001-rules-as-data.md",
     "docs/decisions/0002-own-wire-walk.md",
     "docs/decisions/0003-unknown-is-refused.md",

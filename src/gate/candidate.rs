@@ -1,0 +1,70 @@
+//! The candidate policy decides beside the one in force; where it would decide otherwise is recorded and counted, and
+//! nothing else comes of it.
+
+use super::authenticate::Caller;
+use crate::audit::AuditGuard;
+use crate::audit::record::CandidateRecord;
+use crate::live::Snapshot;
+use crate::policy::decide::{Call, Decision};
+
+/// What a decision comes to, from the least to the most that it allows.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Extent {
+    Refuse,
+    /// Allowed, and the answer shows only names that rules allow.
+    Filter,
+    Allow,
+}
+
+impl Extent {
+    fn of(decision: &Decision) -> Self {
+        match decision {
+            Decision::Deny(_) => Self::Refuse,
+            Decision::Allow(permit) if permit.is_filtered() => Self::Filter,
+            Decision::Allow(_) => Self::Allow,
+        }
+    }
+
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Refuse => "refuse",
+            Self::Filter => "filter",
+            Self::Allow => "allow",
+        }
+    }
+}
+
+/// Compares what the policy in force decides with what the candidate would, if there is one.
+pub(super) fn compare(
+    snapshot: &Snapshot,
+    caller: &Caller,
+    call: &Call<'_>,
+    decided: &Decision,
+    audit: &mut AuditGuard,
+) {
+    let Some(candidate) = &snapshot.candidate else {
+        return;
+    };
+    let rights = caller.rights_under(candidate);
+    let would = rights.decide(call, &mut ());
+    // The control plane is not asked on its behalf.
+    if matches!(would, Decision::Deny(_)) && rights.depends_on_runs(call) {
+        return;
+    }
+    let (now, then) = (Extent::of(decided), Extent::of(&would));
+    if now == then {
+        audit.candidate(None);
+        return;
+    }
+    let (reason, rules) = match would {
+        Decision::Allow(permit) => (None, permit.rules().to_vec()),
+        Decision::Deny(refusal) => (Some(refusal.denial.reason.label()), refusal.rule.into_iter().collect()),
+    };
+    audit.candidate(Some(CandidateRecord {
+        decision: then.label(),
+        direction: if then > now { "gained" } else { "lost" },
+        reason,
+        rules: rules.iter().map(|rule| rule.name().into()).collect(),
+        version: candidate.policy.version().into(),
+    }));
+}

@@ -1,0 +1,63 @@
+//! Shadow mode: an answer passes whole, and only how many items enforcing would leave out of it is told.
+
+use super::filter::{Filter, Judged};
+use crate::live::Snapshot;
+use crate::model::action::ActionSet;
+use crate::policy::decide::Rights;
+use bytes::BytesMut;
+use http::{HeaderMap, Response};
+use std::sync::Arc;
+
+/// The longest answer of which items are counted, in bytes. It is kept until it has passed.
+const MAX_BYTES: usize = 4 << 20;
+
+/// A filter that only counts, beside the answer on its way to the client.
+#[derive(Debug)]
+pub struct Tally {
+    snapshot: Arc<Snapshot>,
+    rights: Arc<Rights>,
+    rpc: Box<str>,
+    needs: ActionSet,
+    judged: Judged,
+    headers: HeaderMap,
+    // Nothing once it has become too long.
+    gathered: Option<BytesMut>,
+}
+
+impl Tally {
+    /// Watches an answer by the filter that enforcing would apply.
+    pub(super) fn of<B>(filter: &Filter<'_>, rpc: &str, snapshot: &Arc<Snapshot>, response: &Response<B>) -> Self {
+        Self {
+            snapshot: Arc::clone(snapshot),
+            rights: Arc::clone(&filter.rights),
+            rpc: rpc.into(),
+            needs: filter.needs,
+            judged: filter.judged.clone(),
+            headers: response.headers().clone(),
+            gathered: response.status().is_success().then(BytesMut::new),
+        }
+    }
+
+    /// More of the answer has passed.
+    pub(super) fn passed(&mut self, data: &[u8]) {
+        self.gathered = self
+            .gathered
+            .take()
+            .filter(|so_far| so_far.len() + data.len() <= MAX_BYTES);
+        if let Some(gathered) = &mut self.gathered {
+            gathered.extend_from_slice(data);
+        }
+    }
+
+    /// How many items would have been left out; `None` if that cannot be told.
+    pub(super) fn withheld(&mut self) -> Option<usize> {
+        let body = self.gathered.take().filter(|body| !body.is_empty())?;
+        let filter = Filter {
+            items: self.snapshot.catalog.lookup_rpc(&self.rpc)?.items()?,
+            rights: Arc::clone(&self.rights),
+            needs: self.needs,
+            judged: self.judged.clone(),
+        };
+        filter.withhold(&self.headers, &mut body.into(), None)
+    }
+}

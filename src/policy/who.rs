@@ -1,0 +1,146 @@
+//! Whom something is for, in words that can be compared: the conditions of one item of `subjects`.
+
+use super::pattern::Glob;
+use super::subject::{Condition, Subject};
+use std::fmt;
+
+/// How many alternatives the values of an item are taken apart into; with more, the item stays whole.
+const MAX_ALTERNATIVES: usize = 1000;
+
+/// One way to be among the callers of an item: every term holds.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::policy) struct Who(Vec<Term>);
+
+/// A condition, with the values of which one is asked for as they are written.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::policy) enum Term {
+    Anyone,
+    Attribute(&'static str, Vec<String>),
+    Issuer(String),
+    Claim(Vec<String>, Vec<String>),
+    Pattern(Vec<String>, String),
+    /// Seconds since the Unix epoch, and the time as it is shown.
+    IssuedBefore(u64, String),
+}
+
+impl Who {
+    /// Every way to be among the callers of an item: one for each value that is listed.
+    pub(super) fn alternatives(subject: &Subject) -> Vec<Self> {
+        let terms: Vec<Term> = subject.conditions.iter().map(Term::of).collect();
+        let count = terms.iter().map(|term| term.values().len().max(1));
+        if count.fold(1_usize, usize::saturating_mul) > MAX_ALTERNATIVES {
+            return vec![Self::new(terms)];
+        }
+        let mut alternatives = vec![Vec::new()];
+        for term in terms {
+            let single = term.singly();
+            let with = |before: &Vec<Term>| {
+                let before = before.clone();
+                single
+                    .iter()
+                    .map(move |term| [before.clone(), vec![term.clone()]].concat())
+            };
+            alternatives = alternatives.iter().flat_map(with).collect();
+        }
+        alternatives.into_iter().map(Self::new).collect()
+    }
+
+    /// The item as it is written, with all of its values.
+    pub(super) fn whole(subject: &Subject) -> Self {
+        Self::new(subject.conditions.iter().map(Term::of).collect())
+    }
+
+    fn new(mut terms: Vec<Term>) -> Self {
+        terms.sort_unstable();
+        Self(terms)
+    }
+
+    /// Whether it certainly includes whoever the other one includes.
+    pub(super) fn includes(&self, other: &Self) -> bool {
+        self.0
+            .iter()
+            .all(|term| other.0.iter().any(|given| term.follows_from(given)))
+    }
+
+    /// The terms.
+    #[cfg(test)]
+    pub(super) fn terms(&self) -> &[Term] {
+        &self.0
+    }
+}
+
+impl Term {
+    fn of(condition: &Condition) -> Self {
+        let words = |globs: &[Glob]| {
+            let mut words: Vec<String> = globs.iter().map(ToString::to_string).collect();
+            words.sort_unstable();
+            words.dedup();
+            words
+        };
+        match condition {
+            Condition::Anyone => Self::Anyone,
+            Condition::Attribute(attribute, globs) => Self::Attribute(attribute.label(), words(globs)),
+            Condition::Issuer(issuer) => Self::Issuer((**issuer).into()),
+            Condition::Claim(path, globs) => Self::Claim(path.clone(), words(globs)),
+            Condition::Pattern(path, pattern) => Self::Pattern(path.clone(), pattern.text().to_owned()),
+            Condition::IssuedBefore(time) => Self::IssuedBefore(time.seconds(), time.to_string()),
+        }
+    }
+
+    fn values(&self) -> &[String] {
+        match self {
+            Self::Attribute(_, values) | Self::Claim(_, values) => values,
+            Self::Anyone | Self::Issuer(_) | Self::Pattern(..) | Self::IssuedBefore(..) => &[],
+        }
+    }
+
+    /// The same for each of its values by itself.
+    fn singly(&self) -> Vec<Self> {
+        match self {
+            Self::Attribute(label, values) => values
+                .iter()
+                .map(|value| Self::Attribute(label, vec![value.clone()]))
+                .collect(),
+            Self::Claim(path, values) => values
+                .iter()
+                .map(|value| Self::Claim(path.clone(), vec![value.clone()]))
+                .collect(),
+            Self::Anyone | Self::Issuer(_) | Self::Pattern(..) | Self::IssuedBefore(..) => vec![self.clone()],
+        }
+    }
+
+    fn follows_from(&self, given: &Self) -> bool {
+        let wider = |values: &[String], given: &[String]| {
+            let globs: Vec<Glob> = values.iter().map(|value| Glob::new(value)).collect();
+            let covered = |value: &String| globs.iter().any(|glob| glob.covers(&Glob::new(value)));
+            given.iter().all(covered)
+        };
+        match (self, given) {
+            (Self::Anyone, _) => true,
+            (Self::Attribute(label, values), Self::Attribute(other, given)) => label == other && wider(values, given),
+            (Self::Claim(path, values), Self::Claim(other, given)) => path == other && wider(values, given),
+            (Self::IssuedBefore(time, _), Self::IssuedBefore(given, _)) => given <= time,
+            _ => self == given,
+        }
+    }
+}
+
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let terms: Vec<String> = self.0.iter().map(ToString::to_string).collect();
+        f.write_str(&terms.join(" and "))
+    }
+}
+
+impl fmt::Display for Term {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Anyone => f.write_str("anyone"),
+            Self::Attribute(label, values) => write!(f, "{label}: {}", values.join(" or ")),
+            Self::Issuer(issuer) => write!(f, "issuer: {issuer}"),
+            Self::Claim(path, values) => write!(f, "claim {}: {}", path.join("."), values.join(" or ")),
+            Self::Pattern(path, pattern) => write!(f, "claim {} like {pattern}", path.join(".")),
+            Self::IssuedBefore(_, time) => write!(f, "issued before {time}"),
+        }
+    }
+}
