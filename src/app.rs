@@ -5,6 +5,7 @@
 
 use crate::admin::Admin;
 use crate::audit::Recorder;
+use crate::audit::output::Output;
 use crate::audit::sink::{Sink, Writer};
 use crate::clock::Clock;
 use crate::config::{self, Config, secrets};
@@ -79,24 +80,25 @@ impl App {
     ///
     /// # Errors
     /// Every problem of every file and address; nothing is left running.
-    pub fn start(
-        config: Config,
-        clock: Arc<dyn Clock>,
-        audit_output: Box<dyn std::io::Write + Send>,
-    ) -> Result<Self, Vec<Problem>> {
+    pub fn start(config: Config, clock: Arc<dyn Clock>, audit_output: Output) -> Result<Self, Vec<Problem>> {
         let fault = |what: &str, error: &dyn std::fmt::Display| vec![Problem::error(what, 0, 0, error.to_string())];
         let metrics = Arc::new(Metrics::new().map_err(|error| fault("metrics", &error))?);
         let loaded = Loaded::of(&config, &clock, &metrics)?;
         let bound = bind(&config)?;
-        let (sink, audit) = Sink::start(audit_output, config.audit.queue, Arc::clone(&metrics))
-            .map_err(|error| fault("audit", &error))?;
+        let (sink, audit) =
+            Sink::start(audit_output, &config.audit, Arc::clone(&metrics)).map_err(|error| fault("audit", &error))?;
         let (drain, draining) = watch::channel(false);
         let (stop, stopping) = watch::channel(false);
         let live = Arc::clone(&loaded.live);
         let shared = Arc::new(Shared {
             live: Arc::clone(&live),
             issuers: Arc::clone(&loaded.issuers),
-            recorder: Arc::new(Recorder::new(Arc::clone(&metrics), clock, sink)),
+            recorder: Arc::new(Recorder::new(
+                Arc::clone(&metrics),
+                clock,
+                sink,
+                config.audit.sample_allowed,
+            )),
             scope_rules: Arc::new(ScopeRules {
                 domains: config.flyte.domains.clone(),
                 organizations: config.flyte.organizations.clone(),
@@ -147,9 +149,16 @@ impl App {
         })
     }
 
+    /// Opens the audit log's file again: by then it may be another one.
+    pub fn reopen_audit(&self) {
+        self.audit.reopen();
+    }
+
     /// Accepts nothing more, lets running requests finish for the configured time, writes the last records and ends.
     pub fn shut_down(self) {
         self.drain.send_replace(true);
+        // A worker that waits for the audit log would otherwise wait for ever when that is broken.
+        self.audit.end_soon();
         for worker in self.workers {
             if worker.join().is_err() {
                 tracing::error!("a worker had failed");

@@ -6,18 +6,21 @@ use crate::metrics::{Metrics, Outcome, UNKNOWN_RPC};
 use crate::model::action::Action;
 use crate::model::denial::Denial;
 use crate::model::principal::Principal;
+use crate::model::ratio::Ratio;
 use crate::model::reason::{Blame, Reason};
 use crate::model::scope::{Resource, Target};
 use crate::model::setting::Written;
 use crate::protocol::Protocol;
 use serde::Serialize;
-use sink::Sink;
+use sink::{Ended, Sink};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+pub mod output;
 pub mod record;
 pub mod sink;
+mod writer;
 
 pub use record::Record;
 use record::{PolicyRecord, PrincipalRecord, TargetRecord};
@@ -33,13 +36,20 @@ pub struct Recorder {
     /// The clock that dates records.
     pub clock: Arc<dyn Clock>,
     sink: Sink,
+    /// The share of allowed requests that are recorded.
+    sample: Ratio,
 }
 
 impl Recorder {
-    /// A recorder that writes to the sink.
+    /// A recorder that writes to the sink, of allowed requests that share.
     #[must_use]
-    pub fn new(metrics: Arc<Metrics>, clock: Arc<dyn Clock>, sink: Sink) -> Self {
-        Self { metrics, clock, sink }
+    pub fn new(metrics: Arc<Metrics>, clock: Arc<dyn Clock>, sink: Sink, sample: Ratio) -> Self {
+        Self {
+            metrics,
+            clock,
+            sink,
+            sample,
+        }
     }
 }
 
@@ -119,7 +129,18 @@ impl AuditGuard {
     }
 
     /// The decision has fallen; the request goes upstream now.
-    pub fn judged(&mut self) {
+    ///
+    /// # Errors
+    /// `audit_full` when what is forwarded could not be recorded at once, and is not to be forwarded then.
+    pub fn judged(&mut self) -> Result<(), Denial> {
+        self.decided();
+        if self.recorder.sink.refuses() {
+            return Err(Reason::AuditFull.into());
+        }
+        Ok(())
+    }
+
+    fn decided(&mut self) {
         let elapsed = self.started.elapsed();
         self.record.judge_us = micros(elapsed);
         self.recorder.metrics.judge_seconds.observe(elapsed.as_secs_f64());
@@ -192,7 +213,7 @@ impl AuditGuard {
             return;
         }
         if self.forwarded.is_none() {
-            self.judged();
+            self.decided();
         }
         let elapsed = self.started.elapsed();
         self.record.outcome = outcome.label();
@@ -211,8 +232,20 @@ impl AuditGuard {
                 .inc();
         }
         metrics.request_seconds.observe(elapsed.as_secs_f64());
+        let ended = match outcome {
+            Outcome::Forwarded | Outcome::Answered => Ended::Allowed,
+            _ if reason == Some(Reason::AuditFull) => Ended::RefusedByAudit,
+            Outcome::Denied | Outcome::Failed | Outcome::Aborted => Ended::Otherwise,
+        };
+        let sample = self.recorder.sample;
+        if ended == Ended::Allowed && sample.is_partial() {
+            if !sample.takes_name(&self.record.request_id) {
+                return;
+            }
+            self.record.sample_rate = Some(sample.get());
+        }
         metrics.audit_records.inc();
-        self.recorder.sink.write(&self.record);
+        self.recorder.sink.write(&self.record, ended);
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::credential::certificate::NameKind;
 use crate::issuer::{IssuerSettings, LoadBalancerSettings, TokenLimits};
 use crate::model::problem::Problem;
+use crate::model::ratio::Ratio;
 use crate::policy::Subjects;
 use http::HeaderName;
 use http::uri::{Authority, Scheme};
@@ -21,7 +22,7 @@ mod listeners;
 mod load_balancer;
 pub mod secrets;
 
-pub use document::{Generation, LogFormat, LogLevel, TlsVersion};
+pub use document::{Generation, LogFormat, LogLevel, TlsVersion, WhenFull};
 
 /// A configuration that has passed every check. Paths are absolute or relative to the working directory.
 #[derive(Clone, Debug)]
@@ -215,12 +216,16 @@ pub struct Limits {
 }
 
 /// Where audit records go.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Audit {
     /// The place.
     pub output: AuditOutput,
     /// How many records may wait to be written.
     pub queue: usize,
+    /// What happens when so many wait.
+    pub on_full: WhenFull,
+    /// The share of allowed requests that are recorded.
+    pub sample_allowed: Ratio,
 }
 
 /// The place of audit records.

@@ -197,7 +197,7 @@ impl Gate {
             .into_permit()
             .map_err(|refusal| by_policy(refusal, snapshot, audit))?;
         audit.rules(permit.rules().iter().map(|rule| rule.name().into()));
-        audit.judged();
+        audit.judged()?;
         let body = set::set(route, permit.written(), protocol, body)?;
         audit.set(permit.written());
         let filter = Filter::of(route, &touched, &rights, &permit);

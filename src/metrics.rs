@@ -107,8 +107,10 @@ pub struct Metrics {
     pub token_cache: IntCounterVec,
     /// Audit records written.
     pub audit_records: IntCounter,
-    /// Audit records that could not be written.
+    /// Attempts to write audit records that failed.
     pub audit_failures: IntCounter,
+    /// Audit records that were lost.
+    pub audit_dropped: IntCounter,
     /// When the process started.
     pub start_timestamp: Gauge,
 }
@@ -194,7 +196,14 @@ impl Metrics {
                 &["result"],
             )?,
             audit_records: make.counter("audit_records_total", "Audit records handed to the writer.")?,
-            audit_failures: make.counter("audit_failures_total", "Audit records that could not be written.")?,
+            audit_failures: make.counter(
+                "audit_failures_total",
+                "Attempts to write audit records, or to open their file again, that failed; they are made again.",
+            )?,
+            audit_dropped: make.counter(
+                "audit_dropped_total",
+                "Audit records that were dropped because the queue was full, or could not be written before the end.",
+            )?,
             start_timestamp: make.float_gauge(
                 "process_start_timestamp_seconds",
                 "When the process started, in seconds since 1970.",

@@ -2,17 +2,17 @@
 
 use super::{FAILED, INVALID, OK, listed, print_error};
 use crate::app::App;
-use crate::audit::sink;
+use crate::audit::output::Output;
 use crate::clock::SystemClock;
-use crate::config::{AuditOutput, Config, LogFormat};
-use crate::reload::ReloadNow;
+use crate::config::{Config, LogFormat};
 use std::path::Path;
 use std::sync::Arc;
 use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-/// Serves until SIGTERM or SIGINT, then drains. SIGHUP makes every file be looked at now.
+/// Serves until SIGTERM or SIGINT, then drains. SIGHUP opens the audit file again and makes every
+/// other file be looked at now.
 pub(super) fn run(path: &Path) -> u8 {
     let (config, warnings) = match Config::load(path) {
         Ok(loaded) => loaded,
@@ -33,11 +33,7 @@ pub(super) fn run(path: &Path) -> u8 {
 
 fn serve(config: Config) -> Result<(), u8> {
     let names: Vec<Box<str>> = config.listeners.iter().map(|listener| listener.name.clone()).collect();
-    let output = match &config.audit.output {
-        AuditOutput::Stdout => sink::open(None),
-        AuditOutput::File(path) => sink::open(Some(path)),
-    };
-    let output = output.map_err(|error| {
+    let output = Output::open(&config.audit.output).map_err(|error| {
         tracing::error!(%error, "the audit output cannot be opened");
         FAILED
     })?;
@@ -57,7 +53,7 @@ fn serve(config: Config) -> Result<(), u8> {
         tracing::info!(listener = %name, %address, "listening");
     }
     tracing::info!(address = %app.admin, "serving metrics and health");
-    runtime.block_on(signals.wait(&app.reload));
+    runtime.block_on(signals.wait(&app));
     tracing::info!("draining");
     app.shut_down();
     tracing::info!("stopped");
@@ -85,12 +81,15 @@ impl Signals {
     }
 
     /// Returns when the process is to end.
-    async fn wait(&mut self, reload: &ReloadNow) {
+    async fn wait(&mut self, app: &App) {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return,
                 _ = self.interrupt.recv() => return,
-                _ = self.hangup.recv() => reload.reload_now(),
+                _ = self.hangup.recv() => {
+                    app.reopen_audit();
+                    app.reload.reload_now();
+                }
             }
         }
     }

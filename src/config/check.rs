@@ -10,6 +10,7 @@ use super::{
 use crate::document;
 use crate::issuer::{IssuerSettings, TokenLimits};
 use crate::model::problem::{Problem, Severity};
+use crate::model::ratio::Ratio;
 use http::HeaderName;
 use serde_saphyr::Location;
 use std::net::SocketAddr;
@@ -254,7 +255,17 @@ impl<'a> Check<'a> {
         Audit {
             output,
             queue: self.count(&written.queue, 1..=10_000_000),
+            on_full: written.on_full,
+            sample_allowed: self.ratio(&written.sample_allowed),
         }
+    }
+
+    pub(super) fn ratio(&mut self, written: &Placed<f64>) -> Ratio {
+        Ratio::new(*written.value()).unwrap_or_else(|| {
+            let message = format!("{} is no share; write 0.0 (none) to 1.0 (all)", written.value());
+            self.error(written.place(), message);
+            Ratio::ALL
+        })
     }
 
     fn workers(&mut self, written: &Placed<u64>) -> usize {

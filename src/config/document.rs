@@ -233,6 +233,23 @@ pub struct AuditDocument {
     pub output: Placed<String>,
     /// How many records may wait to be written.
     pub queue: Placed<u64>,
+    /// What happens when so many wait.
+    pub on_full: WhenFull,
+    /// The share of allowed requests that are recorded, 0 to 1; what is refused or fails always is.
+    pub sample_allowed: Placed<f64>,
+}
+
+/// What happens when no more records can wait to be written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenFull {
+    /// Requests wait: nothing is lost.
+    #[default]
+    Block,
+    /// Records of allowed requests are dropped and counted; those of refused ones wait.
+    DropAndCount,
+    /// What would be allowed is refused: nothing is forwarded without a record.
+    Refuse,
 }
 
 impl Default for AuditDocument {
@@ -240,6 +257,8 @@ impl Default for AuditDocument {
         Self {
             output: Placed::default_of("stdout"),
             queue: Placed::default_of(8192_u64),
+            on_full: WhenFull::default(),
+            sample_allowed: Placed::default_of(1.0_f64),
         }
     }
 }

@@ -151,7 +151,7 @@ impl Stack {
             std::fs::write(directory.join(name), text)?;
         }
         let (config, _) = Config::load(&directory.join("config.yaml")).map_err(|problems| listed(&problems))?;
-        let app = App::start(config, setup.clock, setup.audit).map_err(|problems| listed(&problems))?;
+        let app = App::start(config, setup.clock, setup.audit.into()).map_err(|problems| listed(&problems))?;
         if setup.issuer_fault == Fault::None {
             ready(app.admin).await?;
         }

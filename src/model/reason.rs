@@ -179,6 +179,7 @@ reasons! {
     UpstreamFailed "upstream_failed" BAD_GATEWAY Upstream "the control plane broke off or answered with something that is no valid response",
     AnswerUnreadable "answer_unreadable" BAD_GATEWAY Upstream "the control plane's answer could not be understood, so that nothing of it is shown",
     UpstreamTimeout "upstream_timeout" DEADLINE Upstream "the control plane did not answer in time",
+    AuditFull "audit_full" UNAVAILABLE Proxy "the audit log cannot take more records now; try again",
     ShuttingDown "shutting_down" UNAVAILABLE Proxy "the proxy is shutting down; try again",
     Internal "internal" INTERNAL Proxy "the proxy failed; the fault is recorded",
 }
