@@ -24,6 +24,7 @@ use crate::reload::certificate::CertificateFiles;
 use crate::reload::key_sets::KeySetFiles;
 use crate::reload::policy::{self, PolicyFiles};
 use crate::reload::{Fingerprint, ReloadNow, Reloadable, Reloader};
+use crate::spans;
 use crate::tls::LiveTls;
 use crate::trust;
 use crate::upstream::Upstream;
@@ -35,6 +36,7 @@ use std::time::Duration;
 use tokio::runtime;
 use tokio::sync::{Semaphore, watch};
 
+mod control;
 pub mod issuers;
 pub mod observe;
 
@@ -84,6 +86,8 @@ impl App {
         let fault = |what: &str, error: &dyn std::fmt::Display| vec![Problem::error(what, 0, 0, error.to_string())];
         let metrics = Arc::new(Metrics::new().map_err(|error| fault("metrics", &error))?);
         let loaded = Loaded::of(&config, &clock, &metrics)?;
+        let traces = config.tracing.as_ref().map(|settings| spans::start(settings, &metrics));
+        let (tracer, exporter) = traces.transpose().map_err(|problem| vec![problem])?.unzip();
         let bound = bind(&config)?;
         let (sink, audit) =
             Sink::start(audit_output, &config.audit, Arc::clone(&metrics)).map_err(|error| fault("audit", &error))?;
@@ -98,6 +102,7 @@ impl App {
                 clock,
                 sink,
                 config.audit.sample_allowed,
+                tracer,
             )),
             scope_rules: Arc::new(ScopeRules {
                 domains: config.flyte.domains.clone(),
@@ -133,7 +138,7 @@ impl App {
             .map(|sockets| spawn_worker(Arc::clone(&shared), sockets, draining.clone()))
             .collect::<std::io::Result<Vec<_>>>()
             .map_err(|error| fault("worker thread", &error))?;
-        let control = spawn_control(admin, bound.admin_socket, reloader, stopping)
+        let control = control::spawn(admin, bound.admin_socket, reloader, exporter, stopping)
             .map_err(|error| fault("control thread", &error))?;
         Ok(Self {
             addresses: bound.addresses,
@@ -370,30 +375,4 @@ impl Shared {
             metrics: Arc::clone(&self.recorder.metrics),
         })
     }
-}
-
-fn spawn_control(
-    admin: Admin,
-    socket: std::net::TcpListener,
-    reloader: Reloader,
-    mut stop: watch::Receiver<bool>,
-) -> std::io::Result<JoinHandle<()>> {
-    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-    std::thread::Builder::new().name("control".into()).spawn(move || {
-        runtime.block_on(async {
-            let Ok(socket) = tokio::net::TcpListener::from_std(socket) else {
-                tracing::error!("the admin listener's socket cannot be used");
-                return;
-            };
-            let issuers = Arc::clone(&admin.issuers);
-            let stopping = stop.clone();
-            // All of them, not the first that ends: without issuers there are no keys to refresh.
-            let duties = async { tokio::join!(Arc::new(admin).run(socket), issuers.run(stopping), reloader.run()) };
-            tokio::select! {
-                _ = duties => {}
-                _ = stop.wait_for(|stopping| *stopping) => {}
-            }
-        });
-        runtime.shutdown_timeout(Duration::from_secs(1));
-    })
 }

@@ -11,8 +11,11 @@ use crate::model::reason::{Blame, Reason};
 use crate::model::scope::{Resource, Target};
 use crate::model::setting::Written;
 use crate::protocol::Protocol;
+use crate::spans::{Stage, Tracer};
+use http::{HeaderMap, Method};
 use serde::Serialize;
 use sink::{Ended, Sink};
+use span::Traced;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -20,6 +23,7 @@ use std::time::Instant;
 pub mod output;
 pub mod record;
 pub mod sink;
+mod span;
 mod writer;
 
 pub use record::Record;
@@ -38,17 +42,25 @@ pub struct Recorder {
     sink: Sink,
     /// The share of allowed requests that are recorded.
     sample: Ratio,
+    tracer: Option<Tracer>,
 }
 
 impl Recorder {
-    /// A recorder that writes to the sink, of allowed requests that share.
+    /// A recorder that writes to the sink, of allowed requests that share, and traces if there is a tracer.
     #[must_use]
-    pub fn new(metrics: Arc<Metrics>, clock: Arc<dyn Clock>, sink: Sink, sample: Ratio) -> Self {
+    pub fn new(
+        metrics: Arc<Metrics>,
+        clock: Arc<dyn Clock>,
+        sink: Sink,
+        sample: Ratio,
+        tracer: Option<Tracer>,
+    ) -> Self {
         Self {
             metrics,
             clock,
             sink,
             sample,
+            tracer,
         }
     }
 }
@@ -61,6 +73,7 @@ pub struct AuditGuard {
     started: Instant,
     forwarded: Option<Instant>,
     record: Record,
+    traced: Option<Traced>,
     finished: bool,
 }
 
@@ -81,6 +94,7 @@ impl AuditGuard {
             started: Instant::now(),
             forwarded: None,
             record,
+            traced: None,
             finished: false,
         }
     }
@@ -89,6 +103,22 @@ impl AuditGuard {
     pub fn correlation(&mut self, client_request_id: Option<&str>, trace_id: Option<&str>) {
         self.record.client_request_id = client_request_id.map(Into::into);
         self.record.trace_id = trace_id.map(Into::into);
+    }
+
+    /// Begins the trace, if there are traces; the headers are then changed to what goes upstream.
+    pub fn trace(&mut self, headers: &mut HeaderMap, method: &Method) {
+        if let Some(tracer) = &self.recorder.tracer {
+            let trace = tracer.begin(headers, self.recorder.clock.now());
+            self.record.trace_id = Some(trace.id().into());
+            self.traced = Some(Traced::new(trace, method));
+        }
+    }
+
+    /// A stage begins, and the one before has ended.
+    pub fn stage(&mut self, stage: Stage) {
+        if let Some(traced) = &mut self.traced {
+            traced.trace.stage(stage);
+        }
     }
 
     /// The RPC or page that was found, by its catalogue name, and the action it needs by default.
@@ -137,6 +167,7 @@ impl AuditGuard {
         if self.recorder.sink.refuses() {
             return Err(Reason::AuditFull.into());
         }
+        self.stage(Stage::Forward);
         Ok(())
     }
 
@@ -149,6 +180,9 @@ impl AuditGuard {
 
     /// The head of the upstream's answer.
     pub fn response_head(&mut self, status: u16) {
+        if let Some(traced) = &mut self.traced {
+            traced.trace.end_stage();
+        }
         self.record.status = Some(status);
         if let Some(forwarded) = self.forwarded {
             self.recorder
@@ -232,6 +266,9 @@ impl AuditGuard {
                 .inc();
         }
         metrics.request_seconds.observe(elapsed.as_secs_f64());
+        if let (Some(traced), Some(tracer)) = (self.traced.take(), &self.recorder.tracer) {
+            traced.finish(tracer, &self.record, self.protocol, outcome);
+        }
         let ended = match outcome {
             Outcome::Forwarded | Outcome::Answered => Ended::Allowed,
             _ if reason == Some(Reason::AuditFull) => Ended::RefusedByAudit,

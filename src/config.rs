@@ -21,6 +21,7 @@ mod issuers;
 mod listeners;
 mod load_balancer;
 pub mod secrets;
+mod tracing;
 
 pub use document::{Generation, LogFormat, LogLevel, TlsVersion, WhenFull};
 
@@ -49,6 +50,8 @@ pub struct Config {
     pub limits: Limits,
     /// Where audit records go.
     pub audit: Audit,
+    /// Where traces go, if anywhere.
+    pub tracing: Option<Tracing>,
     /// The form of the program's own log.
     pub log_format: LogFormat,
     /// How much of it there is.
@@ -235,6 +238,21 @@ pub enum AuditOutput {
     Stdout,
     /// A file that is appended to.
     File(PathBuf),
+}
+
+/// Where traces go.
+#[derive(Clone, Debug)]
+pub struct Tracing {
+    /// The collector.
+    pub endpoint: Endpoint,
+    /// PEM file with the authorities trusted for it; `None` for those of the system.
+    pub ca: Option<PathBuf>,
+    /// The share of requests that are traced, of those whose caller does not say.
+    pub sample_ratio: Ratio,
+    /// How many traces may wait to be exported.
+    pub queue: usize,
+    /// Whether spans name the caller.
+    pub subject: bool,
 }
 
 impl Config {

@@ -15,6 +15,7 @@ use crate::model::reason::Reason;
 use crate::policy::Subjects;
 use crate::policy::decide::{Call, Refusal};
 use crate::protocol::{Protocol, RequestHead, canonical, classify, deny};
+use crate::spans::Stage;
 use crate::upstream::{Upstream, headers};
 use authenticate::{FixedCaller, Identity};
 use body::JudgedBody;
@@ -117,13 +118,14 @@ enum Answer {
 impl Gate {
     /// Answers a request. Never fails; the only place that renders a refusal. Leaves exactly one audit record.
     pub async fn handle(&self, request: Request<Incoming>, info: &ConnectionInfo) -> Response<Body> {
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
         let mut body = Some(body);
         let protocol = classify::classify(parts.version, &parts.headers);
         let request_id = self.request_ids.next();
         let recorder = Arc::clone(&self.recorder);
         let mut audit = AuditGuard::start(recorder, protocol, request_id.clone(), self.listener.clone(), info.peer);
         request_id::correlate(&parts.headers, &mut audit);
+        audit.trace(&mut parts.headers, &parts.method);
         let snapshot = self.live.load();
         let around = Surroundings {
             info,
@@ -170,6 +172,7 @@ impl Gate {
             Destination::HealthCheck => return self.answer_health(&head, body, audit).await,
         };
         audit.route(&route.rpc, (route.access == Access::Scoped).then_some(route.action));
+        audit.stage(Stage::Verify);
         let authenticated = self.authenticate(&head, route.access, around.info).await?;
         audit.principal(authenticated.caller.principal(), authenticated.source);
         self.accept(authenticated.caller.principal(), route.access)?;
@@ -178,8 +181,10 @@ impl Gate {
             .admit(route.access)
             .map_err(|refusal| by_policy(refusal, snapshot, audit))?;
         let binding = rest.map(|rest| rest.binding);
+        audit.stage(Stage::Receive);
         let body = body::judged(&head, route.access, binding, body, &self.limits).await?;
         audit.request_bytes(body.len());
+        audit.stage(Stage::Judge);
         let touched = self.touched(route, rest.as_ref(), &head, &body)?;
         if route.access == Access::Scoped {
             audit.targets(touched.action, &touched.targets);
@@ -214,7 +219,10 @@ impl Gate {
         let response = forward::call(&self.upstream, permit, outgoing).await?;
         match filter {
             None => Ok(Answer::Forwarded(response)),
-            Some(filter) => Ok(Answer::Filtered(Box::new(filter.apply(response, audit).await?))),
+            Some(filter) => {
+                audit.stage(Stage::Filter);
+                Ok(Answer::Filtered(Box::new(filter.apply(response, audit).await?)))
+            }
         }
     }
 

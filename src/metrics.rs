@@ -111,6 +111,8 @@ pub struct Metrics {
     pub audit_failures: IntCounter,
     /// Audit records that were lost.
     pub audit_dropped: IntCounter,
+    /// Traces by what became of them.
+    pub traces: IntCounterVec,
     /// When the process started.
     pub start_timestamp: Gauge,
 }
@@ -204,6 +206,11 @@ impl Metrics {
                 "audit_dropped_total",
                 "Audit records that were dropped because the queue was full, or could not be written before the end.",
             )?,
+            traces: make.counters(
+                "traces_total",
+                "Traces of requests by result: `exported`, `failed` when the collector did not take them, or `dropped` when too many were waiting.",
+                &["result"],
+            )?,
             start_timestamp: make.float_gauge(
                 "process_start_timestamp_seconds",
                 "When the process started, in seconds since 1970.",
@@ -218,6 +225,9 @@ impl Metrics {
         }
         for result in ["hit", "miss"] {
             metrics.token_cache.with_label_values(&[result]);
+        }
+        for result in ["exported", "failed", "dropped"] {
+            metrics.traces.with_label_values(&[result]);
         }
         Ok(metrics)
     }

@@ -5,7 +5,7 @@ use super::document::{
 };
 use super::{
     Audit, AuditOutput, Config, Credentials, Endpoint, Flyte, Limits, PolicySource, Upstream, issuers, listeners,
-    load_balancer, quantity, secrets,
+    load_balancer, quantity, secrets, tracing,
 };
 use crate::document;
 use crate::issuer::{IssuerSettings, TokenLimits};
@@ -101,6 +101,7 @@ impl<'a> Check<'a> {
                 .collect(),
             limits: self.limits(&document.limits),
             audit: self.audit(&document.audit),
+            tracing: document.tracing.as_ref().map(|written| tracing::check(self, written)),
             log_format: document.log.format,
             log_level: document.log.level,
             workers: self.workers(&document.workers),
@@ -129,7 +130,7 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn endpoint(&mut self, written: &Placed<String>) -> Endpoint {
+    pub(super) fn endpoint(&mut self, written: &Placed<String>) -> Endpoint {
         let uri = written.value().parse::<http::Uri>().unwrap_or_default();
         let parts = uri.into_parts();
         let bare = parts.path_and_query.is_none_or(|path| path == "/");
@@ -352,7 +353,11 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn count<T: TryFrom<u64> + Default>(&mut self, written: &Placed<u64>, accepted: RangeInclusive<u64>) -> T {
+    pub(super) fn count<T: TryFrom<u64> + Default>(
+        &mut self,
+        written: &Placed<u64>,
+        accepted: RangeInclusive<u64>,
+    ) -> T {
         self.within(written.place(), *written.value(), accepted, "")
     }
 

@@ -11,6 +11,7 @@ mod listener;
 mod load_balancer;
 mod placed;
 mod session;
+mod tracing;
 
 pub use credentials::CredentialsDocument;
 pub use introspection::IntrospectionDocument;
@@ -25,6 +26,7 @@ pub use listener::{
 pub use load_balancer::{LoadBalancerDocument, LoadBalancerKeysDocument};
 pub use placed::Placed;
 pub use session::{CookieKeysDocument, SecretDocument, SessionDocument};
+pub use tracing::TracingDocument;
 
 /// Configuration of flyte-authz-proxy.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -59,6 +61,9 @@ pub struct Document {
     /// The record of every request.
     #[serde(default)]
     pub audit: AuditDocument,
+    /// Where traces of requests go; without it, there are none.
+    #[serde(default, deserialize_with = "present")]
+    pub tracing: Option<TracingDocument>,
     /// The program's own log, on standard error.
     #[serde(default)]
     pub log: LogDocument,

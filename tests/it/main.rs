@@ -60,6 +60,7 @@ mod revocation;
 mod session;
 mod smoke;
 mod sockets;
+mod tracing;
 mod upstream;
 mod upstream_links;
 mod whoami;
