@@ -86,8 +86,8 @@ impl App {
         let fault = |what: &str, error: &dyn std::fmt::Display| vec![Problem::error(what, 0, 0, error.to_string())];
         let metrics = Arc::new(Metrics::new().map_err(|error| fault("metrics", &error))?);
         let loaded = Loaded::of(&config, &clock, &metrics)?;
-        let traces = config.tracing.as_ref().map(|settings| spans::start(settings, &metrics));
-        let (tracer, exporter) = traces.transpose().map_err(|problem| vec![problem])?.unzip();
+        let started = config.tracing.as_ref().map(|settings| spans::start(settings, &metrics));
+        let (tracer, exporter) = started.transpose().map_err(|problem| vec![problem])?.unzip();
         let bound = bind(&config)?;
         let (sink, audit) =
             Sink::start(audit_output, &config.audit, Arc::clone(&metrics)).map_err(|error| fault("audit", &error))?;

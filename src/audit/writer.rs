@@ -140,7 +140,7 @@ impl Lines {
         let gives_up = now.duration_since(*trouble.ending.get_or_insert(now)) >= LAST_TRIES;
         if gives_up {
             let rest = self.batch.get(self.written..).unwrap_or_default();
-            let lost = rest.iter().filter(|byte| **byte == b'\n').count();
+            let lost = rest.split_inclusive(|byte| *byte == b'\n').count();
             self.metrics.audit_dropped.inc_by(lost as u64);
             tracing::error!(%error, lost, "audit records are lost: they could not be written before the end");
         }

@@ -156,7 +156,7 @@ impl Load {
                     };
                     match client.call(Some(&token), LIST, list(project)).await {
                         Ok(reply) if reply.headers.contains_key("x-request-id") => {
-                            answered.lock().unwrap().push(id(&reply))
+                            answered.lock().unwrap().push(id(&reply));
                         }
                         _ => return,
                     }

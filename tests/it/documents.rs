@@ -290,7 +290,7 @@ fn every_field_of_the_audit_record_is_documented_and_no_other() {
     assert_eq!(documented, fields);
 }
 
-const PAGES: [&str; 13] = [
+const PAGES: [&str; 14] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
@@ -300,6 +300,7 @@ const PAGES: [&str; 13] = [
     "docs/config.md",
     "docs/policy.md",
     "docs/reasons.md",
+    "docs/tracing.md",
     "docs/decisions/0001-rules-as-data.md",
     "docs/decisions/0002-own-wire-walk.md",
     "docs/decisions/0003-unknown-is-refused.md",

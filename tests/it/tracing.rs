@@ -101,7 +101,7 @@ async fn answer(stream: TcpStream, manner: Manner, received: Arc<Mutex<Vec<Expor
         let mut body = vec![0; length.parse().unwrap()];
         stream.read_exact(&mut body).await.unwrap();
         if manner == Manner::NeverAnswers {
-            tokio::time::sleep(Duration::from_secs(600)).await;
+            tokio::time::sleep(Duration::from_mins(10)).await;
         }
         let status = if manner == Manner::Takes {
             received
@@ -134,7 +134,9 @@ async fn list(proxy: &Proxy, project: &str, headers: &[(&str, &str)]) -> Reply {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes
+        .iter()
+        .fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 fn said(attributes: &[KeyValue]) -> BTreeMap<&str, String> {

@@ -59,7 +59,8 @@ impl Gated {
     }
 
     fn lines(&self) -> usize {
-        self.bytes.lock().unwrap().iter().filter(|byte| **byte == b'\n').count()
+        let bytes = self.bytes.lock().unwrap();
+        bytes.split_inclusive(|byte| *byte == b'\n').count()
     }
 }
 
@@ -110,15 +111,15 @@ fn a_full_queue_drops_and_counts_what_was_allowed_and_lets_refusals_wait() {
 #[test]
 fn a_full_queue_makes_everything_wait_unless_told_otherwise() {
     let (gated, sink, writer, metrics) = gated(&settings(2, WhenFull::Block));
-    let writes = std::thread::spawn(move || {
+    let waiting = std::thread::spawn(move || {
         for _ in 0..5 {
             sink.write(&record("allowed"), Ended::Allowed);
         }
     });
     std::thread::sleep(Duration::from_millis(100));
-    assert!(!writes.is_finished());
+    assert!(!waiting.is_finished());
     gated.open();
-    writes.join().unwrap();
+    waiting.join().unwrap();
     writer.join();
     assert_eq!((gated.lines(), metrics.audit_dropped.get()), (6, 0));
 }
