@@ -181,7 +181,7 @@ impl AuditGuard {
     /// The head of the upstream's answer.
     pub fn response_head(&mut self, status: u16) {
         if let Some(traced) = &mut self.traced {
-            traced.trace.end_stage();
+            traced.trace.answered();
         }
         self.record.status = Some(status);
         if let Some(forwarded) = self.forwarded {

@@ -233,9 +233,11 @@ impl Trace {
         }
     }
 
-    /// The stage has ended.
-    pub fn end_stage(&mut self) {
-        if let Some(spans) = &mut self.spans {
+    /// The head of the control plane's answer is there, which ends [`Stage::Forward`].
+    pub fn answered(&mut self) {
+        if let Some(spans) = &mut self.spans
+            && spans.stages.last().is_some_and(|last| last.stage == Stage::Forward)
+        {
             let now = spans.started.elapsed();
             spans.end_stage(now);
         }

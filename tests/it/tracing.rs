@@ -283,7 +283,13 @@ async fn refusals_failures_filtered_answers_and_rest_are_told_apart_in_their_spa
         ),
         ("GET", "200")
     );
-    assert!(collector.children(span).contains_key("filter"));
+    let stages = collector.children(span);
+    let (forward, filter) = (&stages["forward"], &stages["filter"]);
+    assert!(forward.end_time_unix_nano <= filter.start_time_unix_nano);
+    assert_eq!(
+        filter.end_time_unix_nano, span.end_time_unix_nano,
+        "it lasts until the answer is made"
+    );
 
     let span = of(&unknown);
     assert_eq!(span.name, "GET unknown");
