@@ -40,11 +40,6 @@ fn known(method: &Method) -> &'static str {
         .unwrap_or("_OTHER")
 }
 
-/// gRPC statuses by which the server is at fault (the conventions' table for servers).
-fn is_server_error(grpc_status: u16) -> bool {
-    matches!(grpc_status, 2 | 4 | 12 | 13 | 14 | 15)
-}
-
 fn summary(
     record: &Record,
     http_method: &'static str,
@@ -53,60 +48,24 @@ fn summary(
     with_subject: bool,
 ) -> Summary {
     let rpc = record.rpc.as_deref().unwrap_or(UNKNOWN_RPC);
-    let name = rpc.strip_prefix('/').filter(|name| name.contains('/'));
-    let mut attributes: Attributes = Vec::with_capacity(20);
-    let mut say = |name, value: Value| attributes.push((name, value));
-    if protocol == Protocol::Grpc {
-        say("rpc.system", "grpc".into());
-    } else {
-        say("http.request.method", http_method.into());
-        if name.is_none() && record.rpc.is_some() && rpc.starts_with('/') {
-            say("http.route", rpc.into());
-        }
-    }
-    if let Some((service, method)) = name.and_then(|name| name.split_once('/')).filter(|_| is_rpc(rpc)) {
-        say("rpc.service", service.into());
-        say("rpc.method", method.into());
-    }
-    let forwarded = attributes.clone();
-    let mut say = |name, value: Value| attributes.push((name, value));
-    if protocol == Protocol::Grpc {
-        if let Some(status) = record.grpc_status {
-            say("rpc.grpc.status_code", Value::Number(status));
-        }
-    } else if let Some(status) = record.status {
-        say("http.response.status_code", Value::Number(status));
-    }
-    say("network.peer.address", record.peer.ip().to_string().as_str().into());
-    say("network.peer.port", Value::Number(record.peer.port()));
-    say("flyte_authz.request_id", (&*record.request_id).into());
-    say("flyte_authz.listener", (&*record.listener).into());
-    say("flyte_authz.protocol", record.protocol.into());
-    say("flyte_authz.decision", outcome.label().into());
-    if let Some(reason) = record.reason {
-        say("flyte_authz.reason", reason.into());
-    }
-    if let Some(action) = record.action {
-        say("flyte_authz.action", action.into());
+    let forwarded = call(rpc, http_method, protocol);
+    let failed = outcome == Outcome::Failed || is_server_error(record, protocol);
+    let mut attributes = forwarded.clone();
+    attributes.extend(own(record, protocol));
+    attributes.push(("flyte_authz.decision", outcome.label().into()));
+    if failed {
+        // Without a reason of the proxy's, the control plane has answered so.
+        attributes.push(("error.type", record.reason.unwrap_or("upstream_status").into()));
     }
     let subject = record.principal.as_ref().map(|principal| &*principal.subject);
     if let Some(subject) = subject.filter(|subject| with_subject && !subject.is_empty()) {
-        say("enduser.id", subject.into());
-    }
-    let failed = match protocol {
-        Protocol::Grpc => record.grpc_status.is_some_and(is_server_error),
-        Protocol::Rest | Protocol::RestProto => record.status.is_some_and(|status| status >= 500),
-    };
-    let failed = failed || outcome == Outcome::Failed;
-    if failed {
-        say("error.type", record.reason.unwrap_or("upstream_status").into());
+        attributes.push(("enduser.id", subject.into()));
     }
     let rpc = rpc.strip_prefix('/').unwrap_or(rpc);
     Summary {
-        name: if protocol == Protocol::Grpc {
-            rpc.to_owned()
-        } else {
-            format!("{http_method} {rpc}")
+        name: match protocol {
+            Protocol::Grpc => rpc.to_owned(),
+            Protocol::Rest | Protocol::RestProto => format!("{http_method} {rpc}"),
         },
         attributes,
         forwarded,
@@ -114,10 +73,49 @@ fn summary(
     }
 }
 
-/// Whether it is an RPC's path and no page's: `/package.Service/Method`.
-fn is_rpc(path: &str) -> bool {
-    path.trim_start_matches('/')
-        .split('/')
-        .next()
-        .is_some_and(|service| service.contains('.'))
+/// Which call it is.
+fn call(rpc: &str, http_method: &'static str, protocol: Protocol) -> Attributes {
+    let mut attributes: Attributes = vec![match protocol {
+        Protocol::Grpc => ("rpc.system", "grpc".into()),
+        Protocol::Rest | Protocol::RestProto => ("http.request.method", http_method.into()),
+    }];
+    let path = rpc.strip_prefix('/');
+    // RPCs are `package.Service/Method`; the rest are pages.
+    let names = path.and_then(|path| path.split_once('/'));
+    match names.filter(|(service, _)| service.contains('.')) {
+        Some((service, method)) => {
+            attributes.push(("rpc.service", service.into()));
+            attributes.push(("rpc.method", method.into()));
+        }
+        None if path.is_some() => attributes.push(("http.route", rpc.into())),
+        None => {}
+    }
+    attributes
+}
+
+/// What the record says besides.
+fn own(record: &Record, protocol: Protocol) -> Attributes {
+    let status = match protocol {
+        Protocol::Grpc => record.grpc_status.map(|status| ("rpc.grpc.status_code", status)),
+        Protocol::Rest | Protocol::RestProto => record.status.map(|status| ("http.response.status_code", status)),
+    };
+    let mut attributes: Attributes = vec![
+        ("network.peer.address", record.peer.ip().to_string().as_str().into()),
+        ("network.peer.port", Value::Number(record.peer.port())),
+        ("flyte_authz.request_id", (&*record.request_id).into()),
+        ("flyte_authz.listener", (&*record.listener).into()),
+        ("flyte_authz.protocol", record.protocol.into()),
+    ];
+    attributes.extend(status.map(|(name, status)| (name, Value::Number(status))));
+    attributes.extend(record.reason.map(|reason| ("flyte_authz.reason", reason.into())));
+    attributes.extend(record.action.map(|action| ("flyte_authz.action", action.into())));
+    attributes
+}
+
+/// Whether the answer's status means a fault of the server (the conventions' tables for servers).
+fn is_server_error(record: &Record, protocol: Protocol) -> bool {
+    match protocol {
+        Protocol::Grpc => matches!(record.grpc_status, Some(2 | 4 | 12..=15)),
+        Protocol::Rest | Protocol::RestProto => record.status.is_some_and(|status| status >= 500),
+    }
 }
