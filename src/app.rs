@@ -5,6 +5,7 @@
 
 use crate::admin::Admin;
 use crate::audit::Recorder;
+use crate::audit::output::Output;
 use crate::audit::sink::{Sink, Writer};
 use crate::clock::Clock;
 use crate::config::{self, Config, secrets};
@@ -24,6 +25,7 @@ use crate::reload::certificate::CertificateFiles;
 use crate::reload::key_sets::KeySetFiles;
 use crate::reload::policy::{self, PolicyFiles};
 use crate::reload::{Fingerprint, ReloadNow, Reloadable, Reloader};
+use crate::spans;
 use crate::tls::LiveTls;
 use crate::trust;
 use crate::upstream::Upstream;
@@ -85,11 +87,7 @@ impl App {
     ///
     /// # Errors
     /// Every problem of every file and address; nothing is left running.
-    pub fn start(
-        config: Config,
-        clock: Arc<dyn Clock>,
-        audit_output: Box<dyn std::io::Write + Send>,
-    ) -> Result<Self, Vec<Problem>> {
+    pub fn start(config: Config, clock: Arc<dyn Clock>, audit_output: Output) -> Result<Self, Vec<Problem>> {
         Self::start_resolving(config, clock, audit_output, Arc::new(SystemResolver))
     }
 
@@ -100,15 +98,17 @@ impl App {
     pub fn start_resolving(
         config: Config,
         clock: Arc<dyn Clock>,
-        audit_output: Box<dyn std::io::Write + Send>,
+        audit_output: Output,
         resolver: Arc<dyn Resolver>,
     ) -> Result<Self, Vec<Problem>> {
         let fault = |what: &str, error: &dyn std::fmt::Display| vec![Problem::error(what, 0, 0, error.to_string())];
         let metrics = Arc::new(Metrics::new().map_err(|error| fault("metrics", &error))?);
         let loaded = Loaded::of(&config, &clock, &metrics)?;
+        let started = config.tracing.as_ref().map(|settings| spans::start(settings, &metrics));
+        let (tracer, exporter) = started.transpose().map_err(|problem| vec![problem])?.unzip();
         let bound = bind(&config)?;
-        let (sink, audit) = Sink::start(audit_output, config.audit.queue, Arc::clone(&metrics))
-            .map_err(|error| fault("audit", &error))?;
+        let (sink, audit) =
+            Sink::start(audit_output, &config.audit, Arc::clone(&metrics)).map_err(|error| fault("audit", &error))?;
         let (leave, leaving) = watch::channel(false);
         let (drain, draining) = watch::channel(false);
         let (stop, stopping) = watch::channel(false);
@@ -117,7 +117,13 @@ impl App {
         let shared = Arc::new(Shared {
             live: Arc::clone(&live),
             issuers: Arc::clone(&loaded.issuers),
-            recorder: Arc::new(Recorder::new(Arc::clone(&metrics), clock, sink)),
+            recorder: Arc::new(Recorder::new(
+                Arc::clone(&metrics),
+                clock,
+                sink,
+                config.audit.sample_allowed,
+                tracer,
+            )),
             scope_rules: Arc::new(ScopeRules {
                 domains: config.flyte.domains.clone(),
                 organizations: config.flyte.organizations.clone(),
@@ -156,7 +162,8 @@ impl App {
             .map(|sockets| spawn_worker(Arc::clone(&shared), sockets, draining.clone()))
             .collect::<std::io::Result<Vec<_>>>()
             .map_err(|error| fault("worker thread", &error))?;
-        let control = control::spawn(admin, bound.admin_socket, reloader, resolution, stopping)
+        let background = control::Background { resolution, exporter };
+        let control = control::spawn(admin, bound.admin_socket, reloader, background, stopping)
             .map_err(|error| fault("control thread", &error))?;
         Ok(Self {
             addresses: bound.addresses,
@@ -178,10 +185,17 @@ impl App {
         self.leave.send_replace(true);
     }
 
+    /// Opens the audit log's file again: by then it may be another one.
+    pub fn reopen_audit(&self) {
+        self.audit.reopen();
+    }
+
     /// Accepts nothing more, lets running requests finish for the configured time, writes the last records and ends.
     pub fn shut_down(self) {
         self.leave();
         self.drain.send_replace(true);
+        // A worker that waits for the audit log would otherwise wait for ever when that is broken.
+        self.audit.end_soon();
         for worker in self.workers {
             if worker.join().is_err() {
                 tracing::error!("a worker had failed");

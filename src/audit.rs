@@ -6,20 +6,27 @@ use crate::metrics::{Metrics, Outcome, UNKNOWN_RPC};
 use crate::model::action::Action;
 use crate::model::denial::Denial;
 use crate::model::principal::Principal;
+use crate::model::ratio::Ratio;
 use crate::model::reason::{Blame, Reason};
 use crate::model::scope::{Resource, Target};
 use crate::model::setting::{Asked, Written};
 use crate::policy::reads::Reads;
 use crate::protocol::Protocol;
+use crate::spans::{Stage, Tracer};
+use http::{HeaderMap, Method};
 use serde::Serialize;
-use sink::Sink;
+use sink::{Ended, Sink};
+use span::Traced;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub mod output;
 pub mod record;
 pub mod replay;
 pub mod sink;
+mod span;
+mod writer;
 
 pub use record::Record;
 use record::{AskedRecord, CandidateRecord, PolicyRecord, PrincipalRecord, TargetRecord, WouldRefuseRecord};
@@ -35,13 +42,28 @@ pub struct Recorder {
     /// The clock that dates records.
     pub clock: Arc<dyn Clock>,
     sink: Sink,
+    /// The share of allowed requests that are recorded.
+    sample: Ratio,
+    tracer: Option<Tracer>,
 }
 
 impl Recorder {
-    /// A recorder that writes to the sink.
+    /// A recorder that writes to the sink, of allowed requests that share, and traces if there is a tracer.
     #[must_use]
-    pub fn new(metrics: Arc<Metrics>, clock: Arc<dyn Clock>, sink: Sink) -> Self {
-        Self { metrics, clock, sink }
+    pub fn new(
+        metrics: Arc<Metrics>,
+        clock: Arc<dyn Clock>,
+        sink: Sink,
+        sample: Ratio,
+        tracer: Option<Tracer>,
+    ) -> Self {
+        Self {
+            metrics,
+            clock,
+            sink,
+            sample,
+            tracer,
+        }
     }
 }
 
@@ -53,6 +75,7 @@ pub struct AuditGuard {
     started: Instant,
     forwarded: Option<Instant>,
     record: Record,
+    traced: Option<Traced>,
     finished: bool,
 }
 
@@ -73,6 +96,7 @@ impl AuditGuard {
             started: Instant::now(),
             forwarded: None,
             record,
+            traced: None,
             finished: false,
         }
     }
@@ -81,6 +105,22 @@ impl AuditGuard {
     pub fn correlation(&mut self, client_request_id: Option<&str>, trace_id: Option<&str>) {
         self.record.client_request_id = client_request_id.map(Into::into);
         self.record.trace_id = trace_id.map(Into::into);
+    }
+
+    /// Begins the trace, if there are traces; the headers are then changed to what goes upstream.
+    pub fn trace(&mut self, headers: &mut HeaderMap, method: &Method) {
+        if let Some(tracer) = &self.recorder.tracer {
+            let trace = tracer.begin(headers, self.recorder.clock.now());
+            self.record.trace_id = Some(trace.id().into());
+            self.traced = Some(Traced::new(trace, method));
+        }
+    }
+
+    /// A stage begins, and the one before has ended.
+    pub fn stage(&mut self, stage: Stage) {
+        if let Some(traced) = &mut self.traced {
+            traced.trace.stage(stage);
+        }
     }
 
     /// The RPC or page that was found, by its catalogue name, and the action it needs by default.
@@ -134,7 +174,19 @@ impl AuditGuard {
     }
 
     /// The decision has fallen; the request goes upstream now.
-    pub fn judged(&mut self) {
+    ///
+    /// # Errors
+    /// `audit_full` when what is forwarded could not be recorded at once, and is not to be forwarded then.
+    pub fn judged(&mut self) -> Result<(), Denial> {
+        self.decided();
+        if self.recorder.sink.refuses() {
+            return Err(Reason::AuditFull.into());
+        }
+        self.stage(Stage::Forward);
+        Ok(())
+    }
+
+    fn decided(&mut self) {
         let elapsed = self.started.elapsed();
         self.record.judge_us = micros(elapsed);
         self.recorder.metrics.judge_seconds.observe(elapsed.as_secs_f64());
@@ -149,6 +201,9 @@ impl AuditGuard {
 
     /// The head of the upstream's answer.
     pub fn response_head(&mut self, status: u16) {
+        if let Some(traced) = &mut self.traced {
+            traced.trace.answered();
+        }
         self.record.status = Some(status);
         if let Some(forwarded) = self.forwarded {
             self.recorder
@@ -254,7 +309,7 @@ impl AuditGuard {
             return;
         }
         if self.forwarded.is_none() {
-            self.judged();
+            self.decided();
         }
         let elapsed = self.started.elapsed();
         self.record.outcome = outcome.label();
@@ -273,8 +328,23 @@ impl AuditGuard {
                 .inc();
         }
         metrics.request_seconds.observe(elapsed.as_secs_f64());
+        if let (Some(traced), Some(tracer)) = (self.traced.take(), &self.recorder.tracer) {
+            traced.finish(tracer, &self.record, self.protocol, outcome);
+        }
+        let ended = match outcome {
+            Outcome::Forwarded | Outcome::Answered => Ended::Allowed,
+            _ if reason == Some(Reason::AuditFull) => Ended::RefusedByAudit,
+            Outcome::Denied | Outcome::Failed | Outcome::Aborted => Ended::Otherwise,
+        };
+        let sample = self.recorder.sample;
+        if ended == Ended::Allowed && sample.is_partial() {
+            if !sample.takes_name(&self.record.request_id) {
+                return;
+            }
+            self.record.sample_rate = Some(sample.get());
+        }
         metrics.audit_records.inc();
-        self.recorder.sink.write(&self.record);
+        self.recorder.sink.write(&self.record, ended);
     }
 }
 

@@ -51,7 +51,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve until SIGTERM or SIGINT; SIGHUP looks at every file now.
+    /// Serve until SIGTERM or SIGINT; SIGHUP looks at every file now and opens the audit file again.
     ///
     /// The log goes to standard error, and audit records to standard output unless the configuration names a file. At
     /// SIGTERM or SIGINT running requests may finish, then the exit code is 0.

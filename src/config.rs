@@ -3,6 +3,7 @@
 use crate::credential::certificate::NameKind;
 use crate::issuer::{IssuerSettings, LoadBalancerSettings, TokenLimits};
 use crate::model::problem::Problem;
+use crate::model::ratio::Ratio;
 use crate::policy::Subjects;
 use http::HeaderName;
 use http::uri::{Authority, Scheme};
@@ -21,10 +22,11 @@ mod listeners;
 mod load_balancer;
 mod policy;
 pub mod secrets;
+mod tracing;
 mod upstream;
 
 pub use crate::policy::decide::enforcement::Enforcement;
-pub use document::{AuditClaims, Generation, LogFormat, LogLevel, TlsVersion};
+pub use document::{AuditClaims, Generation, LogFormat, LogLevel, TlsVersion, WhenFull};
 
 /// A configuration that has passed every check. Paths are absolute or relative to the working directory.
 #[derive(Clone, Debug)]
@@ -53,6 +55,8 @@ pub struct Config {
     pub limits: Limits,
     /// Where audit records go.
     pub audit: Audit,
+    /// Where traces go, if anywhere.
+    pub tracing: Option<Tracing>,
     /// The form of the program's own log.
     pub log_format: LogFormat,
     /// How much of it there is.
@@ -226,7 +230,7 @@ pub struct Limits {
 }
 
 /// Where audit records go.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Audit {
     /// The place.
     pub output: AuditOutput,
@@ -234,6 +238,10 @@ pub struct Audit {
     pub queue: usize,
     /// What is recorded of callers.
     pub claims: AuditClaims,
+    /// What happens when so many wait.
+    pub on_full: WhenFull,
+    /// The share of allowed requests that are recorded.
+    pub sample_allowed: Ratio,
 }
 
 /// The place of audit records.
@@ -243,6 +251,21 @@ pub enum AuditOutput {
     Stdout,
     /// A file that is appended to.
     File(PathBuf),
+}
+
+/// Where traces go.
+#[derive(Clone, Debug)]
+pub struct Tracing {
+    /// The collector.
+    pub endpoint: Endpoint,
+    /// PEM file with the authorities trusted for it; `None` for those of the system.
+    pub ca: Option<PathBuf>,
+    /// The share of requests that are traced, of those whose caller does not say.
+    pub sample_ratio: Ratio,
+    /// How many traces may wait to be exported.
+    pub queue: usize,
+    /// Whether spans name the caller.
+    pub subject: bool,
 }
 
 impl Config {

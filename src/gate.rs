@@ -16,6 +16,7 @@ use crate::policy::Subjects;
 use crate::policy::decide::enforcement::Enforcement;
 use crate::policy::decide::{Call, Refusal};
 use crate::protocol::{Protocol, RequestHead, canonical, classify, deny};
+use crate::spans::Stage;
 use crate::upstream::{LOOK, Upstream, headers};
 use authenticate::{FixedCaller, Identity};
 use body::JudgedBody;
@@ -132,13 +133,14 @@ enum Answer {
 impl Gate {
     /// Answers a request. Never fails; the only place that renders a refusal. Leaves exactly one audit record.
     pub async fn handle(&self, request: Request<Incoming>, info: &ConnectionInfo) -> Response<Body> {
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
         let mut body = Some(body);
         let protocol = classify::classify(parts.version, &parts.headers);
         let request_id = self.request_ids.next();
         let recorder = Arc::clone(&self.recorder);
         let mut audit = AuditGuard::start(recorder, protocol, request_id.clone(), self.listener.clone(), info.peer);
         request_id::correlate(&parts.headers, &mut audit);
+        audit.trace(&mut parts.headers, &parts.method);
         let snapshot = self.live.load();
         let around = Surroundings {
             info,
@@ -187,6 +189,7 @@ impl Gate {
             Destination::HealthCheck => return self.answer_health(&head, body, audit).await,
         };
         audit.route(&route.rpc, (route.access == Access::Scoped).then_some(route.action));
+        audit.stage(Stage::Verify);
         let authenticated = self.authenticate(&head, route.access, around.info).await?;
         self.record_caller(&authenticated, snapshot, audit);
         self.accept(authenticated.caller.principal(), route.access)?;
@@ -195,8 +198,10 @@ impl Gate {
             .admit(route.access)
             .map_err(|refusal| by_policy(refusal, snapshot, audit))?;
         let binding = rest.map(|rest| rest.binding);
+        audit.stage(Stage::Receive);
         let body = body::judged(&head, route.access, binding, body, &self.limits).await?;
         audit.request_bytes(body.len());
+        audit.stage(Stage::Judge);
         let touched = self.touched(route, rest.as_ref(), &head, &body)?;
         if route.access == Access::Scoped {
             audit.targets(touched.action, &touched.targets);
@@ -258,6 +263,7 @@ impl Gate {
         let response = forward::call(&self.upstream, permit, outgoing, look).await?;
         match filter {
             Some(filter) if enforcing => {
+                audit.stage(Stage::Filter);
                 let filtered = filter.apply(response, page, &mut standing, audit).await?;
                 Ok(Answer::Filtered(Box::new(filtered)))
             }

@@ -25,6 +25,7 @@ pub mod issuer;
 pub mod policy_files;
 pub mod config;
 pub mod metrics;
+pub mod spans;
 pub mod audit;
 pub mod tls;
 pub mod reload;

@@ -124,8 +124,12 @@ pub struct Metrics {
     pub lookups: IntCounter,
     /// Audit records written.
     pub audit_records: IntCounter,
-    /// Audit records that could not be written.
+    /// Attempts to write audit records that failed.
     pub audit_failures: IntCounter,
+    /// Audit records that were lost.
+    pub audit_dropped: IntCounter,
+    /// Traces by what became of them.
+    pub traces: IntCounterVec,
     /// When the process started.
     pub start_timestamp: Gauge,
 }
@@ -249,7 +253,19 @@ impl Metrics {
                 "Stored executions that the control plane was asked about, for callers whose rules list names.",
             )?,
             audit_records: make.counter("audit_records_total", "Audit records handed to the writer.")?,
-            audit_failures: make.counter("audit_failures_total", "Audit records that could not be written.")?,
+            audit_failures: make.counter(
+                "audit_failures_total",
+                "Attempts to write audit records, or to open their file again, that failed; they are made again.",
+            )?,
+            audit_dropped: make.counter(
+                "audit_dropped_total",
+                "Audit records that were dropped because the queue was full, or could not be written before the end.",
+            )?,
+            traces: make.counters(
+                "traces_total",
+                "Traces of requests by result: `exported`, `failed` when the collector did not take them, or `dropped` when too many were waiting.",
+                &["result"],
+            )?,
             start_timestamp: make.float_gauge(
                 "process_start_timestamp_seconds",
                 "When the process started, in seconds since 1970.",
@@ -277,6 +293,9 @@ impl Metrics {
         for port in ["grpc", "http"] {
             metrics.upstream_connect_failures.with_label_values(&[port]);
             metrics.upstream_repeats.with_label_values(&[port]);
+        }
+        for result in ["exported", "failed", "dropped"] {
+            metrics.traces.with_label_values(&[result]);
         }
         Ok(metrics)
     }

@@ -4,6 +4,7 @@ pub mod action;
 pub mod denial;
 pub mod principal;
 pub mod problem;
+pub mod ratio;
 pub mod reason;
 pub mod scope;
 pub mod setting;

@@ -101,6 +101,9 @@ pub struct Record {
     pub judge_us: u64,
     /// Microseconds from the head of the request to the end of the answer.
     pub duration_us: u64,
+    /// The share of allowed requests that are recorded, of which this is one; absent where all of its kind are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sample_rate: Option<f64>,
 }
 
 /// The policy a request was judged by.
@@ -276,6 +279,7 @@ impl Record {
             would_withhold: 0,
             judge_us: 0,
             duration_us: 0,
+            sample_rate: None,
         }
     }
 }

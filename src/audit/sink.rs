@@ -1,33 +1,45 @@
-//! Writes audit records, one line each, from a thread of its own behind a bounded queue.
+//! Takes audit records to a thread that writes them, one line each, behind a bounded queue.
 //!
-//! A full queue makes requests wait rather than lose a record. A process that is killed loses at most what is queued.
+//! What happens when the queue is full is configured. A process that is killed loses at most what is queued and the batch
+//! that is being written.
 
 use super::Record;
+use super::output::Output;
+use super::writer::{Lines, Orders};
+use crate::config::{Audit, WhenFull};
 use crate::metrics::Metrics;
-use std::io::{self, BufWriter, Write};
-use std::path::Path;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 /// Room for a usual line, in bytes.
 const LINE: usize = 1024;
-/// How long lines gather after some were written. Waking this thread for each line would cost a busy worker more than
-/// the rest of the record does.
-const GATHER: Duration = Duration::from_millis(5);
+
+/// What is queued for the writer.
+pub(super) enum Queued {
+    /// A record, with its line feed.
+    Line(Vec<u8>),
+    /// There is an order.
+    Order,
+}
 
 /// The way into the queue. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Sink {
-    queue: Option<SyncSender<Vec<u8>>>,
+    queue: SyncSender<Queued>,
+    orders: Arc<Orders>,
     metrics: Arc<Metrics>,
+    on_full: WhenFull,
+    capacity: usize,
 }
 
 /// The writing thread; ending it writes what is queued.
 #[derive(Debug)]
 pub struct Writer {
     thread: JoinHandle<()>,
+    sink: Sink,
 }
 
 impl Sink {
@@ -35,109 +47,101 @@ impl Sink {
     ///
     /// # Errors
     /// When no thread can be started.
-    pub fn start(output: Box<dyn Write + Send>, capacity: usize, metrics: Arc<Metrics>) -> io::Result<(Self, Writer)> {
-        let (queue, lines) = sync_channel(capacity);
-        let counted = Arc::clone(&metrics);
+    pub fn start(output: Output, settings: &Audit, metrics: Arc<Metrics>) -> io::Result<(Self, Writer)> {
+        // What is refused because the queue is full, and what was forwarded before, has room beyond.
+        let room = match settings.on_full {
+            WhenFull::Block | WhenFull::DropAndCount => settings.queue,
+            WhenFull::Refuse => settings.queue * 2,
+        };
+        let (queue, queued) = sync_channel(room);
+        let orders = Arc::<Orders>::default();
+        let lines = Lines::new(output, Arc::clone(&orders), Arc::clone(&metrics));
         let thread = std::thread::Builder::new()
             .name("audit".into())
-            .spawn(move || write_lines(&lines, BufWriter::with_capacity(64 << 10, output), &counted))?;
-        Ok((
-            Self {
-                queue: Some(queue),
-                metrics,
-            },
-            Writer { thread },
-        ))
+            .spawn(move || lines.run(&queued))?;
+        let sink = Self {
+            queue,
+            orders,
+            metrics,
+            on_full: settings.on_full,
+            capacity: settings.queue,
+        };
+        let writer = Writer {
+            thread,
+            sink: sink.clone(),
+        };
+        Ok((sink, writer))
     }
 
-    /// A sink that keeps lines in memory, for tests.
-    ///
-    /// # Errors
-    /// When no thread can be started.
-    pub fn memory(metrics: Arc<Metrics>) -> io::Result<(Self, Memory)> {
-        let memory = Memory::default();
-        let (sink, _writer) = Self::start(Box::new(memory.clone()), 1024, metrics)?;
-        Ok((sink, memory))
+    /// Whether nothing may be forwarded because its record might have to wait.
+    #[must_use]
+    pub fn refuses(&self) -> bool {
+        self.on_full == WhenFull::Refuse && self.orders.unwritten.load(Ordering::Relaxed) >= self.capacity
     }
 
-    /// Queues a record; waits while the queue is full.
-    pub fn write(&self, record: &Record) {
+    /// Queues a record. While the queue is full it waits, or drops and counts what may be dropped.
+    pub(super) fn write(&self, record: &Record, ended: Ended) {
         let mut line = Vec::with_capacity(LINE);
-        let sent = serde_json::to_writer(&mut line, record).ok().and_then(|()| {
-            line.push(b'\n');
-            self.queue.as_ref()?.send(line).ok()
-        });
-        if sent.is_none() {
-            self.metrics.audit_failures.inc();
+        if serde_json::to_writer(&mut line, record).is_err() {
+            self.metrics.audit_dropped.inc();
+            return;
         }
+        line.push(b'\n');
+        let may_drop = match self.on_full {
+            WhenFull::Block => false,
+            WhenFull::DropAndCount => ended == Ended::Allowed,
+            WhenFull::Refuse => ended == Ended::RefusedByAudit,
+        };
+        self.orders.unwritten.fetch_add(1, Ordering::Relaxed);
+        let is_queued = if may_drop {
+            self.queue.try_send(Queued::Line(line)).is_ok()
+        } else {
+            self.queue.send(Queued::Line(line)).is_ok()
+        };
+        if !is_queued {
+            self.orders.unwritten.fetch_sub(1, Ordering::Relaxed);
+            self.metrics.audit_dropped.inc();
+        }
+    }
+
+    fn wake(&self) {
+        // A full queue has the writer awake already.
+        _ = self.queue.try_send(Queued::Order);
     }
 }
 
+/// How a request ended, as far as it matters for what may be dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// It was allowed and answered.
+    Allowed,
+    /// It was refused because the queue was full.
+    RefusedByAudit,
+    /// It was refused, failed or broke off.
+    Otherwise,
+}
+
 impl Writer {
-    /// Waits until every sink is gone and everything is written.
+    /// Writes what is queued and opens the file again: by then it may be another one.
+    pub fn reopen(&self) {
+        self.sink.orders.reopen.store(true, Ordering::Relaxed);
+        self.sink.wake();
+    }
+
+    /// Says that the proxy ends: from now on, what cannot be written is tried again for some seconds only.
+    pub fn end_soon(&self) {
+        self.sink.orders.ending.store(true, Ordering::Relaxed);
+    }
+
+    /// Waits until every other sink is gone and everything is written.
     pub fn join(self) {
+        self.end_soon();
+        drop(self.sink);
         if self.thread.join().is_err() {
             tracing::error!("the audit writer had failed");
         }
     }
 }
 
-/// Opens the configured output: a file to append to, or standard output.
-///
-/// # Errors
-/// When the file cannot be opened.
-pub fn open(path: Option<&Path>) -> io::Result<Box<dyn Write + Send>> {
-    match path {
-        None => Ok(Box::new(io::stdout())),
-        Some(path) => Ok(Box::new(
-            std::fs::OpenOptions::new().append(true).create(true).open(path)?,
-        )),
-    }
-}
-
-fn write_lines(lines: &Receiver<Vec<u8>>, mut output: BufWriter<Box<dyn Write + Send>>, metrics: &Metrics) {
-    let write = |result: io::Result<()>| {
-        if let Err(error) = result {
-            metrics.audit_failures.inc();
-            tracing::error!(%error, "an audit record could not be written");
-        }
-    };
-    while let Ok(line) = lines.recv() {
-        write(output.write_all(&line));
-        while let Ok(line) = lines.try_recv() {
-            write(output.write_all(&line));
-        }
-        write(output.flush());
-        std::thread::sleep(GATHER);
-    }
-}
-
-/// Lines kept in memory.
-#[derive(Clone, Debug, Default)]
-pub struct Memory(Arc<Mutex<Vec<u8>>>);
-
-impl Memory {
-    /// Every record so far, as JSON.
-    #[must_use]
-    pub fn records(&self) -> Vec<serde_json::Value> {
-        let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        bytes
-            .split(|byte| *byte == b'\n')
-            .filter_map(|line| serde_json::from_slice(line).ok())
-            .collect()
-    }
-}
-
-impl Write for Memory {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -2,10 +2,9 @@
 
 use super::{FAILED, INVALID, OK, listed, print_error};
 use crate::app::App;
-use crate::audit::sink;
+use crate::audit::output::Output;
 use crate::clock::SystemClock;
-use crate::config::{AuditOutput, Config, LogFormat};
-use crate::reload::ReloadNow;
+use crate::config::{Config, LogFormat};
 use std::path::Path;
 use std::sync::Arc;
 use tokio::runtime;
@@ -13,7 +12,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 /// Serves until SIGTERM or SIGINT, then drains: on SIGTERM after a while in which it only says that it is not ready. SIGHUP
-/// makes every file be looked at now.
+/// opens the audit file again and makes every other file be looked at now.
 pub(super) fn run(path: &Path) -> u8 {
     let (config, warnings) = match Config::load(path) {
         Ok(loaded) => loaded,
@@ -35,11 +34,7 @@ pub(super) fn run(path: &Path) -> u8 {
 fn serve(config: Config) -> Result<(), u8> {
     let names: Vec<Box<str>> = config.listeners.iter().map(|listener| listener.name.clone()).collect();
     let delay = config.delay;
-    let output = match &config.audit.output {
-        AuditOutput::Stdout => sink::open(None),
-        AuditOutput::File(path) => sink::open(Some(path)),
-    };
-    let output = output.map_err(|error| {
+    let output = Output::open(&config.audit.output).map_err(|error| {
         tracing::error!(%error, "the audit output cannot be opened");
         FAILED
     })?;
@@ -59,11 +54,11 @@ fn serve(config: Config) -> Result<(), u8> {
         tracing::info!(listener = %name, %address, "listening");
     }
     tracing::info!(address = %app.admin, "serving metrics and health");
-    if runtime.block_on(signals.wait(&app.reload)) == End::Announced {
+    if runtime.block_on(signals.wait(&app)) == End::Announced {
         app.leave();
         tracing::info!("not ready from now on");
         // Whoever asks again, is in a hurry.
-        _ = runtime.block_on(async { tokio::time::timeout(delay, signals.wait(&app.reload)).await });
+        _ = runtime.block_on(async { tokio::time::timeout(delay, signals.wait(&app)).await });
     }
     tracing::info!("draining");
     app.shut_down();
@@ -101,12 +96,15 @@ impl Signals {
     }
 
     /// Returns when the process is to end.
-    async fn wait(&mut self, reload: &ReloadNow) -> End {
+    async fn wait(&mut self, app: &App) -> End {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return End::Announced,
                 _ = self.interrupt.recv() => return End::Now,
-                _ = self.hangup.recv() => reload.reload_now(),
+                _ = self.hangup.recv() => {
+                    app.reopen_audit();
+                    app.reload.reload_now();
+                }
             }
         }
     }

@@ -3,11 +3,12 @@
 use super::document::{AuditDocument, CredentialsDocument, Document, FlyteDocument, LimitsDocument, Placed};
 use super::{
     Audit, AuditOutput, Config, Credentials, Flyte, Limits, issuers, listeners, load_balancer, policy, quantity,
-    secrets, upstream,
+    secrets, tracing, upstream,
 };
 use crate::document;
 use crate::issuer::{IssuerSettings, TokenLimits};
 use crate::model::problem::{Problem, Severity};
+use crate::model::ratio::Ratio;
 use http::HeaderName;
 use serde_saphyr::Location;
 use std::net::SocketAddr;
@@ -96,6 +97,7 @@ impl<'a> Check<'a> {
                 .collect(),
             limits: self.limits(&document.limits),
             audit: self.audit(&document.audit),
+            tracing: document.tracing.as_ref().map(|written| tracing::check(self, written)),
             log_format: document.log.format,
             log_level: document.log.level,
             workers: self.workers(&document.workers),
@@ -210,7 +212,17 @@ impl<'a> Check<'a> {
             output,
             queue: self.count(&written.queue, 1..=10_000_000),
             claims: written.claims,
+            on_full: written.on_full,
+            sample_allowed: self.ratio(&written.sample_allowed),
         }
+    }
+
+    pub(super) fn ratio(&mut self, written: &Placed<f64>) -> Ratio {
+        Ratio::new(*written.value()).unwrap_or_else(|| {
+            let message = format!("{} is no share; write 0.0 (none) to 1.0 (all)", written.value());
+            self.error(written.place(), message);
+            Ratio::ALL
+        })
     }
 
     fn workers(&mut self, written: &Placed<u64>) -> usize {
@@ -297,7 +309,11 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn count<T: TryFrom<u64> + Default>(&mut self, written: &Placed<u64>, accepted: RangeInclusive<u64>) -> T {
+    pub(super) fn count<T: TryFrom<u64> + Default>(
+        &mut self,
+        written: &Placed<u64>,
+        accepted: RangeInclusive<u64>,
+    ) -> T {
         self.within(written.place(), *written.value(), accepted, "")
     }
 

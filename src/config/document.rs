@@ -12,6 +12,7 @@ mod listener;
 mod load_balancer;
 mod placed;
 mod session;
+mod tracing;
 
 pub use credentials::CredentialsDocument;
 pub use introspection::IntrospectionDocument;
@@ -26,6 +27,7 @@ pub use listener::{
 pub use load_balancer::{LoadBalancerDocument, LoadBalancerKeysDocument};
 pub use placed::Placed;
 pub use session::{CookieKeysDocument, SecretDocument, SessionDocument};
+pub use tracing::TracingDocument;
 
 /// Configuration of flyte-authz-proxy.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -64,6 +66,9 @@ pub struct Document {
     /// The record of every request.
     #[serde(default)]
     pub audit: AuditDocument,
+    /// Where traces of requests go; without it, there are none.
+    #[serde(default, deserialize_with = "present")]
+    pub tracing: Option<TracingDocument>,
     /// The program's own log, on standard error.
     #[serde(default)]
     pub log: LogDocument,
@@ -266,6 +271,10 @@ pub struct AuditDocument {
     /// What is recorded of callers beside their names: `none`, or `policy` for the groups and those claims that the policy
     /// and its candidate look at, so that `replay` can judge the records by another policy. They are personal data.
     pub claims: AuditClaims,
+    /// What happens when so many wait.
+    pub on_full: WhenFull,
+    /// The share of allowed requests that are recorded, 0 to 1; what is refused or fails always is.
+    pub sample_allowed: Placed<f64>,
 }
 
 /// What is recorded of callers.
@@ -279,12 +288,27 @@ pub enum AuditClaims {
     Policy,
 }
 
+/// What happens when no more records can wait to be written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenFull {
+    /// Requests wait: nothing is lost.
+    #[default]
+    Block,
+    /// Records of allowed requests are dropped and counted; those of refused ones wait.
+    DropAndCount,
+    /// What would be allowed is refused: nothing is forwarded without a record.
+    Refuse,
+}
+
 impl Default for AuditDocument {
     fn default() -> Self {
         Self {
             output: Placed::default_of("stdout"),
             queue: Placed::default_of(8192_u64),
             claims: AuditClaims::None,
+            on_full: WhenFull::default(),
+            sample_allowed: Placed::default_of(1.0_f64),
         }
     }
 }

@@ -54,6 +54,15 @@ fn the_smallest_configuration_has_safe_defaults_and_no_warning() {
     assert_eq!(config.limits.decompressed_bytes, 4 << 20);
     assert_eq!(config.policy.poll, Duration::from_secs(30));
     assert!(config.workers >= 1);
+    let audit = Audit {
+        output: AuditOutput::Stdout,
+        queue: 8192,
+        on_full: WhenFull::Block,
+        claims: AuditClaims::None,
+        sample_allowed: Ratio::ALL,
+    };
+    assert_eq!(config.audit, audit);
+    assert!(config.tracing.is_none());
 }
 
 #[test]

@@ -70,6 +70,21 @@ fn endpoints(check: &mut Check<'_>, written: &Placed<EndpointsDocument>) -> Vec<
     endpoints
 }
 
+/// One address of a server; a made-up one, and an error, if it is none.
+pub(super) fn single(check: &mut Check<'_>, written: &Placed<String>) -> Endpoint {
+    endpoint(written.value()).unwrap_or_else(|| {
+        let message = format!(
+            "`{}` is no address of a server; write `http://HOST:PORT` or `https://HOST:PORT` and nothing more",
+            written.value()
+        );
+        check.error(written.place(), message);
+        Endpoint {
+            scheme: Scheme::HTTP,
+            authority: Authority::from_static("invalid"),
+        }
+    })
+}
+
 fn endpoint(written: &str) -> Option<Endpoint> {
     let parts = written.parse::<http::Uri>().ok()?.into_parts();
     let bare = parts.path_and_query.is_none_or(|path| path == "/");

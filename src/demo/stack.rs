@@ -158,7 +158,7 @@ impl Stack {
             std::fs::write(directory.join(name), text)?;
         }
         let (config, _) = Config::load(&directory.join("config.yaml")).map_err(|problems| listed(&problems))?;
-        let app = App::start_resolving(config, setup.clock, setup.audit, setup.resolver)
+        let app = App::start_resolving(config, setup.clock, setup.audit.into(), setup.resolver)
             .map_err(|problems| listed(&problems))?;
         if setup.issuer_fault == Fault::None && setup.wait {
             ready(app.admin).await?;

@@ -54,7 +54,7 @@ impl Gate {
         };
         candidate::compare(snapshot, &asking.authenticated.caller, &call, &decision, audit);
         let permit = self.enforced(decision, snapshot, audit)?;
-        audit.judged();
+        audit.judged()?;
         Ok(Decided { permit, targets })
     }
 

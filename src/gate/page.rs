@@ -46,7 +46,7 @@ impl Gate {
             Some(body) => Either::Right(Limited::new(body, self.limits.body_bytes)),
             None => Either::Left(Full::default()),
         };
-        audit.judged();
+        audit.judged()?;
         let request = forward::request(head, headers, body)?;
         self.upstream
             .send(Port::Http, request, None, || Ok(()))
@@ -62,7 +62,7 @@ impl Gate {
         audit: &mut AuditGuard,
     ) -> Result<Answer, Denial> {
         audit.route("OPTIONS", None);
-        audit.judged();
+        audit.judged()?;
         let headers = headers::for_api(head.headers(), origin(head, around));
         let request = forward::request(head, headers, Either::Left(Full::default()))?;
         self.upstream

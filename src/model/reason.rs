@@ -182,6 +182,7 @@ reasons! {
     AnswerUnreadable "answer_unreadable" BAD_GATEWAY Upstream "the control plane's answer could not be understood, so that nothing of it is shown",
     CredentialRefused "credential_refused" UNAUTHENTICATED Upstream "the control plane does not accept the credential; log in again",
     UpstreamTimeout "upstream_timeout" DEADLINE Upstream "the control plane did not answer in time",
+    AuditFull "audit_full" UNAVAILABLE Proxy "the audit log cannot take more records now; try again",
     ShuttingDown "shutting_down" UNAVAILABLE Proxy "the proxy is shutting down; try again",
     Internal "internal" INTERNAL Proxy "the proxy failed; the fault is recorded",
 }

@@ -17,14 +17,14 @@ const POLICY: &str = include_str!("../../policies/demo.yaml");
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// What a proxy needs around it, with its files in a directory.
-struct Surroundings {
+pub(crate) struct Surroundings {
     directory: TempDir,
     issuer: DemoIssuer,
     _control_plane: ControlPlane,
 }
 
 impl Surroundings {
-    async fn start(address: &str, workers: usize) -> Self {
+    pub(crate) async fn start(address: &str, workers: usize) -> Self {
         let issuer = DemoIssuer::start().await.unwrap();
         let control_plane = ControlPlane::start(&descriptors::bytes(), Options::default())
             .await
@@ -53,11 +53,11 @@ shutdown: {{delay: 100ms, drain: 10s}}
         }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
-    fn serve(&self) -> Serving {
+    pub(crate) fn serve(&self) -> Serving {
         let file = |name: &str| File::create(self.path(name)).unwrap();
         let child = Command::new(PROGRAM)
             .args(["serve", "--config", text(&self.path("config.yaml"))])
@@ -75,7 +75,7 @@ shutdown: {{delay: 100ms, drain: 10s}}
     }
 
     /// The lines of the log or of the audit output so far, each of them JSON.
-    fn lines(&self, name: &str) -> Vec<Value> {
+    pub(crate) fn lines(&self, name: &str) -> Vec<Value> {
         let text = fs::read_to_string(self.path(name)).unwrap();
         let complete = text.rsplit_once('\n').map_or("", |(lines, _)| lines);
         complete
@@ -85,7 +85,7 @@ shutdown: {{delay: 100ms, drain: 10s}}
     }
 
     /// Waits for a line.
-    async fn line(&self, name: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) async fn line(&self, name: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let start = Instant::now();
         loop {
             let lines = self.lines(name);
@@ -98,7 +98,7 @@ shutdown: {{delay: 100ms, drain: 10s}}
     }
 
     /// A client of the proxy, once that listens.
-    async fn client(&self) -> Client {
+    pub(crate) async fn client(&self) -> Client {
         let line = self.line("stderr", |line| line["message"] == "listening").await;
         assert_eq!((&line["level"], &line["listener"]), (&json!("INFO"), &json!("public")));
         let address = line["address"].as_str().unwrap().parse().unwrap();
@@ -106,7 +106,7 @@ shutdown: {{delay: 100ms, drain: 10s}}
     }
 
     /// The gRPC status of a list of executions, tried again until the keys are there.
-    async fn list(&self, client: &Client, token: &str, project: &str) -> u16 {
+    pub(crate) async fn list(&self, client: &Client, token: &str, project: &str) -> u16 {
         let start = Instant::now();
         loop {
             let message = json!({"id": {"project": project, "domain": "development"}, "limit": 1});
@@ -121,18 +121,18 @@ shutdown: {{delay: 100ms, drain: 10s}}
         }
     }
 
-    fn ml(&self) -> String {
+    pub(crate) fn ml(&self) -> String {
         self.issuer.mint(&json!({"sub": "alice", "groups": ["ml-team"]}))
     }
 }
 
 /// A running proxy. It is killed when a test fails.
-struct Serving {
+pub(crate) struct Serving {
     child: Child,
 }
 
 impl Serving {
-    fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let status = Command::new("kill")
             .args(["-s", name, &self.child.id().to_string()])
             .status()
@@ -140,7 +140,7 @@ impl Serving {
         assert!(status.success());
     }
 
-    async fn exit_code(mut self) -> Option<i32> {
+    pub(crate) async fn exit_code(mut self) -> Option<i32> {
         let start = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {

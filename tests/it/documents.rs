@@ -298,7 +298,7 @@ fn every_field_of_the_audit_record_is_documented_and_no_other() {
     assert_eq!(documented, fields);
 }
 
-const PAGES: [&str; 15] = [
+const PAGES: [&str; 16] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
@@ -309,6 +309,7 @@ const PAGES: [&str; 15] = [
     "docs/policy.md",
     "docs/reasons.md",
     "docs/rollout.md",
+    "docs/tracing.md",
     "docs/decisions/0001-rules-as-data.md",
     "docs/decisions/0002-own-wire-walk.md",
     "docs/decisions/0003-unknown-is-refused.md",

@@ -3,8 +3,9 @@
 use crate::proxy::Proxy;
 use bytes::Bytes;
 use flyte_authz_proxy::app::App;
+use flyte_authz_proxy::audit::output::Output;
 use flyte_authz_proxy::clock::SystemClock;
-use flyte_authz_proxy::config::Config;
+use flyte_authz_proxy::config::{AuditOutput, Config};
 use flyte_authz_proxy::demo::stack::Entry;
 use flyte_authz_proxy::model::reason::Reason;
 use http::Method;
@@ -125,7 +126,12 @@ upstream: {grpc: \"http://127.0.0.1:1\", http: \"http://127.0.0.1:1\"}
 policy: {path: policy.yaml, poll: 1s}
 ";
     let (config, _) = Config::parse(&directory.path().join("config.yaml"), configuration).unwrap();
-    let app = App::start(config, Arc::new(SystemClock), Box::new(std::io::sink())).unwrap();
+    let app = App::start(
+        config,
+        Arc::new(SystemClock),
+        Output::open(&AuditOutput::File("/dev/null".into())).unwrap(),
+    )
+    .unwrap();
     std::fs::write(
         &policy,
         format!("version: 1\nrules:\n{rule}{}", rule.replace("engine,", "more,")),

@@ -247,6 +247,7 @@ async fn lists_are_whole_for_who_may_see_all_and_refused_where_no_rule_allows_th
     let asked = proxy.control_plane.arrivals().pop().unwrap().request.unwrap();
     assert_eq!(asked, all, "nothing was added");
 
+    proxy.written(&reply).await;
     let hook = proxy.token("hook", "hook");
     for domain in ["production", "staging"] {
         let before = proxy.before();
