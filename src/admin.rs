@@ -88,17 +88,21 @@ impl Admin {
 
     /// Ready means: not draining, and every issuer has keys. A policy is always in force.
     fn ready(&self) -> Response<Full<Bytes>> {
-        let draining = *self.drain.borrow();
-        let ready = !draining && self.issuers.ready();
+        let ready = self.is_ready();
         let status = if ready {
             StatusCode::OK
         } else {
             StatusCode::SERVICE_UNAVAILABLE
         };
+        let draining = *self.drain.borrow();
         document(
             status,
             &json!({"ready": ready, "draining": draining, "issuers": self.issuers.status()}),
         )
+    }
+
+    fn is_ready(&self) -> bool {
+        !*self.drain.borrow() && self.issuers.ready()
     }
 
     fn status(&self) -> Value {
@@ -137,6 +141,7 @@ impl Admin {
     }
 
     fn metrics(&self) -> Response<Full<Bytes>> {
+        self.metrics.ready.set(self.is_ready().into());
         match self.metrics.render() {
             Ok(body) => answer(StatusCode::OK, prometheus::TEXT_FORMAT, body.into()),
             Err(error) => {

@@ -6,7 +6,7 @@ use super::Record;
 use crate::metrics::Metrics;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -37,6 +37,9 @@ impl Sink {
     /// When no thread can be started.
     pub fn start(output: Box<dyn Write + Send>, capacity: usize, metrics: Arc<Metrics>) -> io::Result<(Self, Writer)> {
         let (queue, lines) = sync_channel(capacity);
+        metrics
+            .audit_queue_capacity
+            .set(i64::try_from(capacity).unwrap_or(i64::MAX));
         let counted = Arc::clone(&metrics);
         let thread = std::thread::Builder::new()
             .name("audit".into())
@@ -65,11 +68,29 @@ impl Sink {
         let mut line = Vec::with_capacity(LINE);
         let sent = serde_json::to_writer(&mut line, record).ok().and_then(|()| {
             line.push(b'\n');
-            self.queue.as_ref()?.send(line).ok()
+            self.send(line)
         });
         if sent.is_none() {
             self.metrics.audit_failures.inc();
         }
+    }
+
+    fn send(&self, line: Vec<u8>) -> Option<()> {
+        let queue = self.queue.as_ref()?;
+        let metrics = &self.metrics;
+        // Counted first: the writer may have taken it before `try_send` returns.
+        metrics.audit_queue.inc();
+        let sent = match queue.try_send(line) {
+            Err(TrySendError::Full(line)) => {
+                metrics.audit_queue_full.inc();
+                queue.send(line).ok()
+            }
+            sent => sent.ok(),
+        };
+        if sent.is_none() {
+            metrics.audit_queue.dec();
+        }
+        sent
     }
 }
 
@@ -102,9 +123,13 @@ fn write_lines(lines: &Receiver<Vec<u8>>, mut output: BufWriter<Box<dyn Write + 
             tracing::error!(%error, "an audit record could not be written");
         }
     };
-    while let Ok(line) = lines.recv() {
+    let taken = |line: Vec<u8>| {
+        metrics.audit_queue.dec();
+        line
+    };
+    while let Ok(line) = lines.recv().map(taken) {
         write(output.write_all(&line));
-        while let Ok(line) = lines.try_recv() {
+        while let Ok(line) = lines.try_recv().map(taken) {
             write(output.write_all(&line));
         }
         write(output.flush());
@@ -139,5 +164,62 @@ impl Write for Memory {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use std::time::Instant;
+
+    /// An output that writes nothing until it is told to.
+    struct Held(Receiver<()>);
+
+    impl Write for Held {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.recv().unwrap();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn wait_until(what: &str, condition: impl Fn() -> bool) {
+        let began = Instant::now();
+        while !condition() {
+            assert!(began.elapsed() < Duration::from_secs(20), "{what}");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    #[test]
+    fn what_waits_is_shown_and_a_record_that_finds_the_queue_full_is_counted_and_written() {
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let (go, held) = sync_channel(100);
+        let (sink, writer) = Sink::start(Box::new(Held(held)), 2, Arc::clone(&metrics)).unwrap();
+        assert_eq!(metrics.audit_queue_capacity.get(), 2);
+        sink.send(b"first\n".to_vec()).unwrap();
+        wait_until("the first is taken", || metrics.audit_queue.get() == 0);
+        // Longer than lines gather: the writer now waits for the output.
+        std::thread::sleep(GATHER * 4);
+        for _ in 0..2 {
+            sink.send(b"more\n".to_vec()).unwrap();
+        }
+        assert_eq!((metrics.audit_queue.get(), metrics.audit_queue_full.get()), (2, 0));
+        let waiting = sink.clone();
+        let fourth = std::thread::spawn(move || waiting.send(b"fourth\n".to_vec()));
+        wait_until("the fourth finds no room", || metrics.audit_queue_full.get() == 1);
+        assert_eq!(metrics.audit_queue.get(), 3);
+        for _ in 0..4 {
+            go.send(()).unwrap();
+        }
+        fourth.join().unwrap().unwrap();
+        drop(sink);
+        writer.join();
+        assert_eq!((metrics.audit_queue.get(), metrics.audit_failures.get()), (0, 0));
     }
 }
