@@ -4,10 +4,10 @@ SHELL := /bin/bash
 CARGO ?= cargo
 DESCRIPTORS := target/descriptors/flyteidl-1.16.8.binpb
 
-.PHONY: help demo demo-stay test unit e2e test-idp test-deploy test-upgrade policies lint fmt doc bench descriptors clean-demo
+.PHONY: help demo demo-stay test unit e2e test-idp test-deploy test-upgrade test-prometheus policies lint fmt doc bench descriptors clean-demo
 
 help: ## List the targets
-	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 demo: descriptors ## Show the proxy at work: allowed and refused calls, a hot reload; ends by itself
 	@$(CARGO) build --quiet --locked --features demo
@@ -35,6 +35,11 @@ e2e: descriptors ## Real flytekit, gRPC and REST clients through the proxy
 
 test-idp: descriptors ## The proxy with a real Keycloak, which it fetches; not part of `test`
 	scripts/idp.sh
+
+test-deploy: test-prometheus ## What runs beside the proxy in production
+
+test-prometheus: descriptors ## Alerts and dashboard with a real Prometheus, which it fetches
+	scripts/prometheus-test.sh
 
 lint: ## Formatting, clippy and documentation, without warnings
 	$(CARGO) fmt --check

@@ -97,7 +97,7 @@ impl Admin {
     /// proxy, and callers are better told by the proxy than by nobody.
     fn ready(&self) -> Response<Full<Bytes>> {
         let draining = *self.leaving.borrow();
-        let ready = !draining && self.issuers.ready() && self.replicas.iter().all(|port| port.is_known());
+        let ready = self.is_ready();
         let status = if ready {
             StatusCode::OK
         } else {
@@ -113,6 +113,10 @@ impl Admin {
                 "upstream": self.upstream(),
             }),
         )
+    }
+
+    fn is_ready(&self) -> bool {
+        !*self.leaving.borrow() && self.issuers.ready() && self.replicas.iter().all(|port| port.is_known())
     }
 
     fn status(&self) -> Value {
@@ -163,6 +167,7 @@ impl Admin {
     }
 
     fn metrics(&self) -> Response<Full<Bytes>> {
+        self.metrics.ready.set(self.is_ready().into());
         match self.metrics.render() {
             Ok(body) => answer(StatusCode::OK, prometheus::TEXT_FORMAT, body.into()),
             Err(error) => {

@@ -141,6 +141,7 @@ impl App {
         let reloads = Reloads {
             metrics: Arc::clone(&metrics),
             live: Arc::clone(&live),
+            certificates: shared.certificates().collect(),
             clock: Arc::clone(&shared.recorder.clock),
             enforcement: shared.config.enforcement,
         };
@@ -383,6 +384,12 @@ fn spawn_worker(
 }
 
 impl Shared {
+    /// The certificates in force, by the name of the listener.
+    fn certificates(&self) -> impl Iterator<Item = (Box<str>, Arc<LiveTls>)> {
+        let listeners = self.config.listeners.iter().zip(&self.certificates);
+        listeners.filter_map(|(listener, tls)| Some((Box::from(&*listener.name), Arc::clone(tls.as_ref()?))))
+    }
+
     fn listener(&self, index: usize) -> Option<Listener> {
         let settings = self.config.listeners.get(index)?;
         let name: Arc<str> = Arc::from(&*settings.name);

@@ -2,7 +2,7 @@
 //! it ends, and counts the metric from the same values.
 
 use crate::clock::Clock;
-use crate::metrics::{Metrics, Outcome, UNKNOWN_RPC};
+use crate::metrics::{AnswerClass, Metrics, Outcome, UNKNOWN_RPC};
 use crate::model::action::Action;
 use crate::model::denial::Denial;
 use crate::model::principal::Principal;
@@ -322,9 +322,13 @@ impl AuditGuard {
             .with_label_values(&[self.protocol.label(), rpc, outcome.label()])
             .inc();
         if let Some(reason) = reason {
+            metrics.refusal(self.protocol, reason).inc();
+        }
+        if let (Outcome::Forwarded, Some(status)) = (outcome, self.record.status) {
+            let class = AnswerClass::of(self.protocol, status, self.record.grpc_status);
             metrics
-                .refusals
-                .with_label_values(&[self.protocol.label(), reason.label()])
+                .upstream_answers
+                .with_label_values(&[self.protocol.label(), class.label()])
                 .inc();
         }
         metrics.request_seconds.observe(elapsed.as_secs_f64());

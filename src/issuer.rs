@@ -51,6 +51,9 @@ pub enum RefreshOutcome {
 pub trait IssuerObserver: Send + Sync + fmt::Debug {
     /// An attempt to fetch or read an issuer's keys has ended.
     fn refreshed(&self, issuer: &str, outcome: RefreshOutcome);
+    /// After such an attempt of an issuer with one key set: whether it succeeded, and until when the key set in force
+    /// counts, in seconds since the Unix epoch; `None` if there is none, or if it comes from a file and does not age.
+    fn key_set(&self, _issuer: &str, _renewed: bool, _usable_until: Option<u64>) {}
     /// A token was looked up among those verified before.
     fn cache(&self, hit: bool);
     /// A question about an opaque token has ended.

@@ -1,19 +1,14 @@
 //! Every metric in one place. Labels come from closed sets only: enums, catalogue names, configured names.
 
-use crate::model::reason::Reason;
+use crate::model::reason::{Blame, Reason};
 use crate::policy::decide::enforcement::BY_RULES;
 use crate::protocol::Protocol;
+use maker::Maker;
 use prometheus::{
-    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    Encoder, Gauge, GaugeVec, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder,
 };
-use std::cell::RefCell;
 
-/// Bounds of the duration histograms, in seconds: from a cached decision to a slow list.
-const SECONDS: &[f64] = &[
-    0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
-    10.0, 30.0,
-];
+mod maker;
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -53,6 +48,44 @@ impl Outcome {
     }
 }
 
+/// What the control plane's own answer says, in a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AnswerClass {
+    /// It did what it was asked.
+    Ok,
+    /// It found fault with the request: HTTP 4xx, or the gRPC status that becomes one.
+    ClientError,
+    /// It failed: HTTP 5xx, the gRPC status that becomes one, or no gRPC status at all.
+    ServerError,
+}
+
+impl AnswerClass {
+    /// Every class.
+    pub const ALL: &'static [Self] = &[Self::Ok, Self::ClientError, Self::ServerError];
+
+    /// The word used in metrics.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::ClientError => "client_error",
+            Self::ServerError => "server_error",
+        }
+    }
+
+    /// The class of an answer, by its gRPC status where it is one of gRPC. Codes become HTTP statuses as they do in
+    /// FlyteAdmin's gateway, so that both protocols count alike.
+    #[must_use]
+    pub const fn of(protocol: Protocol, status: u16, grpc_status: Option<u16>) -> Self {
+        match (protocol, status, grpc_status) {
+            (Protocol::Grpc, 200, Some(0)) => Self::Ok,
+            (Protocol::Grpc, 200, Some(1 | 3 | 5..=11 | 16)) | (_, 400..500, _) => Self::ClientError,
+            (Protocol::Grpc, 200, _) | (_, 500.., _) => Self::ServerError,
+            _ => Self::Ok,
+        }
+    }
+}
+
 /// What is to be known about a metric before it has a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Description {
@@ -76,8 +109,8 @@ pub struct Metrics {
     descriptions: Vec<Description>,
     /// Requests by protocol, RPC and outcome.
     pub requests: IntCounterVec,
-    /// Refused and failed requests by protocol and reason.
-    pub refusals: IntCounterVec,
+    /// Refused and failed requests by protocol, reason and whose fault the reason is.
+    refusals: IntCounterVec,
     /// Requests that were forwarded although the policy refuses them, by protocol and reason.
     pub shadow_refusals: IntCounterVec,
     /// Whether the policy's refusals are acted on.
@@ -86,6 +119,8 @@ pub struct Metrics {
     pub candidate_decisions: IntCounterVec,
     /// Decisions in which the candidate policy differs, by RPC and direction.
     pub candidate_differences: IntCounterVec,
+    /// Answers of the control plane that were passed on, by protocol and class.
+    pub upstream_answers: IntCounterVec,
     /// From the head of a request to the end of its answer.
     pub request_seconds: Histogram,
     /// From the head of a request to the decision, reading the body included.
@@ -104,7 +139,7 @@ pub struct Metrics {
     pub handshake_failures: IntCounterVec,
     /// Attempts to load a changed document, by what it is and result.
     pub reloads: IntCounterVec,
-    /// Whether the last attempt succeeded, by what it is.
+    /// Whether everything is as in its files, by what it is.
     pub reload_success: IntGaugeVec,
     /// When the version in force was loaded, by what it is.
     pub reload_timestamp: GaugeVec,
@@ -112,10 +147,16 @@ pub struct Metrics {
     pub policy_generation: IntGauge,
     /// How many rules the policy has.
     pub policy_rules: IntGauge,
+    /// When a listener's certificate expires.
+    pub certificate_expiry: GaugeVec,
     /// Fetches of key sets, by issuer and result.
     pub key_set_refreshes: IntCounterVec,
     /// When the key set in force was fetched, by issuer.
     pub key_set_timestamp: GaugeVec,
+    /// Whether the last attempt to fetch or read a key set succeeded, by issuer.
+    pub key_set_refresh_success: IntGaugeVec,
+    /// Until when a fetched key set counts, by issuer.
+    pub key_set_expiry: GaugeVec,
     /// Questions about opaque tokens, by issuer and result.
     pub introspections: IntCounterVec,
     /// Tokens found in the cache of verified tokens, or not.
@@ -130,8 +171,16 @@ pub struct Metrics {
     pub audit_dropped: IntCounter,
     /// Traces by what became of them.
     pub traces: IntCounterVec,
+    /// Audit records that wait to be written.
+    pub audit_queue: IntGauge,
+    /// How many audit records can wait.
+    pub audit_queue_capacity: IntGauge,
+    /// Audit records that found the queue full.
+    pub audit_queue_full: IntCounter,
     /// When the process started.
     pub start_timestamp: Gauge,
+    /// Whether the proxy is ready.
+    pub ready: IntGauge,
 }
 
 impl Metrics {
@@ -141,10 +190,10 @@ impl Metrics {
     /// A name registered twice, or one Prometheus refuses: a fault of this file.
     pub fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
-        let make = Maker {
-            registry: &registry,
-            descriptions: RefCell::default(),
-        };
+        let make = Maker::new(&registry);
+        make.gauges("build_info", "1, with the version of the program.", &["version"])?
+            .with_label_values(&[env!("CARGO_PKG_VERSION")])
+            .set(1);
         let metrics = Self {
             requests: make.counters(
                 "requests_total",
@@ -153,8 +202,13 @@ impl Metrics {
             )?,
             refusals: make.counters(
                 "refusals_total",
-                "Refused and failed requests by protocol and reason.",
-                &["protocol", "reason"],
+                "Refused and failed requests by protocol, reason, and whose fault that is.",
+                &["protocol", "reason", "fault"],
+            )?,
+            upstream_answers: make.counters(
+                "upstream_answers_total",
+                "Answers of the control plane that were passed on whole, by protocol and class: `ok`, `client_error`, `server_error`.",
+                &["protocol", "class"],
             )?,
             shadow_refusals: make.counters(
                 "shadow_refusals_total",
@@ -215,7 +269,7 @@ impl Metrics {
             )?,
             reload_success: make.gauges(
                 "reload_success",
-                "Whether the last attempt to load the document succeeded (1) or the last good one is kept (0).",
+                "Whether all documents of the kind are in force as they are in their files (1), or of one the last good version is kept (0).",
                 &["what"],
             )?,
             reload_timestamp: make.float_gauges(
@@ -228,6 +282,11 @@ impl Metrics {
                 "The generation of the policy in force; grows by one with every change.",
             )?,
             policy_rules: make.gauge("policy_rules", "How many rules the policy in force has.")?,
+            certificate_expiry: make.float_gauges(
+                "certificate_expiry_timestamp_seconds",
+                "When the certificate that the listener shows expires, in seconds since 1970.",
+                &["listener"],
+            )?,
             key_set_refreshes: make.counters(
                 "key_set_refreshes_total",
                 "Fetches of key sets, by issuer and result.",
@@ -236,6 +295,16 @@ impl Metrics {
             key_set_timestamp: make.float_gauges(
                 "key_set_timestamp_seconds",
                 "When the key set in force was fetched, in seconds since 1970.",
+                &["issuer"],
+            )?,
+            key_set_refresh_success: make.gauges(
+                "key_set_refresh_success",
+                "Whether the last attempt to fetch or read the issuer's key set succeeded (1) or the last good one is kept (0).",
+                &["issuer"],
+            )?,
+            key_set_expiry: make.float_gauges(
+                "key_set_expiry_timestamp_seconds",
+                "When the issuer's key set stops counting unless it is fetched again, in seconds since 1970; not for one from a file.",
                 &["issuer"],
             )?,
             introspections: make.counters(
@@ -266,16 +335,28 @@ impl Metrics {
                 "Traces of requests by result: `exported`, `failed` when the collector did not take them, or `dropped` when too many were waiting.",
                 &["result"],
             )?,
+            audit_queue: make.gauge("audit_queue_records", "Audit records that wait to be written.")?,
+            audit_queue_capacity: make.gauge("audit_queue_capacity", "How many audit records can wait to be written.")?,
+            audit_queue_full: make.counter(
+                "audit_queue_full_total",
+                "Audit records that found the queue full, so that their requests had to wait.",
+            )?,
             start_timestamp: make.float_gauge(
                 "process_start_timestamp_seconds",
                 "When the process started, in seconds since 1970.",
             )?,
-            descriptions: make.descriptions.take(),
+            ready: make.gauge("ready", "Whether the proxy is ready (1), as `/readyz` says, or not (0).")?,
+            descriptions: make.descriptions(),
             registry,
         };
         for protocol in Protocol::ALL {
             for reason in Reason::ALL {
-                metrics.refusals.with_label_values(&[protocol.label(), reason.label()]);
+                metrics.refusal(*protocol, *reason);
+            }
+            for class in AnswerClass::ALL {
+                metrics
+                    .upstream_answers
+                    .with_label_values(&[protocol.label(), class.label()]);
             }
         }
         for protocol in Protocol::ALL {
@@ -300,6 +381,17 @@ impl Metrics {
         Ok(metrics)
     }
 
+    /// The series of a reason: refused and failed requests.
+    pub fn refusal(&self, protocol: Protocol, reason: Reason) -> IntCounter {
+        let fault = match reason.blame() {
+            Blame::Client => "client",
+            Blame::Proxy => "proxy",
+            Blame::Upstream => "upstream",
+        };
+        self.refusals
+            .with_label_values(&[protocol.label(), reason.label(), fault])
+    }
+
     /// Every metric, in the order in which they are registered.
     #[must_use]
     pub fn descriptions(&self) -> &[Description] {
@@ -317,65 +409,6 @@ impl Metrics {
     }
 }
 
-/// Registers metrics under the common prefix.
-struct Maker<'a> {
-    registry: &'a Registry,
-    descriptions: RefCell<Vec<Description>>,
-}
-
-impl Maker<'_> {
-    fn register<C: prometheus::core::Collector + Clone + 'static>(
-        &self,
-        kind: &'static str,
-        metric: C,
-    ) -> Result<C, prometheus::Error> {
-        self.registry.register(Box::new(metric.clone()))?;
-        let described = metric.desc().into_iter().map(|metric| Description {
-            name: metric.fq_name.clone(),
-            kind,
-            labels: metric.variable_labels.clone(),
-            help: metric.help.clone(),
-        });
-        self.descriptions.borrow_mut().extend(described);
-        Ok(metric)
-    }
-
-    fn options(name: &str, help: &str) -> Opts {
-        Opts::new(name, help).namespace("flyte_authz")
-    }
-
-    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
-        self.register("counter", IntCounterVec::new(Self::options(name, help), labels)?)
-    }
-
-    fn counter(&self, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
-        self.register("counter", IntCounter::with_opts(Self::options(name, help))?)
-    }
-
-    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
-        self.register("gauge", IntGaugeVec::new(Self::options(name, help), labels)?)
-    }
-
-    fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
-        self.register("gauge", IntGauge::with_opts(Self::options(name, help))?)
-    }
-
-    fn float_gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<GaugeVec, prometheus::Error> {
-        self.register("gauge", GaugeVec::new(Self::options(name, help), labels)?)
-    }
-
-    fn float_gauge(&self, name: &str, help: &str) -> Result<Gauge, prometheus::Error> {
-        self.register("gauge", Gauge::with_opts(Self::options(name, help))?)
-    }
-
-    fn histogram(&self, name: &str, help: &str) -> Result<Histogram, prometheus::Error> {
-        let options = HistogramOpts::new(name, help)
-            .namespace("flyte_authz")
-            .buckets(SECONDS.to_vec());
-        self.register("histogram", Histogram::with_opts(options)?)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
@@ -387,10 +420,39 @@ mod tests {
         let text = String::from_utf8(Metrics::new().unwrap().render().unwrap()).unwrap();
         for protocol in Protocol::ALL {
             for reason in Reason::ALL {
+                let fault = format!("{:?}", reason.blame()).to_lowercase();
                 let (protocol, reason) = (protocol.label(), reason.label());
-                let series = format!("flyte_authz_refusals_total{{protocol=\"{protocol}\",reason=\"{reason}\"}} 0\n");
+                let series = format!(
+                    "flyte_authz_refusals_total{{fault=\"{fault}\",protocol=\"{protocol}\",reason=\"{reason}\"}} 0\n"
+                );
                 assert!(text.contains(&series), "{series}");
             }
+        }
+    }
+
+    #[test]
+    fn an_answer_counts_alike_in_every_protocol() {
+        // HTTP statuses that FlyteAdmin's gateway gives to gRPC's (grpc-gateway, HTTPStatusFromCode).
+        let gateway = [
+            200, 408, 500, 400, 504, 404, 409, 403, 429, 400, 409, 400, 501, 500, 503, 500, 401,
+        ];
+        for (grpc, http) in (0..).zip(gateway) {
+            let by_rest = AnswerClass::of(Protocol::Rest, http, None);
+            assert_eq!(AnswerClass::of(Protocol::Grpc, 200, Some(grpc)), by_rest, "{grpc}");
+        }
+        for (protocol, status, grpc, class) in [
+            (Protocol::Grpc, 200, None, AnswerClass::ServerError),
+            (Protocol::Grpc, 200, Some(99), AnswerClass::ServerError),
+            (Protocol::Grpc, 503, None, AnswerClass::ServerError),
+            (Protocol::Grpc, 404, None, AnswerClass::ClientError),
+            (Protocol::Rest, 304, None, AnswerClass::Ok),
+            (Protocol::RestProto, 599, None, AnswerClass::ServerError),
+        ] {
+            assert_eq!(
+                AnswerClass::of(protocol, status, grpc),
+                class,
+                "{protocol:?} {status} {grpc:?}"
+            );
         }
     }
 }

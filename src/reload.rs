@@ -107,12 +107,12 @@ pub trait Reloadable: Send + Sync {
 
 /// Learns how reloads end.
 pub trait ReloadObserver: Send + Sync {
-    /// A reload has ended.
-    fn reloaded(&self, what: What, outcome: Outcome);
+    /// A reload has ended. `all_good`: whether everything of this kind is now in force as it is in its files.
+    fn reloaded(&self, what: What, outcome: Outcome, all_good: bool);
 }
 
 impl ReloadObserver for () {
-    fn reloaded(&self, _: What, _: Outcome) {}
+    fn reloaded(&self, _: What, _: Outcome, _: bool) {}
 }
 
 /// Watches and reloads; [`Reloader::run`] is its task.
@@ -220,9 +220,12 @@ impl State {
     fn check(&mut self, patient: bool) {
         // Watched first, read then: what changes in between causes an event.
         self.directories.watch(self.sources.iter().flat_map(Source::paths));
-        for source in &mut self.sources {
-            if let Some(outcome) = source.check(patient, Instant::now()) {
-                self.observer.reloaded(source.what(), outcome);
+        for index in 0..self.sources.len() {
+            let source = self.sources.get_mut(index);
+            let ended = source.and_then(|source| Some((source.what(), source.check(patient, Instant::now())?)));
+            if let Some((what, outcome)) = ended {
+                let mut alike = self.sources.iter().filter(|source| source.what() == what);
+                self.observer.reloaded(what, outcome, !alike.any(Source::has_failed));
             }
         }
     }

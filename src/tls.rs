@@ -12,12 +12,17 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer;
 
 /// The certificate in force on a listener. Connections keep the one they began with.
 #[derive(Debug)]
 pub struct LiveTls {
     settings: ListenerTls,
     current: ArcSwap<ServerConfig>,
+    /// In seconds since the Unix epoch; 0 if it cannot be told.
+    expires_at: AtomicU64,
 }
 
 impl LiveTls {
@@ -26,10 +31,11 @@ impl LiveTls {
     /// # Errors
     /// Every file that cannot be used, and why.
     pub fn load(settings: &ListenerTls) -> Result<Self, Vec<Problem>> {
-        let current = ArcSwap::from_pointee(server_config(settings)?);
+        let (current, expires_at) = server_config(settings)?;
         Ok(Self {
             settings: settings.clone(),
-            current,
+            current: ArcSwap::from_pointee(current),
+            expires_at: expires_at.into(),
         })
     }
 
@@ -38,7 +44,9 @@ impl LiveTls {
     /// # Errors
     /// Every file that cannot be used, and why.
     pub fn reload(&self) -> Result<(), Vec<Problem>> {
-        self.current.store(Arc::new(server_config(&self.settings)?));
+        let (current, expires_at) = server_config(&self.settings)?;
+        self.current.store(Arc::new(current));
+        self.expires_at.store(expires_at, Ordering::Relaxed);
         Ok(())
     }
 
@@ -50,6 +58,12 @@ impl LiveTls {
         files
     }
 
+    /// The last second in which the listener's own certificate is valid, since the Unix epoch, if that can be told.
+    #[must_use]
+    pub fn expires_at(&self) -> Option<u64> {
+        Some(self.expires_at.load(Ordering::Relaxed)).filter(|seconds| *seconds > 0)
+    }
+
     /// The configuration for the next connection.
     #[must_use]
     pub fn current(&self) -> Arc<ServerConfig> {
@@ -57,7 +71,8 @@ impl LiveTls {
     }
 }
 
-fn server_config(settings: &ListenerTls) -> Result<ServerConfig, Vec<Problem>> {
+/// What the listener serves with, and when its own certificate expires.
+fn server_config(settings: &ListenerTls) -> Result<(ServerConfig, u64), Vec<Problem>> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let loaded = (
         certificates(&settings.certificate),
@@ -71,6 +86,7 @@ fn server_config(settings: &ListenerTls) -> Result<ServerConfig, Vec<Problem>> {
             return Err(problems.into_iter().flatten().collect());
         }
     };
+    let expires_at = certificates.first().and_then(expires_at).unwrap_or(0);
     let versions: &[&rustls::SupportedProtocolVersion] = match settings.minimum_version {
         TlsVersion::Tls12 => &[&rustls::version::TLS13, &rustls::version::TLS12],
         TlsVersion::Tls13 => &[&rustls::version::TLS13],
@@ -94,7 +110,13 @@ fn server_config(settings: &ListenerTls) -> Result<ServerConfig, Vec<Problem>> {
         // Tickets let a client resume with any number of others connected; the default keeps 256 sessions.
         config.ticketer = aws_lc_rs::Ticketer::new().map_err(unusable)?;
     }
-    Ok(config)
+    Ok((config, expires_at))
+}
+
+/// Only for metrics: what cannot be read here may serve well.
+fn expires_at(certificate: &CertificateDer<'_>) -> Option<u64> {
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    u64::try_from(certificate.validity().not_after.timestamp()).ok()
 }
 
 /// Verifies what clients show: the chain to one of the authorities, the times, and that it is meant for clients.

@@ -6,15 +6,19 @@ use crate::issuer::{IntrospectionOutcome, IssuerObserver, RefreshOutcome};
 use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::reload::{Outcome, ReloadObserver, What};
+use crate::tls::LiveTls;
 use std::sync::Arc;
+use std::time::Duration;
 
-/// Counts reloads and shows which policy is in force.
+/// Counts reloads and shows which policy and certificates are in force.
 #[derive(Debug)]
 pub struct Reloads {
     /// Where to count.
     pub metrics: Arc<Metrics>,
     /// What is in force.
     pub live: Arc<Live>,
+    /// The certificates in force, by the name of the listener.
+    pub certificates: Vec<(Box<str>, Arc<LiveTls>)>,
     /// Dates the versions.
     pub clock: Arc<dyn Clock>,
     /// Whether the policy's refusals are acted on.
@@ -53,6 +57,14 @@ impl Reloads {
             .reload_timestamp
             .with_label_values(&[what.label()])
             .set(self.clock.now().as_secs_f64());
+        for (listener, tls) in &self.certificates {
+            // No number for what cannot be told: nothing is less than that.
+            let expiry = tls.expires_at().map_or(f64::NAN, seconds);
+            self.metrics
+                .certificate_expiry
+                .with_label_values(&[listener])
+                .set(expiry);
+        }
         let snapshot = self.live.load();
         self.metrics
             .policy_generation
@@ -64,16 +76,15 @@ impl Reloads {
 }
 
 impl ReloadObserver for Reloads {
-    fn reloaded(&self, what: What, outcome: Outcome) {
+    fn reloaded(&self, what: What, outcome: Outcome, all_good: bool) {
         self.metrics
             .reloads
             .with_label_values(&[what.label(), outcome.label()])
             .inc();
-        let good = outcome != Outcome::Failed;
         self.metrics
             .reload_success
             .with_label_values(&[what.label()])
-            .set(good.into());
+            .set(all_good.into());
         if outcome == Outcome::Replaced {
             self.in_force(what);
             if what == What::Policy {
@@ -111,6 +122,19 @@ impl IssuerObserver for KeySets {
         }
     }
 
+    fn key_set(&self, issuer: &str, renewed: bool, usable_until: Option<u64>) {
+        self.metrics
+            .key_set_refresh_success
+            .with_label_values(&[issuer])
+            .set(renewed.into());
+        if let Some(until) = usable_until {
+            self.metrics
+                .key_set_expiry
+                .with_label_values(&[issuer])
+                .set(seconds(until));
+        }
+    }
+
     fn cache(&self, hit: bool) {
         self.metrics
             .token_cache
@@ -127,4 +151,8 @@ impl IssuerObserver for KeySets {
         };
         self.metrics.introspections.with_label_values(&[issuer, result]).inc();
     }
+}
+
+fn seconds(since_1970: u64) -> f64 {
+    Duration::from_secs(since_1970).as_secs_f64()
 }

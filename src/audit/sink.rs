@@ -11,7 +11,7 @@ use crate::metrics::Metrics;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 
 /// Room for a usual line, in bytes.
@@ -56,6 +56,9 @@ impl Sink {
         let (queue, queued) = sync_channel(room);
         let orders = Arc::<Orders>::default();
         let lines = Lines::new(output, Arc::clone(&orders), Arc::clone(&metrics));
+        metrics
+            .audit_queue_capacity
+            .set(i64::try_from(settings.queue).unwrap_or(i64::MAX));
         let thread = std::thread::Builder::new()
             .name("audit".into())
             .spawn(move || lines.run(&queued))?;
@@ -93,13 +96,18 @@ impl Sink {
             WhenFull::Refuse => ended == Ended::RefusedByAudit,
         };
         self.orders.unwritten.fetch_add(1, Ordering::Relaxed);
-        let is_queued = if may_drop {
-            self.queue.try_send(Queued::Line(line)).is_ok()
-        } else {
-            self.queue.send(Queued::Line(line)).is_ok()
+        self.metrics.audit_queue.inc();
+        let is_queued = match self.queue.try_send(Queued::Line(line)) {
+            Ok(()) => true,
+            Err(TrySendError::Full(line)) => {
+                self.metrics.audit_queue_full.inc();
+                !may_drop && self.queue.send(line).is_ok()
+            }
+            Err(TrySendError::Disconnected(_)) => false,
         };
         if !is_queued {
             self.orders.unwritten.fetch_sub(1, Ordering::Relaxed);
+            self.metrics.audit_queue.dec();
             self.metrics.audit_dropped.inc();
         }
     }

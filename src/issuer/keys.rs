@@ -126,6 +126,12 @@ impl Issuer {
         self.keys.load_full()
     }
 
+    /// The last second in which the keys are usable, if there are any and they age.
+    fn usable_until(&self) -> Option<u64> {
+        let fetched = self.keys.load().is_some() && self.file().is_none();
+        fetched.then(|| self.last_success.load(Ordering::Acquire).saturating_add(self.max_stale))
+    }
+
     /// Newer keys than those of that generation, which lack a key, if an attempt to fetch them is under way or due and
     /// brings some in time. A key that a fetch has not brought is not asked for again for a while.
     pub(super) async fn newer_than(&self, generation: u64, lacking: &str) -> Option<Arc<Keys>> {
@@ -252,6 +258,7 @@ impl Issuer {
         *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = error;
         self.observer
             .refreshed(issuer, *outcome.as_ref().unwrap_or(&RefreshOutcome::Failed));
+        self.observer.key_set(issuer, outcome.is_ok(), self.usable_until());
         outcome
     }
 

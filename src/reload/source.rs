@@ -96,6 +96,11 @@ impl Source {
         self.unsettled.is_none()
     }
 
+    /// Whether the last good version is in force in place of what was last seen whole.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed.is_some()
+    }
+
     /// Looks at the files and replaces what is in force if they have changed. When not `patient`, what is broken now
     /// counts now.
     pub(super) fn check(&mut self, patient: bool, now: Instant) -> Option<Outcome> {

@@ -47,8 +47,8 @@ impl Reloadable for Kept {
 struct Outcomes(Mutex<Vec<Outcome>>);
 
 impl ReloadObserver for Outcomes {
-    fn reloaded(&self, what: What, outcome: Outcome) {
-        assert_eq!(what, What::Policy);
+    fn reloaded(&self, what: What, outcome: Outcome, all_good: bool) {
+        assert_eq!((what, all_good), (What::Policy, outcome != Outcome::Failed));
         self.0.lock().unwrap().push(outcome);
     }
 }
@@ -197,6 +197,40 @@ async fn a_deleted_file_is_a_failure_until_it_is_back() {
         .until_outcomes(&[Outcome::Failed, Outcome::Failed, Outcome::Restored])
         .await;
     assert_eq!(watched.applied(), [""; 0]);
+}
+
+/// What was told of all sources together.
+#[derive(Default)]
+struct AllGood(Mutex<Vec<bool>>);
+
+impl ReloadObserver for AllGood {
+    fn reloaded(&self, _: What, _: Outcome, all_good: bool) {
+        self.0.lock().unwrap().push(all_good);
+    }
+}
+
+#[test]
+fn one_good_source_does_not_hide_that_another_of_its_kind_is_broken() {
+    let directory = tempfile::tempdir().unwrap();
+    let [first, second] = ["first.yaml", "second.yaml"].map(|name| directory.path().join(name));
+    let sources = [&first, &second].map(|path| {
+        fs::write(path, "good").unwrap();
+        let kept: Arc<dyn Reloadable> = Arc::new(Kept {
+            path: path.clone(),
+            applied: Mutex::default(),
+            reads: AtomicUsize::new(0),
+        });
+        let loaded = Fingerprint::of(&kept.read().unwrap());
+        (kept, loaded)
+    });
+    let told = Arc::new(AllGood::default());
+    let observer: Arc<dyn ReloadObserver> = Arc::<AllGood>::clone(&told);
+    let mut reloader = Reloader::new(sources.into(), LONG, observer);
+    for (path, text) in [(&first, "broken"), (&second, "better"), (&first, "good")] {
+        fs::write(path, text).unwrap();
+        reloader.state.check(text != "broken");
+    }
+    assert_eq!(*told.0.lock().unwrap(), [false, false, true]);
 }
 
 /// A volume as the kubelet writes it: `policy.yaml -> ..data/policy.yaml`, `..data -> ..VERSION`, replaced by a rename.

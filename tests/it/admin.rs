@@ -2,6 +2,11 @@
 
 use crate::proxy::Proxy;
 use crate::sockets::{admin, exchange};
+use crate::upstream::{grpc, rest};
+use flyte_authz_proxy::clock::{Clock, SystemClock};
+use flyte_authz_proxy::demo::certificates::ClientIdentity;
+use flyte_authz_proxy::demo::control_plane::{Fault, Script};
+use flyte_authz_proxy::demo::stack::replace;
 use flyte_authz_proxy::model::reason::Reason;
 use flyte_authz_proxy::protocol::Protocol;
 use serde_json::{Value, json};
@@ -108,8 +113,11 @@ async fn every_refusals_series_is_there_from_the_start_and_labels_come_from_clos
     assert!(metrics.contains("content-type: text/plain; version=0.0.4"), "{metrics}");
     for protocol in Protocol::ALL {
         for reason in Reason::ALL {
+            let fault = format!("{:?}", reason.blame()).to_lowercase();
             let (protocol, reason) = (protocol.label(), reason.label());
-            let series = format!("\nflyte_authz_refusals_total{{protocol=\"{protocol}\",reason=\"{reason}\"}} 0\n");
+            let series = format!(
+                "\nflyte_authz_refusals_total{{fault=\"{fault}\",protocol=\"{protocol}\",reason=\"{reason}\"}} 0\n"
+            );
             assert!(metrics.contains(&series), "{series}");
         }
     }
@@ -128,6 +136,11 @@ async fn every_refusals_series_is_there_from_the_start_and_labels_come_from_clos
         "policy_rules 4",
         "audit_records_total 0",
         "audit_failures_total 0",
+        "audit_queue_records 0",
+        "audit_queue_capacity 8192",
+        "audit_queue_full_total 0",
+        "build_info{version=\"0.1.0\"} 1",
+        "ready 1",
     ] {
         assert!(metrics.contains(&format!("\nflyte_authz_{line}\n")), "{line}");
     }
@@ -152,4 +165,61 @@ async fn every_refusals_series_is_there_from_the_start_and_labels_come_from_clos
     proxy.records_after(0, 8).await;
     assert_eq!(series(&admin(proxy.app.admin, "/metrics").await), before);
     assert!(!before.iter().any(|name| name.to_lowercase().contains("evil")));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_expires_is_shown_and_anew_when_it_is_replaced() {
+    let proxy = Proxy::start().await;
+    let now = SystemClock.now();
+    let issuer = format!("{{issuer=\"{}\"}}", proxy.issuer.url());
+    assert!((proxy.metric(&format!("key_set_refresh_success{issuer}")) - 1.0).abs() < f64::EPSILON);
+    let left = proxy.metric(&format!("key_set_expiry_timestamp_seconds{issuer}")) - now.as_secs_f64();
+    assert!((left - 86400.0).abs() < 60.0, "{left}");
+    let expiry = || proxy.metric("certificate_expiry_timestamp_seconds{listener=\"public\"}");
+    // What the library takes for the end of time.
+    let end = (rcgen::date_time_ymd(4096, 1, 1) - rcgen::date_time_ymd(1970, 1, 1)).as_seconds_f64();
+    assert!((expiry() - end).abs() < f64::EPSILON, "{}", expiry());
+    let identity = ClientIdentity::self_signed(|certificate| {
+        certificate.not_after = rcgen::date_time_ymd(2100, 1, 1);
+    });
+    let ClientIdentity { certificate, key } = identity.unwrap();
+    replace(&proxy.directory().join("tls.crt"), &certificate).unwrap();
+    replace(&proxy.directory().join("tls.key"), &key).unwrap();
+    let then = (rcgen::date_time_ymd(2100, 1, 1) - rcgen::date_time_ymd(1970, 1, 1)).as_seconds_f64();
+    crate::sockets::eventually("the certificate is replaced", || (expiry() - then).abs() < f64::EPSILON).await;
+    let text = String::from_utf8(proxy.app.metrics.render().unwrap()).unwrap();
+    assert!(
+        !text.contains("certificate_expiry_timestamp_seconds{listener=\"plain\"}"),
+        "it has no certificate"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_of_the_control_plane_are_counted_by_what_they_say() {
+    let proxy = Proxy::start().await;
+    let counted = |class: &str| proxy.metric(&format!("upstream_answers_total{{class=\"{class}\""));
+    let status = |code| Fault::Status {
+        code,
+        message: "no".to_owned(),
+        details: None,
+    };
+    for (fault, class) in [
+        (None, "ok"),
+        (Some(status(5)), "client_error"),
+        (Some(status(13)), "server_error"),
+    ] {
+        proxy.control_plane.clear_scripts();
+        proxy.control_plane.script(Script::on(
+            "ListExecutions",
+            fault.unwrap_or(Fault::Delay { milliseconds: 0 }),
+        ));
+        for reply in [grpc(&proxy).await, rest(&proxy).await] {
+            reply.unwrap();
+        }
+        assert!((counted(class) - 2.0).abs() < f64::EPSILON, "{class}");
+    }
+    // What is refused was not asked.
+    proxy.client.get(None, "/api/v1/projects").await.unwrap();
+    let all: f64 = ["ok", "client_error", "server_error"].map(counted).iter().sum();
+    assert!((all - 6.0).abs() < f64::EPSILON);
 }

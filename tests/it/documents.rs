@@ -83,7 +83,9 @@ fn the_page_of_metrics_is_generated() {
         In Prometheus' text format at `/metrics` of the admin listener. Labels take values from closed sets only: `protocol` is\n\
         `grpc`, `rest` or `rest_proto`; `rpc` the name in the [catalogue](catalog.md), or `unknown`; `outcome` is `forwarded`,\n\
         `answered` (by the proxy itself), `denied`, `failed` or `aborted` (the client left); `reason` is one of\n\
-        [reasons.md](reasons.md), with every series at 0 from the start; `listener` and `issuer` are configured names.\n\n\
+        [reasons.md](reasons.md) and `fault` who has to act on it, with every series at 0 from the start; `listener` and `issuer` are\n\
+        configured names. Times are in seconds, and moments in seconds since 1970. What to watch, alerts and a dashboard:\n\
+        [monitoring.md](monitoring.md).\n\n\
         This page is generated from the code.\n\n\
         | metric | type | labels | meaning |\n|---|---|---|---|\n"
         .to_owned();
@@ -298,7 +300,7 @@ fn every_field_of_the_audit_record_is_documented_and_no_other() {
     assert_eq!(documented, fields);
 }
 
-const PAGES: [&str; 16] = [
+const PAGES: [&str; 18] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
@@ -306,6 +308,8 @@ const PAGES: [&str; 16] = [
     "CHANGELOG.md",
     "docs/audit.md",
     "docs/config.md",
+    "docs/metrics.md",
+    "docs/monitoring.md",
     "docs/policy.md",
     "docs/reasons.md",
     "docs/rollout.md",
