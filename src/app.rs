@@ -10,10 +10,10 @@ use crate::clock::Clock;
 use crate::config::{self, Config, secrets};
 use crate::credential::cookie::CookieKeys;
 use crate::extract::targets::ScopeRules;
-use crate::gate::Gate;
 use crate::gate::authenticate::{FixedCaller, Identity};
-use crate::gate::certificate::CertificateIdentity;
+use crate::gate::redirect::Redirect;
 use crate::gate::request_id::RequestIds;
+use crate::gate::{Gate, Service};
 use crate::issuer::Issuers;
 use crate::listener::{self, Listener, socket};
 use crate::live::Live;
@@ -103,7 +103,7 @@ impl App {
             }),
             request_ids: Arc::default(),
             anonymous: Arc::new(FixedCaller::anonymous()),
-            identities: config.listeners.iter().map(identity).collect(),
+            identities: config.listeners.iter().map(Identity::of_listener).collect(),
             certificates: loaded.certificates,
             upstream_tls: loaded.upstream_tls,
             cookie_keys: loaded.cookie_keys,
@@ -114,6 +114,7 @@ impl App {
             metrics: Arc::clone(&metrics),
             live: Arc::clone(&live),
             clock: Arc::clone(&shared.recorder.clock),
+            certificates: observe::certificates(&shared.config, &shared.certificates),
         };
         reloads.started();
         let reloader = Reloader::new(loaded.sources, shared.config.policy.poll, Arc::new(reloads));
@@ -215,12 +216,13 @@ impl Loaded {
         if issuers.files().next().is_some() {
             sources.push(watched(KeySetFiles(Arc::clone(&issuers))));
         }
-        sources.extend(
-            certificates
-                .iter()
-                .flatten()
-                .map(|tls| watched(CertificateFiles(Arc::clone(tls)))),
-        );
+        for tls in certificates.iter().flatten() {
+            for warning in tls.warnings(clock.unix_seconds()) {
+                tracing::warn!("{warning}");
+            }
+            let (tls, clock) = (Arc::clone(tls), Arc::clone(clock));
+            sources.push(watched(CertificateFiles { tls, clock }));
+        }
         Ok(Self {
             live,
             issuers,
@@ -244,18 +246,6 @@ fn collect<T>(results: impl Iterator<Item = Result<T, Vec<Problem>>>) -> Result<
         .filter_map(|result| result.map_err(|more| problems.extend(more)).ok())
         .collect();
     if problems.is_empty() { Ok(good) } else { Err(problems) }
-}
-
-fn identity(listener: &config::Listener) -> Identity {
-    match &listener.identity {
-        config::Identity::Tokens => Identity::Tokens,
-        config::Identity::Principal(principal) => {
-            Identity::Fixed(Arc::new(FixedCaller::of_listener(&listener.name, principal)))
-        }
-        config::Identity::ClientCertificate(certificate) => {
-            Identity::Certificate(Arc::new(CertificateIdentity::of_listener(&listener.name, certificate)))
-        }
-    }
 }
 
 struct Bound {
@@ -337,8 +327,31 @@ impl Shared {
     fn listener(&self, index: usize) -> Option<Listener> {
         let settings = self.config.listeners.get(index)?;
         let name: Arc<str> = Arc::from(&*settings.name);
-        let gate = Gate {
-            listener: Arc::clone(&name),
+        let service = match &settings.redirect {
+            Some(target) => Service::Redirect(Arc::new(Redirect {
+                listener: Arc::clone(&name),
+                target: target.clone(),
+                recorder: Arc::clone(&self.recorder),
+                limits: self.config.limits.clone(),
+                request_ids: Arc::clone(&self.request_ids),
+            })),
+            None => Service::Gate(Arc::new(self.gate(index, settings, Arc::clone(&name))?)),
+        };
+        Some(Listener {
+            name,
+            tls: self.certificates.get(index)?.clone(),
+            hops: settings.hops.clone(),
+            proxy_protocol: settings.proxy_protocol,
+            service,
+            limits: self.config.limits.clone(),
+            room: Arc::clone(&self.room),
+            metrics: Arc::clone(&self.recorder.metrics),
+        })
+    }
+
+    fn gate(&self, index: usize, settings: &config::Listener, listener: Arc<str>) -> Option<Gate> {
+        Some(Gate {
+            listener,
             identity: self.identities.get(index)?.clone(),
             accept: settings.accept.clone(),
             anonymous: Arc::clone(&self.anonymous),
@@ -351,14 +364,6 @@ impl Shared {
             credential_header: self.config.credentials.header.clone(),
             cookie_keys: Arc::clone(&self.cookie_keys),
             request_ids: Arc::clone(&self.request_ids),
-        };
-        Some(Listener {
-            name,
-            tls: self.certificates.get(index)?.clone(),
-            gate: Arc::new(gate),
-            limits: self.config.limits.clone(),
-            room: Arc::clone(&self.room),
-            metrics: Arc::clone(&self.recorder.metrics),
         })
     }
 }

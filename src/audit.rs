@@ -11,7 +11,7 @@ use crate::model::scope::{Resource, Target};
 use crate::protocol::Protocol;
 use serde::Serialize;
 use sink::Sink;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -78,6 +78,11 @@ impl AuditGuard {
     pub fn correlation(&mut self, client_request_id: Option<&str>, trace_id: Option<&str>) {
         self.record.client_request_id = client_request_id.map(Into::into);
         self.record.trace_id = trace_id.map(Into::into);
+    }
+
+    /// Where the request came from.
+    pub fn client(&mut self, address: IpAddr) {
+        self.record.client = address.to_canonical();
     }
 
     /// The RPC or page that was found, by its catalogue name, and the action it needs by default.

@@ -14,6 +14,7 @@ use crate::model::denial::Denial;
 use crate::model::reason::Reason;
 use crate::policy::Subjects;
 use crate::policy::decide::{Call, Refusal};
+use crate::protocol::hops::{Trace, TrustedHops};
 use crate::protocol::{Protocol, RequestHead, canonical, classify, deny};
 use crate::upstream::{Upstream, headers};
 use authenticate::{FixedCaller, Identity};
@@ -21,10 +22,11 @@ use body::JudgedBody;
 use certificate::PeerCertificate;
 use filter::Filter;
 use http::header::HeaderName;
-use http::{Method, Request, Response};
+use http::{HeaderMap, Method, Request, Response};
 use hyper::body::Incoming;
+use redirect::Redirect;
 use request_id::RequestIds;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 pub mod answer;
@@ -35,6 +37,7 @@ mod filter;
 pub mod forward;
 pub mod page;
 mod push_down;
+pub mod redirect;
 pub mod request_id;
 
 pub use answer::Body;
@@ -47,10 +50,52 @@ const HEALTH_CHECK: &str = "/grpc.health.v1.Health/Check";
 pub struct ConnectionInfo {
     /// The peer's address and port.
     pub peer: SocketAddr,
+    /// Whose connection it is: the peer's, or that of whom the peer says, if that is a trusted hop.
+    pub source: IpAddr,
+    /// Tells which hops are believed, if the source is one; otherwise none is.
+    pub hops: Option<Arc<TrustedHops>>,
     /// Whether the connection is encrypted.
     pub encrypted: bool,
     /// The verified certificate of the client, if the listener asked for one and there is one.
     pub certificate: Option<PeerCertificate>,
+}
+
+impl ConnectionInfo {
+    /// Where a request with these headers came from.
+    fn trace(&self, headers: &HeaderMap) -> Result<Trace, Denial> {
+        match &self.hops {
+            Some(hops) => hops.trace(headers, self.source),
+            None => Ok(Trace::of(self.source)),
+        }
+    }
+}
+
+/// What answers the requests of a listener.
+#[derive(Clone, Debug)]
+pub enum Service {
+    /// Judges and forwards them.
+    Gate(Arc<Gate>),
+    /// Leads browsers to `https://`.
+    Redirect(Arc<Redirect>),
+}
+
+impl Service {
+    /// Answers a request. Never fails.
+    pub async fn handle(&self, request: Request<Incoming>, info: &ConnectionInfo) -> Response<Body> {
+        match self {
+            Self::Gate(gate) => gate.handle(request, info).await,
+            Self::Redirect(redirect) => redirect.handle(request, info),
+        }
+    }
+
+    /// Records every request.
+    #[must_use]
+    pub fn recorder(&self) -> &Recorder {
+        match self {
+            Self::Gate(gate) => &gate.recorder,
+            Self::Redirect(redirect) => &redirect.recorder,
+        }
+    }
 }
 
 /// Judges and forwards the requests of one listener. Each worker has its own, with its own upstream connections.
@@ -88,6 +133,7 @@ pub struct Gate {
 #[derive(Clone, Copy, Debug)]
 struct Surroundings<'a> {
     info: &'a ConnectionInfo,
+    trace: &'a Trace,
     request_id: &'a str,
     snapshot: &'a Snapshot,
 }
@@ -124,15 +170,20 @@ impl Gate {
         let mut audit = AuditGuard::start(recorder, protocol, request_id.clone(), self.listener.clone(), info.peer);
         request_id::correlate(&parts.headers, &mut audit);
         let snapshot = self.live.load();
-        let around = Surroundings {
-            info,
-            request_id: &request_id,
-            snapshot: &snapshot,
+        let judged = match trace(info, &parts.headers, &mut audit) {
+            Ok(trace) => {
+                let around = Surroundings {
+                    info,
+                    trace: &trace,
+                    request_id: &request_id,
+                    snapshot: &snapshot,
+                };
+                self.judge_and_forward(parts, &mut body, protocol, around, &mut audit)
+                    .await
+            }
+            Err(denial) => Err(denial),
         };
-        match self
-            .judge_and_forward(parts, &mut body, protocol, around, &mut audit)
-            .await
-        {
+        match judged {
             Ok(Answer::Forwarded(response)) => answer::follow(response, &request_id, audit),
             Ok(Answer::Filtered(mut response)) => {
                 audit.finish(Outcome::Forwarded);
@@ -239,6 +290,14 @@ impl Gate {
             &limits,
         )
     }
+}
+
+/// Finds out where a request came from, and records it.
+fn trace(info: &ConnectionInfo, headers: &HeaderMap, audit: &mut AuditGuard) -> Result<Trace, Denial> {
+    audit.client(info.source);
+    let trace = info.trace(headers)?;
+    audit.client(trace.client);
+    Ok(trace)
 }
 
 /// Records which policy refuses, and by which rule.

@@ -87,6 +87,8 @@ pub struct Metrics {
     pub connections_open: IntGaugeVec,
     /// Connections that ended before a request, or the next one, could be read, by listener and cause.
     pub handshake_failures: IntCounterVec,
+    /// When the certificates in force expire, by listener and file.
+    pub certificate_expiry: GaugeVec,
     /// Attempts to load a changed document, by what it is and result.
     pub reloads: IntCounterVec,
     /// Whether the last attempt succeeded, by what it is.
@@ -152,6 +154,11 @@ impl Metrics {
                 "handshake_failures_total",
                 "Connections that ended before a request, or the next one, could be read, by listener and cause.",
                 &["listener", "cause"],
+            )?,
+            certificate_expiry: make.float_gauges(
+                "certificate_expiry_timestamp_seconds",
+                "When the certificate in force expires, by listener and file, in seconds since 1970.",
+                &["listener", "certificate"],
             )?,
             reloads: make.counters(
                 "reloads_total",

@@ -1,11 +1,14 @@
 //! Counts what happens in the background: reloads and fetches of keys.
 
 use crate::clock::Clock;
+use crate::config::Config;
 use crate::issuer::{IntrospectionOutcome, IssuerObserver, RefreshOutcome};
 use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::reload::{Outcome, ReloadObserver, What};
+use crate::tls::LiveTls;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Counts reloads and shows which policy is in force.
 #[derive(Debug)]
@@ -16,6 +19,16 @@ pub struct Reloads {
     pub live: Arc<Live>,
     /// Dates the versions.
     pub clock: Arc<dyn Clock>,
+    /// The listeners' certificates, by the listeners' names.
+    pub certificates: Vec<(Box<str>, Arc<LiveTls>)>,
+}
+
+/// The certificates of the listeners that have some.
+pub(super) fn certificates(config: &Config, loaded: &[Option<Arc<LiveTls>>]) -> Vec<(Box<str>, Arc<LiveTls>)> {
+    let listeners = config.listeners.iter().zip(loaded);
+    listeners
+        .filter_map(|(listener, tls)| Some((listener.name.clone(), Arc::clone(tls.as_ref()?))))
+        .collect()
 }
 
 impl Reloads {
@@ -42,6 +55,14 @@ impl Reloads {
         self.metrics
             .policy_rules
             .set(i64::try_from(snapshot.policy.rules().len()).unwrap_or(i64::MAX));
+        for (listener, tls) in &self.certificates {
+            for facts in tls.certificates() {
+                self.metrics
+                    .certificate_expiry
+                    .with_label_values(&[listener, &*facts.file.to_string_lossy()])
+                    .set(Duration::from_secs(facts.expires_at).as_secs_f64());
+            }
+        }
     }
 }
 

@@ -341,7 +341,11 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn count<T: TryFrom<u64> + Default>(&mut self, written: &Placed<u64>, accepted: RangeInclusive<u64>) -> T {
+    pub(super) fn count<T: TryFrom<u64> + Default>(
+        &mut self,
+        written: &Placed<u64>,
+        accepted: RangeInclusive<u64>,
+    ) -> T {
         self.within(written.place(), *written.value(), accepted, "")
     }
 

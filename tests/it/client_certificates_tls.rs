@@ -2,7 +2,7 @@
 
 use crate::mesh::{LIST, Mesh, PROPELLER, list, with_uris};
 use crate::sockets::{eventually, exchange, get};
-use flyte_authz_proxy::config::{ClientCertificates, ListenerTls, TlsVersion};
+use flyte_authz_proxy::config::{ClientCertificates, KeyPair, ListenerTls, TlsVersion};
 use flyte_authz_proxy::demo::certificates::{Authority, ClientIdentity};
 use flyte_authz_proxy::demo::client;
 use flyte_authz_proxy::demo::stack::replace;
@@ -289,8 +289,11 @@ async fn early_data_is_off_and_every_file_is_named_that_cannot_be_used() {
     let mesh = Mesh::start("", BY_CERTIFICATE).await;
     let path = |name: &str| mesh.directory().join(name);
     let settings = |required: Option<bool>| ListenerTls {
-        certificate: path("tls.crt"),
-        key: path("tls.key"),
+        default: KeyPair {
+            certificate: path("tls.crt"),
+            key: path("tls.key"),
+        },
+        more: Vec::new(),
         minimum_version: TlsVersion::Tls12,
         client_certificates: required.map(|required| ClientCertificates {
             ca: path("clients.pem"),
