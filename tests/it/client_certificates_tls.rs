@@ -82,6 +82,14 @@ impl rustls::client::danger::ServerCertVerifier for AnyServer {
     }
 }
 
+/// A client that trusts every server and has no certificate.
+pub(crate) fn trusting_any_server() -> ClientConfig {
+    ClientConfig::builder()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(AnyServer))
+        .with_no_client_auth()
+}
+
 /// Certificates that must not get through, each for another reason.
 fn bad(mesh: &Mesh) -> Vec<(&'static str, ClientIdentity)> {
     let stranger = Authority::generate("the clients' authority").unwrap();
