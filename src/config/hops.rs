@@ -7,7 +7,7 @@ use crate::model::network::{Network, NetworkError};
 use crate::protocol::hops::HopHeaders;
 use std::sync::Arc;
 
-/// The shortest prefixes accepted: nobody's load balancers have more addresses than 10.0.0.0/8 or fc00::/7 hold.
+/// The shortest prefixes accepted: nobody's load balancers have more addresses than `10.0.0.0/8` or `fc00::/7` hold.
 const SHORTEST_IPV4: u8 = 8;
 const SHORTEST_IPV6: u8 = 7;
 

@@ -91,9 +91,8 @@ pub fn binary(fixed: &[u8; FIXED], rest: &[u8]) -> Option<Source> {
     }
     let [.., version_and_command, family, _, _] = *fixed;
     let (source, destination, values) = match (version_and_command, family) {
-        // LOCAL: whatever follows is to be skipped (section 2.2).
-        (0x20, _) => return Some(Source::Untold),
-        (0x21, 0x00) => return Some(Source::Untold),
+        // LOCAL, and PROXY of an unspecified family: whatever follows is to be skipped (section 2.2).
+        (0x20, _) | (0x21, 0x00) => return Some(Source::Untold),
         (0x21, 0x11) => {
             let (source, rest) = rest.split_first_chunk::<4>()?;
             let (destination, rest) = rest.split_first_chunk::<4>()?;

@@ -122,7 +122,7 @@ pub(super) struct ByName {
 impl ByName {
     /// The first certificate is for clients for which no other is. Where several have a name, the first of them counts.
     pub(super) fn new(default: &Certified, more: &[Certified]) -> Self {
-        let mut named = Self {
+        let mut shown = Self {
             default: Arc::clone(&default.key),
             exact: HashMap::new(),
             wildcards: HashMap::new(),
@@ -130,13 +130,13 @@ impl ByName {
         for certified in std::iter::once(default).chain(more) {
             for name in &certified.facts.names {
                 let (names, name) = match name.strip_prefix("*.") {
-                    Some(parent) => (&mut named.wildcards, parent),
-                    None => (&mut named.exact, name.as_str()),
+                    Some(parent) => (&mut shown.wildcards, parent),
+                    None => (&mut shown.exact, name.as_str()),
                 };
                 names.entry(name.into()).or_insert_with(|| Arc::clone(&certified.key));
             }
         }
-        named
+        shown
     }
 
     /// The certificate for a name in lower case. A wildcard stands for one label (RFC 9525, section 6.3).

@@ -12,6 +12,7 @@ mod admin;
 mod answers;
 mod architecture;
 mod audit;
+mod balancers;
 mod carriers;
 mod catalog;
 mod cli;

@@ -217,7 +217,7 @@ fn certificates_out_of_their_time_and_names_that_several_have_are_warned_about()
         parameters.not_after = rcgen::date_time_ymd(2021, 1, 1);
     });
     write(path, "new", &["*.example.com"], |parameters| {
-        parameters.not_before = rcgen::date_time_ymd(2900, 1, 1)
+        parameters.not_before = rcgen::date_time_ymd(2900, 1, 1);
     });
     let tls = LiveTls::load(&settings(path, &["old", "new"])).unwrap();
     let shown = |now: u64| -> Vec<String> {
