@@ -86,17 +86,20 @@ fn network(check: &mut Check<'_>, written: &Placed<String>) -> Option<Network> {
 pub(super) fn redirect(check: &mut Check<'_>, listener: &ListenerDocument) -> Option<RedirectToHttps> {
     let written = listener.redirect_to_https.as_ref()?;
     let place = written.hosts.place();
-    for (unfit, what) in [
+    let unfit: Vec<&str> = [
         (listener.tls.is_some(), "`tls`"),
         (!matches!(listener.identity, IdentityDocument::Tokens), "`identity`"),
         (listener.accept.is_some(), "`accept`"),
-    ] {
-        if unfit {
-            let message = format!(
-                "a listener with `redirect_to_https` does nothing but that, in plain text; leave out its {what}"
-            );
-            check.error(place, message);
-        }
+    ]
+    .into_iter()
+    .filter_map(|(written, key)| written.then_some(key))
+    .collect();
+    if !unfit.is_empty() {
+        let message = format!(
+            "a listener with `redirect_to_https` does nothing but that, in plain text; leave out {}",
+            unfit.join(", ")
+        );
+        check.error(place, message);
     }
     if written.hosts.value().is_empty() {
         check.error(

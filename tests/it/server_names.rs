@@ -22,7 +22,7 @@ const KEYS: &str = "tls:
     - { certificate: two.crt, key: two.key }";
 
 /// Writes a self-signed certificate `NAME.crt` and its key, with changes, and returns it.
-fn write(
+pub(crate) fn write(
     directory: &Path,
     file: &str,
     names: &[&str],
