@@ -15,7 +15,7 @@ use crate::gate::redirect::Redirect;
 use crate::gate::request_id::RequestIds;
 use crate::gate::{Gate, Service};
 use crate::issuer::Issuers;
-use crate::listener::{self, Listener, socket};
+use crate::listener::{self, Listener};
 use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::model::problem::Problem;
@@ -34,6 +34,7 @@ use std::time::Duration;
 use tokio::runtime;
 use tokio::sync::{Semaphore, watch};
 
+mod bind;
 pub mod issuers;
 pub mod observe;
 
@@ -87,7 +88,7 @@ impl App {
         let fault = |what: &str, error: &dyn std::fmt::Display| vec![Problem::error(what, 0, 0, error.to_string())];
         let metrics = Arc::new(Metrics::new().map_err(|error| fault("metrics", &error))?);
         let loaded = Loaded::of(&config, &clock, &metrics)?;
-        let bound = bind(&config)?;
+        let bound = bind::bind(&config)?;
         let (sink, audit) = Sink::start(audit_output, config.audit.queue, Arc::clone(&metrics))
             .map_err(|error| fault("audit", &error))?;
         let (drain, draining) = watch::channel(false);
@@ -246,53 +247,6 @@ fn collect<T>(results: impl Iterator<Item = Result<T, Vec<Problem>>>) -> Result<
         .filter_map(|result| result.map_err(|more| problems.extend(more)).ok())
         .collect();
     if problems.is_empty() { Ok(good) } else { Err(problems) }
-}
-
-struct Bound {
-    addresses: Vec<SocketAddr>,
-    /// For every worker, one socket a listener.
-    workers: Vec<Vec<std::net::TcpListener>>,
-    admin: SocketAddr,
-    admin_socket: std::net::TcpListener,
-}
-
-fn bind(config: &Config) -> Result<Bound, Vec<Problem>> {
-    let mut problems = Vec::new();
-    let mut addresses = Vec::new();
-    let mut workers: Vec<Vec<std::net::TcpListener>> = (0..config.workers).map(|_| Vec::new()).collect();
-    let fault = |name: &str, address: SocketAddr, error: &std::io::Error| {
-        Problem::error(
-            format!("listener {name}"),
-            0,
-            0,
-            format!("cannot listen on {address}: {error}"),
-        )
-    };
-    for listener in &config.listeners {
-        match socket::bind(listener.address, config.workers) {
-            Ok((address, sockets)) => {
-                addresses.push(address);
-                workers
-                    .iter_mut()
-                    .zip(sockets)
-                    .for_each(|(worker, socket)| worker.push(socket));
-            }
-            Err(error) => problems.push(fault(&listener.name, listener.address, &error)),
-        }
-    }
-    match socket::bind(config.admin, 1) {
-        Ok((admin, mut sockets)) if problems.is_empty() && sockets.len() == 1 => Ok(Bound {
-            addresses,
-            workers,
-            admin,
-            admin_socket: sockets.remove(0),
-        }),
-        Ok(_) => Err(problems),
-        Err(error) => {
-            problems.push(fault("admin", config.admin, &error));
-            Err(problems)
-        }
-    }
 }
 
 fn spawn_worker(
