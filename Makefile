@@ -20,6 +20,7 @@ demo-stay: descriptors ## The same, and stay for calls by hand until Ctrl-C
 test: unit policies e2e ## Every test: unit, integration, decision tests, real clients
 
 unit: descriptors ## Unit and integration tests
+	@scripts/balancers.sh
 	$(CARGO) test --locked --features demo
 
 test-deploy: test-upgrade ## What is deployed, with real tools around it

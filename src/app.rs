@@ -11,12 +11,12 @@ use crate::clock::Clock;
 use crate::config::{self, Config, secrets};
 use crate::credential::cookie::CookieKeys;
 use crate::extract::targets::ScopeRules;
-use crate::gate::Gate;
 use crate::gate::authenticate::{FixedCaller, Identity};
-use crate::gate::certificate::CertificateIdentity;
+use crate::gate::redirect::Redirect;
 use crate::gate::request_id::RequestIds;
+use crate::gate::{Gate, Service};
 use crate::issuer::Issuers;
-use crate::listener::{self, Listener, socket};
+use crate::listener::{self, Listener};
 use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::model::problem::Problem;
@@ -39,6 +39,7 @@ use std::time::Duration;
 use tokio::runtime;
 use tokio::sync::{Semaphore, watch};
 
+mod bind;
 mod control;
 pub mod issuers;
 pub mod observe;
@@ -106,7 +107,7 @@ impl App {
         let loaded = Loaded::of(&config, &clock, &metrics)?;
         let started = config.tracing.as_ref().map(|settings| spans::start(settings, &metrics));
         let (tracer, exporter) = started.transpose().map_err(|problem| vec![problem])?.unzip();
-        let bound = bind(&config)?;
+        let bound = bind::bind(&config)?;
         let (sink, audit) =
             Sink::start(audit_output, &config.audit, Arc::clone(&metrics)).map_err(|error| fault("audit", &error))?;
         let (leave, leaving) = watch::channel(false);
@@ -130,7 +131,7 @@ impl App {
             }),
             request_ids: Arc::default(),
             anonymous: Arc::new(FixedCaller::anonymous()),
-            identities: config.listeners.iter().map(identity).collect(),
+            identities: config.listeners.iter().map(Identity::of_listener).collect(),
             certificates: loaded.certificates,
             upstream_tls: loaded.upstream_tls,
             replicas,
@@ -141,9 +142,9 @@ impl App {
         let reloads = Reloads {
             metrics: Arc::clone(&metrics),
             live: Arc::clone(&live),
-            certificates: shared.certificates().collect(),
             clock: Arc::clone(&shared.recorder.clock),
             enforcement: shared.config.enforcement,
+            certificates: observe::certificates(&shared.config, &shared.certificates),
         };
         reloads.started();
         let reloader = Reloader::new(loaded.sources, shared.config.policy.poll, Arc::new(reloads));
@@ -265,12 +266,13 @@ impl Loaded {
         if issuers.files().next().is_some() {
             sources.push(watched(KeySetFiles(Arc::clone(&issuers))));
         }
-        sources.extend(
-            certificates
-                .iter()
-                .flatten()
-                .map(|tls| watched(CertificateFiles(Arc::clone(tls)))),
-        );
+        for tls in certificates.iter().flatten() {
+            for warning in tls.warnings(clock.unix_seconds()) {
+                tracing::warn!("{warning}");
+            }
+            let (tls, clock) = (Arc::clone(tls), Arc::clone(clock));
+            sources.push(watched(CertificateFiles { tls, clock }));
+        }
         Ok(Self {
             live,
             issuers,
@@ -294,65 +296,6 @@ fn collect<T>(results: impl Iterator<Item = Result<T, Vec<Problem>>>) -> Result<
         .filter_map(|result| result.map_err(|more| problems.extend(more)).ok())
         .collect();
     if problems.is_empty() { Ok(good) } else { Err(problems) }
-}
-
-fn identity(listener: &config::Listener) -> Identity {
-    match &listener.identity {
-        config::Identity::Tokens => Identity::Tokens,
-        config::Identity::Principal(principal) => {
-            Identity::Fixed(Arc::new(FixedCaller::of_listener(&listener.name, principal)))
-        }
-        config::Identity::ClientCertificate(certificate) => {
-            Identity::Certificate(Arc::new(CertificateIdentity::of_listener(&listener.name, certificate)))
-        }
-    }
-}
-
-struct Bound {
-    addresses: Vec<SocketAddr>,
-    /// For every worker, one socket a listener.
-    workers: Vec<Vec<std::net::TcpListener>>,
-    admin: SocketAddr,
-    admin_socket: std::net::TcpListener,
-}
-
-fn bind(config: &Config) -> Result<Bound, Vec<Problem>> {
-    let mut problems = Vec::new();
-    let mut addresses = Vec::new();
-    let mut workers: Vec<Vec<std::net::TcpListener>> = (0..config.workers).map(|_| Vec::new()).collect();
-    let fault = |name: &str, address: SocketAddr, error: &std::io::Error| {
-        Problem::error(
-            format!("listener {name}"),
-            0,
-            0,
-            format!("cannot listen on {address}: {error}"),
-        )
-    };
-    for listener in &config.listeners {
-        match socket::bind(listener.address, config.workers) {
-            Ok((address, sockets)) => {
-                addresses.push(address);
-                workers
-                    .iter_mut()
-                    .zip(sockets)
-                    .for_each(|(worker, socket)| worker.push(socket));
-            }
-            Err(error) => problems.push(fault(&listener.name, listener.address, &error)),
-        }
-    }
-    match socket::bind(config.admin, 1) {
-        Ok((admin, mut sockets)) if problems.is_empty() && sockets.len() == 1 => Ok(Bound {
-            addresses,
-            workers,
-            admin,
-            admin_socket: sockets.remove(0),
-        }),
-        Ok(_) => Err(problems),
-        Err(error) => {
-            problems.push(fault("admin", config.admin, &error));
-            Err(problems)
-        }
-    }
 }
 
 fn spawn_worker(
@@ -384,17 +327,34 @@ fn spawn_worker(
 }
 
 impl Shared {
-    /// The certificates in force, by the name of the listener.
-    fn certificates(&self) -> impl Iterator<Item = (Box<str>, Arc<LiveTls>)> {
-        let listeners = self.config.listeners.iter().zip(&self.certificates);
-        listeners.filter_map(|(listener, tls)| Some((Box::from(&*listener.name), Arc::clone(tls.as_ref()?))))
-    }
-
     fn listener(&self, index: usize) -> Option<Listener> {
         let settings = self.config.listeners.get(index)?;
         let name: Arc<str> = Arc::from(&*settings.name);
-        let gate = Gate {
-            listener: Arc::clone(&name),
+        let service = match &settings.redirect {
+            Some(target) => Service::Redirect(Arc::new(Redirect {
+                listener: Arc::clone(&name),
+                target: target.clone(),
+                recorder: Arc::clone(&self.recorder),
+                limits: self.config.limits.clone(),
+                request_ids: Arc::clone(&self.request_ids),
+            })),
+            None => Service::Gate(Arc::new(self.gate(index, settings, Arc::clone(&name))?)),
+        };
+        Some(Listener {
+            name,
+            tls: self.certificates.get(index)?.clone(),
+            hops: settings.hops.clone(),
+            proxy_protocol: settings.proxy_protocol,
+            service,
+            limits: self.config.limits.clone(),
+            room: Arc::clone(&self.room),
+            metrics: Arc::clone(&self.recorder.metrics),
+        })
+    }
+
+    fn gate(&self, index: usize, settings: &config::Listener, listener: Arc<str>) -> Option<Gate> {
+        Some(Gate {
+            listener,
             identity: self.identities.get(index)?.clone(),
             accept: settings.accept.clone(),
             anonymous: Arc::clone(&self.anonymous),
@@ -409,14 +369,6 @@ impl Shared {
             credential_header: self.config.credentials.header.clone(),
             cookie_keys: Arc::clone(&self.cookie_keys),
             request_ids: Arc::clone(&self.request_ids),
-        };
-        Some(Listener {
-            name,
-            tls: self.certificates.get(index)?.clone(),
-            gate: Arc::new(gate),
-            limits: self.config.limits.clone(),
-            room: Arc::clone(&self.room),
-            metrics: Arc::clone(&self.recorder.metrics),
         })
     }
 }

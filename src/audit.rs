@@ -17,7 +17,7 @@ use http::{HeaderMap, Method};
 use serde::Serialize;
 use sink::{Ended, Sink};
 use span::Traced;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -121,6 +121,11 @@ impl AuditGuard {
         if let Some(traced) = &mut self.traced {
             traced.trace.stage(stage);
         }
+    }
+
+    /// Where the request came from.
+    pub fn client(&mut self, address: IpAddr) {
+        self.record.client = address.to_canonical();
     }
 
     /// The RPC or page that was found, by its catalogue name, and the action it needs by default.

@@ -5,6 +5,7 @@ use crate::issuer::{IssuerSettings, LoadBalancerSettings, TokenLimits};
 use crate::model::problem::Problem;
 use crate::model::ratio::Ratio;
 use crate::policy::Subjects;
+use crate::protocol::hops::TrustedHops;
 use http::HeaderName;
 use http::uri::{Authority, Scheme};
 use secrets::NamedCookieKeys;
@@ -16,6 +17,7 @@ use std::time::Duration;
 pub mod document;
 pub mod quantity;
 mod check;
+mod hops;
 mod introspection;
 mod issuers;
 mod listeners;
@@ -76,21 +78,45 @@ pub struct Listener {
     pub name: Box<str>,
     /// Where it listens; port 0 lets the system choose.
     pub address: SocketAddr,
-    /// Its certificate; without it, plain text.
+    /// Its certificates; without it, plain text.
     pub tls: Option<ListenerTls>,
     /// How callers are identified.
     pub identity: Identity,
     /// The callers it accepts; without it, all.
     pub accept: Option<Arc<Subjects>>,
+    /// The hops before it that are believed; without it, none.
+    pub hops: Option<Arc<TrustedHops>>,
+    /// Whether every connection begins with a header of the PROXY protocol; only with `hops`.
+    pub proxy_protocol: bool,
+    /// Where it leads browsers, if that is all it does; only without `tls`.
+    pub redirect: Option<RedirectToHttps>,
 }
 
-/// A listener's certificate.
+/// Where browsers are led that come in plain text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListenerTls {
+pub struct RedirectToHttps {
+    /// The host names they may ask for, in lower case; never empty.
+    pub hosts: Vec<Box<str>>,
+    /// The port they are led to.
+    pub port: u16,
+}
+
+/// A certificate and its key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyPair {
     /// PEM file with the certificate chain.
     pub certificate: PathBuf,
     /// PEM file with the private key.
     pub key: PathBuf,
+}
+
+/// A listener's certificates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerTls {
+    /// The one for clients that ask for no name, or for one that no other has.
+    pub default: KeyPair,
+    /// Those for clients that ask for one of their names, the first that has it.
+    pub more: Vec<KeyPair>,
     /// The lowest version accepted.
     pub minimum_version: TlsVersion,
     /// What certificates it asks clients for, if any.
@@ -219,7 +245,7 @@ pub struct Limits {
     pub message_fields: usize,
     /// How long a TLS handshake may take.
     pub tls_handshake: Duration,
-    /// How long a plain text connection may take to show which HTTP version it speaks.
+    /// How long a connection may take to show which HTTP version it speaks, and before that to send its PROXY header.
     pub preface: Duration,
     /// How long the headers of a request may take to arrive.
     pub headers_timeout: Duration,

@@ -15,6 +15,7 @@ use crate::model::reason::Reason;
 use crate::policy::Subjects;
 use crate::policy::decide::enforcement::Enforcement;
 use crate::policy::decide::{Call, Refusal};
+use crate::protocol::hops::{Trace, TrustedHops};
 use crate::protocol::{Protocol, RequestHead, canonical, classify, deny};
 use crate::spans::Stage;
 use crate::upstream::{LOOK, Upstream, headers};
@@ -24,12 +25,13 @@ use certificate::PeerCertificate;
 use decision::Decided;
 use filter::Filter;
 use http::header::HeaderName;
-use http::{Method, Request, Response};
+use http::{HeaderMap, Method, Request, Response};
 use hyper::body::Incoming;
+use redirect::Redirect;
 use request_id::RequestIds;
 use shadow::Tally;
 use standing::Standing;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 pub mod answer;
@@ -43,6 +45,7 @@ pub mod forward;
 mod lookup;
 pub mod page;
 mod push_down;
+pub mod redirect;
 pub mod request_id;
 mod set;
 pub mod shadow;
@@ -58,10 +61,52 @@ const HEALTH_CHECK: &str = "/grpc.health.v1.Health/Check";
 pub struct ConnectionInfo {
     /// The peer's address and port.
     pub peer: SocketAddr,
+    /// Whose connection it is: the peer's, or that of whom the peer says, if that is a trusted hop.
+    pub source: IpAddr,
+    /// Tells which hops are believed, if the source is one; otherwise none is.
+    pub hops: Option<Arc<TrustedHops>>,
     /// Whether the connection is encrypted.
     pub encrypted: bool,
     /// The verified certificate of the client, if the listener asked for one and there is one.
     pub certificate: Option<PeerCertificate>,
+}
+
+impl ConnectionInfo {
+    /// Where a request with these headers came from.
+    fn trace(&self, headers: &HeaderMap) -> Result<Trace, Denial> {
+        match &self.hops {
+            Some(hops) => hops.trace(headers, self.source),
+            None => Ok(Trace::of(self.source)),
+        }
+    }
+}
+
+/// What answers the requests of a listener.
+#[derive(Clone, Debug)]
+pub enum Service {
+    /// Judges and forwards them.
+    Gate(Arc<Gate>),
+    /// Leads browsers to `https://`.
+    Redirect(Arc<Redirect>),
+}
+
+impl Service {
+    /// Answers a request. Never fails.
+    pub async fn handle(&self, request: Request<Incoming>, info: &ConnectionInfo) -> Response<Body> {
+        match self {
+            Self::Gate(gate) => gate.handle(request, info).await,
+            Self::Redirect(redirect) => redirect.handle(request, info),
+        }
+    }
+
+    /// Records every request.
+    #[must_use]
+    pub fn recorder(&self) -> &Recorder {
+        match self {
+            Self::Gate(gate) => &gate.recorder,
+            Self::Redirect(redirect) => &redirect.recorder,
+        }
+    }
 }
 
 /// Judges and forwards the requests of one listener. Each worker has its own, with its own upstream connections.
@@ -103,6 +148,7 @@ pub struct Gate {
 #[derive(Clone, Copy, Debug)]
 struct Surroundings<'a> {
     info: &'a ConnectionInfo,
+    trace: &'a Trace,
     request_id: &'a str,
     snapshot: &'a Arc<Snapshot>,
 }
@@ -142,15 +188,20 @@ impl Gate {
         request_id::correlate(&parts.headers, &mut audit);
         audit.trace(&mut parts.headers, &parts.method);
         let snapshot = self.live.load();
-        let around = Surroundings {
-            info,
-            request_id: &request_id,
-            snapshot: &snapshot,
+        let judged = match trace(info, &parts.headers, &mut audit) {
+            Ok(trace) => {
+                let around = Surroundings {
+                    info,
+                    trace: &trace,
+                    request_id: &request_id,
+                    snapshot: &snapshot,
+                };
+                self.judge_and_forward(parts, &mut body, protocol, around, &mut audit)
+                    .await
+            }
+            Err(denial) => Err(denial),
         };
-        match self
-            .judge_and_forward(parts, &mut body, protocol, around, &mut audit)
-            .await
-        {
+        match judged {
             Ok(Answer::Forwarded(response, standing, tally)) => {
                 answer::follow(response, protocol, request_id, (standing, tally), audit)
             }
@@ -300,6 +351,14 @@ impl Gate {
             &limits,
         )
     }
+}
+
+/// Finds out where a request came from, and records it.
+fn trace(info: &ConnectionInfo, headers: &HeaderMap, audit: &mut AuditGuard) -> Result<Trace, Denial> {
+    audit.client(info.source);
+    let trace = info.trace(headers)?;
+    audit.client(trace.client);
+    Ok(trace)
 }
 
 /// Records which policy refuses, and by which rule.

@@ -1,8 +1,9 @@
 //! Accepts connections: bounded in number, each with deadlines of its own, drained on shutdown.
 
 use crate::config::Limits;
-use crate::gate::Gate;
+use crate::gate::Service;
 use crate::metrics::Metrics;
+use crate::protocol::hops::TrustedHops;
 use crate::tls::LiveTls;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use tokio::task::JoinSet;
 mod activity;
 pub mod connection;
 pub mod preface;
+pub mod proxy_protocol;
 pub mod socket;
 
 /// One configured address, as every worker serves it.
@@ -21,10 +23,14 @@ pub mod socket;
 pub struct Listener {
     /// The name in logs, metrics and audit records.
     pub name: Arc<str>,
-    /// The certificate in force; `None` for plain text.
+    /// The certificates in force; `None` for plain text.
     pub tls: Option<Arc<LiveTls>>,
-    /// Judges and forwards what arrives.
-    pub gate: Arc<Gate>,
+    /// The hops before it that are believed; without it, none.
+    pub hops: Option<Arc<TrustedHops>>,
+    /// Whether every connection is a trusted hop's and begins with a header of the PROXY protocol.
+    pub proxy_protocol: bool,
+    /// Answers what arrives.
+    pub service: Service,
     /// Bounds and deadlines.
     pub limits: Limits,
     /// How many more connections may be served, over all listeners and workers. One more for each waits accepted.
@@ -36,6 +42,12 @@ pub struct Listener {
 /// Why a connection ended before a request, or the next one, could be read: a metric label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HandshakeFailure {
+    /// The peer is no trusted hop, where only those may connect.
+    UntrustedHop,
+    /// The header of the PROXY protocol took too long.
+    ProxyHeaderTimeout,
+    /// There was no header of the PROXY protocol, or one that cannot be read.
+    ProxyHeader,
     /// The TLS handshake took too long.
     TlsTimeout,
     /// The TLS handshake failed.
@@ -57,6 +69,9 @@ impl HandshakeFailure {
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
+            Self::UntrustedHop => "untrusted_hop",
+            Self::ProxyHeaderTimeout => "proxy_header_timeout",
+            Self::ProxyHeader => "proxy_header",
             Self::TlsTimeout => "tls_timeout",
             Self::Tls => "tls",
             Self::ClientCertificate => "client_certificate",

@@ -137,6 +137,8 @@ pub struct Metrics {
     pub connections_open: IntGaugeVec,
     /// Connections that ended before a request, or the next one, could be read, by listener and cause.
     pub handshake_failures: IntCounterVec,
+    /// When the certificates in force expire, by listener and file.
+    pub certificate_expiry: GaugeVec,
     /// Attempts to load a changed document, by what it is and result.
     pub reloads: IntCounterVec,
     /// Whether everything is as in its files, by what it is.
@@ -147,8 +149,6 @@ pub struct Metrics {
     pub policy_generation: IntGauge,
     /// How many rules the policy has.
     pub policy_rules: IntGauge,
-    /// When a listener's certificate expires.
-    pub certificate_expiry: GaugeVec,
     /// Fetches of key sets, by issuer and result.
     pub key_set_refreshes: IntCounterVec,
     /// When the key set in force was fetched, by issuer.
@@ -262,6 +262,11 @@ impl Metrics {
                 "Connections that ended before a request, or the next one, could be read, by listener and cause.",
                 &["listener", "cause"],
             )?,
+            certificate_expiry: make.float_gauges(
+                "certificate_expiry_timestamp_seconds",
+                "When the certificate in force expires, by listener and file, in seconds since 1970.",
+                &["listener", "certificate"],
+            )?,
             reloads: make.counters(
                 "reloads_total",
                 "Attempts to load a changed document, by what it is and result.",
@@ -282,11 +287,6 @@ impl Metrics {
                 "The generation of the policy in force; grows by one with every change.",
             )?,
             policy_rules: make.gauge("policy_rules", "How many rules the policy in force has.")?,
-            certificate_expiry: make.float_gauges(
-                "certificate_expiry_timestamp_seconds",
-                "When the certificate that the listener shows expires, in seconds since 1970.",
-                &["listener"],
-            )?,
             key_set_refreshes: make.counters(
                 "key_set_refreshes_total",
                 "Fetches of key sets, by issuer and result.",

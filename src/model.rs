@@ -2,6 +2,7 @@
 
 pub mod action;
 pub mod denial;
+pub mod network;
 pub mod principal;
 pub mod problem;
 pub mod ratio;

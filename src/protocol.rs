@@ -6,6 +6,8 @@ pub mod canonical;
 pub mod classify;
 pub mod deny;
 pub mod envelope;
+pub mod hops;
+pub mod proxy_header;
 
 /// The form in which a request came and its answer has to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

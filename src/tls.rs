@@ -1,41 +1,48 @@
-//! A listener's certificate and the authorities of its clients: loaded from files, replaced as a whole when they change.
+//! A listener's certificates and the authorities of its clients: loaded from files, replaced as a whole when they change.
 
-use crate::config::{ClientCertificates, ListenerTls, TlsVersion};
+use crate::config::{ClientCertificates, KeyPair, ListenerTls, TlsVersion};
 use crate::model::problem::Problem;
 use crate::trust;
 use arc_swap::ArcSwap;
+use names::{ByName, Certified};
 use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use x509_parser::certificate::X509Certificate;
-use x509_parser::prelude::FromDer;
 
-/// The certificate in force on a listener. Connections keep the one they began with.
+mod names;
+
+pub use names::Facts;
+
+/// The certificates in force on a listener. Connections keep those they began with.
 #[derive(Debug)]
 pub struct LiveTls {
     settings: ListenerTls,
-    current: ArcSwap<ServerConfig>,
-    /// In seconds since the Unix epoch; 0 if it cannot be told.
-    expires_at: AtomicU64,
+    current: ArcSwap<InForce>,
+}
+
+#[derive(Debug)]
+struct InForce {
+    server: Arc<ServerConfig>,
+    /// The default certificate's first.
+    certificates: Vec<Facts>,
 }
 
 impl LiveTls {
-    /// Loads the certificate, the key and the authorities.
+    /// Loads the certificates, the keys and the authorities.
     ///
     /// # Errors
     /// Every file that cannot be used, and why.
     pub fn load(settings: &ListenerTls) -> Result<Self, Vec<Problem>> {
-        let (current, expires_at) = server_config(settings)?;
+        let current = ArcSwap::from_pointee(load(settings)?);
         Ok(Self {
             settings: settings.clone(),
-            current: ArcSwap::from_pointee(current),
-            expires_at: expires_at.into(),
+            current,
         })
     }
 
@@ -44,63 +51,89 @@ impl LiveTls {
     /// # Errors
     /// Every file that cannot be used, and why.
     pub fn reload(&self) -> Result<(), Vec<Problem>> {
-        let (current, expires_at) = server_config(&self.settings)?;
-        self.current.store(Arc::new(current));
-        self.expires_at.store(expires_at, Ordering::Relaxed);
+        self.current.store(Arc::new(load(&self.settings)?));
         Ok(())
     }
 
     /// The files to watch.
     #[must_use]
     pub fn files(&self) -> Vec<PathBuf> {
-        let mut files = vec![self.settings.certificate.clone(), self.settings.key.clone()];
+        let pairs = std::iter::once(&self.settings.default).chain(&self.settings.more);
+        let mut files: Vec<_> = pairs
+            .flat_map(|pair| [pair.certificate.clone(), pair.key.clone()])
+            .collect();
         files.extend(self.settings.client_certificates.iter().map(|asked| asked.ca.clone()));
         files
-    }
-
-    /// The last second in which the listener's own certificate is valid, since the Unix epoch, if that can be told.
-    #[must_use]
-    pub fn expires_at(&self) -> Option<u64> {
-        Some(self.expires_at.load(Ordering::Relaxed)).filter(|seconds| *seconds > 0)
     }
 
     /// The configuration for the next connection.
     #[must_use]
     pub fn current(&self) -> Arc<ServerConfig> {
-        self.current.load_full()
+        Arc::clone(&self.current.load().server)
+    }
+
+    /// What is known about the certificates in force, the default one's first.
+    #[must_use]
+    pub fn certificates(&self) -> Vec<Facts> {
+        self.current.load().certificates.clone()
+    }
+
+    /// What is probably not meant, at this second since the Unix epoch: certificates out of their time, and names that
+    /// several have.
+    #[must_use]
+    pub fn warnings(&self, now: u64) -> Vec<Problem> {
+        names::warnings(&self.current.load().certificates, now)
     }
 }
 
-/// What the listener serves with, and when its own certificate expires.
-fn server_config(settings: &ListenerTls) -> Result<(ServerConfig, u64), Vec<Problem>> {
+fn load(settings: &ListenerTls) -> Result<InForce, Vec<Problem>> {
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let loaded = (
-        certificates(&settings.certificate),
-        private_key(&settings.key),
-        client_verifier(settings.client_certificates.as_ref(), &provider),
-    );
-    let (certificates, key, verifier) = match loaded {
-        (Ok(certificates), Ok(key), Ok(verifier)) => (certificates, key, verifier),
-        (certificates, key, verifier) => {
-            let problems = [certificates.err(), key.err(), verifier.err()];
-            return Err(problems.into_iter().flatten().collect());
-        }
+    let mut problems = Vec::new();
+    let mut usable = |loaded: Result<Certified, Vec<Problem>>| loaded.map_err(|more| problems.extend(more)).ok();
+    let default = usable(certified(&settings.default, &provider));
+    let more: Vec<Certified> = settings
+        .more
+        .iter()
+        .filter_map(|pair| usable(certified(pair, &provider).and_then(Certified::accept_as_more)))
+        .collect();
+    let verifier = client_verifier(settings.client_certificates.as_ref(), &provider)
+        .map_err(|problem| problems.push(problem))
+        .ok();
+    let (Some(default), Some(verifier), []) = (default, verifier, problems.as_slice()) else {
+        return Err(problems);
     };
-    let expires_at = certificates.first().and_then(expires_at).unwrap_or(0);
+    let shown = ByName::new(&default, &more);
+    let server = server_config(settings, provider, verifier, shown).map_err(|error| {
+        vec![Problem::error(
+            &settings.default.certificate,
+            0,
+            0,
+            format!("cannot be used: {error}"),
+        )]
+    })?;
+    Ok(InForce {
+        server: Arc::new(server),
+        certificates: std::iter::once(default)
+            .chain(more)
+            .map(|certified| certified.facts)
+            .collect(),
+    })
+}
+
+fn server_config(
+    settings: &ListenerTls,
+    provider: Arc<CryptoProvider>,
+    verifier: Arc<dyn ClientCertVerifier>,
+    shown: ByName,
+) -> Result<ServerConfig, rustls::Error> {
     let versions: &[&rustls::SupportedProtocolVersion] = match settings.minimum_version {
         TlsVersion::Tls12 => &[&rustls::version::TLS13, &rustls::version::TLS12],
         TlsVersion::Tls13 => &[&rustls::version::TLS13],
     };
-    let unusable = |error: rustls::Error| {
-        let message = format!("cannot be used with `{}`: {error}", settings.key.display());
-        vec![Problem::error(&settings.certificate, 0, 0, message)]
-    };
     let mut config = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(versions)
-        .map_err(unusable)?
+        .with_protocol_versions(versions)?
         .with_client_cert_verifier(verifier)
-        .with_single_cert(certificates, key)
-        .map_err(unusable)?;
+        .with_cert_resolver(Arc::new(shown));
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     if settings.client_certificates.is_some() {
         // A resumed session carries the certificate of the first one, unverified since: each connection shows its own.
@@ -108,15 +141,25 @@ fn server_config(settings: &ListenerTls) -> Result<(ServerConfig, u64), Vec<Prob
         config.send_tls13_tickets = 0;
     } else {
         // Tickets let a client resume with any number of others connected; the default keeps 256 sessions.
-        config.ticketer = aws_lc_rs::Ticketer::new().map_err(unusable)?;
+        config.ticketer = aws_lc_rs::Ticketer::new()?;
     }
-    Ok((config, expires_at))
+    Ok(config)
 }
 
-/// Only for metrics: what cannot be read here may serve well.
-fn expires_at(certificate: &CertificateDer<'_>) -> Option<u64> {
-    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
-    u64::try_from(certificate.validity().not_after.timestamp()).ok()
+/// Loads a certificate and its key, which must belong together.
+fn certified(pair: &KeyPair, provider: &CryptoProvider) -> Result<Certified, Vec<Problem>> {
+    let (chain, key) = match (certificates(&pair.certificate), private_key(&pair.key)) {
+        (Ok(chain), Ok(key)) => (chain, key),
+        (chain, key) => return Err([chain.err(), key.err()].into_iter().flatten().collect()),
+    };
+    let key = CertifiedKey::from_der(chain, key, provider).map_err(|error| {
+        let message = format!("cannot be used with `{}`: {error}", pair.key.display());
+        vec![Problem::error(&pair.certificate, 0, 0, message)]
+    })?;
+    Ok(Certified {
+        facts: Facts::of(pair, &key).map_err(|problem| vec![problem])?,
+        key: Arc::new(key),
+    })
 }
 
 /// Verifies what clients show: the chain to one of the authorities, the times, and that it is meant for clients.

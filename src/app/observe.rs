@@ -1,7 +1,7 @@
 //! Counts what happens in the background: reloads and fetches of keys.
 
 use crate::clock::Clock;
-use crate::config::Enforcement;
+use crate::config::{Config, Enforcement};
 use crate::issuer::{IntrospectionOutcome, IssuerObserver, RefreshOutcome};
 use crate::live::Live;
 use crate::metrics::Metrics;
@@ -17,12 +17,20 @@ pub struct Reloads {
     pub metrics: Arc<Metrics>,
     /// What is in force.
     pub live: Arc<Live>,
-    /// The certificates in force, by the name of the listener.
-    pub certificates: Vec<(Box<str>, Arc<LiveTls>)>,
     /// Dates the versions.
     pub clock: Arc<dyn Clock>,
     /// Whether the policy's refusals are acted on.
     pub enforcement: Enforcement,
+    /// The listeners' certificates, by the listeners' names.
+    pub certificates: Vec<(Box<str>, Arc<LiveTls>)>,
+}
+
+/// The certificates of the listeners that have some.
+pub(super) fn certificates(config: &Config, loaded: &[Option<Arc<LiveTls>>]) -> Vec<(Box<str>, Arc<LiveTls>)> {
+    let listeners = config.listeners.iter().zip(loaded);
+    listeners
+        .filter_map(|(listener, tls)| Some((listener.name.clone(), Arc::clone(tls.as_ref()?))))
+        .collect()
 }
 
 impl Reloads {
@@ -57,14 +65,6 @@ impl Reloads {
             .reload_timestamp
             .with_label_values(&[what.label()])
             .set(self.clock.now().as_secs_f64());
-        for (listener, tls) in &self.certificates {
-            // No number for what cannot be told: nothing is less than that.
-            let expiry = tls.expires_at().map_or(f64::NAN, seconds);
-            self.metrics
-                .certificate_expiry
-                .with_label_values(&[listener])
-                .set(expiry);
-        }
         let snapshot = self.live.load();
         self.metrics
             .policy_generation
@@ -72,6 +72,14 @@ impl Reloads {
         self.metrics
             .policy_rules
             .set(i64::try_from(snapshot.policy.rules().len()).unwrap_or(i64::MAX));
+        for (listener, tls) in &self.certificates {
+            for facts in tls.certificates() {
+                self.metrics
+                    .certificate_expiry
+                    .with_label_values(&[listener, &*facts.file.to_string_lossy()])
+                    .set(Duration::from_secs(facts.expires_at).as_secs_f64());
+            }
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use super::{Action, Clock, Principal, Protocol, Resource, Serialize, Target};
 use crate::model::scope::{Run, Scope, TargetRole};
 use crate::policy::reads::Reads;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 /// The most that is recorded of a caller's groups and claims, in bytes.
@@ -41,6 +41,8 @@ pub struct Record {
     pub listener: Arc<str>,
     /// The peer's address and port on the connection.
     pub peer: SocketAddr,
+    /// The client's address: the peer's, or the one that trusted hops tell.
+    pub client: IpAddr,
     /// The RPC's gRPC path, or the page's path, from the catalogue; absent when none was found.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rpc: Option<Box<str>>,
@@ -258,6 +260,7 @@ impl Record {
             protocol: protocol.label(),
             listener,
             peer,
+            client: peer.ip().to_canonical(),
             rpc: None,
             action: None,
             targets: Vec::new(),

@@ -79,9 +79,7 @@ impl Lines {
             let is_full = self.batch.len() >= BATCH;
             self.write_batch();
             self.orders.unwritten.fetch_sub(lines, Ordering::Relaxed);
-            self.metrics
-                .audit_queue
-                .sub(i64::try_from(lines).unwrap_or_default());
+            self.metrics.audit_queue.sub(i64::try_from(lines).unwrap_or_default());
             if !is_full {
                 std::thread::sleep(GATHER);
             }

@@ -35,7 +35,10 @@ fn check(path: &Path) -> (Vec<Problem>, String) {
         }
     };
     for tls in config.listeners.iter().filter_map(|listener| listener.tls.as_ref()) {
-        problems.extend(LiveTls::load(tls).err().into_iter().flatten());
+        problems.extend(match LiveTls::load(tls) {
+            Ok(tls) => tls.warnings(SystemClock.unix_seconds()),
+            Err(problems) => problems,
+        });
     }
     problems.extend(trust::client_config(config.upstream.ca.as_deref()).err());
     problems.extend(

@@ -22,7 +22,7 @@ pub use issuer::{
 };
 pub use listener::{
     CertificateIdentityDocument, CertificateNameWord, ClientCertificatesDocument, FixedPrincipalDocument,
-    IdentityDocument, ListenerDocument, TlsDocument, TlsVersion,
+    HopHeadersWord, IdentityDocument, ListenerDocument, RedirectDocument, TlsDocument, TlsVersion,
 };
 pub use load_balancer::{LoadBalancerDocument, LoadBalancerKeysDocument};
 pub use placed::Placed;
@@ -231,7 +231,7 @@ pub struct LimitsDocument {
     pub message_fields: Placed<u64>,
     /// How long a TLS handshake may take.
     pub tls_handshake: Placed<String>,
-    /// How long a plain text connection may take to show which HTTP version it speaks.
+    /// How long a connection may take to show which HTTP version it speaks, and before that to send its PROXY header.
     pub preface: Placed<String>,
     /// How long the headers of a request may take to arrive.
     pub headers_timeout: Placed<String>,

@@ -4,7 +4,7 @@ use super::check::Check;
 use super::document::{
     AdminDocument, CertificateNameWord, Document, IdentityDocument, ListenerDocument, Placed, TlsDocument,
 };
-use super::{CertificatePrincipal, ClientCertificates, FixedPrincipal, Identity, Listener, ListenerTls};
+use super::{CertificatePrincipal, ClientCertificates, FixedPrincipal, Identity, KeyPair, Listener, ListenerTls, hops};
 use crate::credential::certificate::NameKind;
 use crate::policy::{Subjects, compile};
 use std::net::SocketAddr;
@@ -45,6 +45,9 @@ pub(super) fn check(check: &mut Check<'_>, document: &Document) -> Vec<Listener>
 
 /// Whether there are callers that only a token can identify.
 fn needs_issuers(listener: &Listener) -> bool {
+    if listener.redirect.is_some() {
+        return false;
+    }
     match &listener.identity {
         Identity::Tokens => true,
         Identity::Principal(_) => false,
@@ -64,18 +67,29 @@ fn listener(check: &mut Check<'_>, written: &ListenerDocument) -> Listener {
         tls: written.tls.as_ref().map(|tls| tls_of(check, tls)),
         identity: identity(check, &written.identity),
         accept: accepted(check, written),
+        hops: hops::check(check, written),
+        proxy_protocol: *written.proxy_protocol.value(),
+        redirect: hops::redirect(check, written),
     };
     certificates(check, written, &listener);
-    if !listener.address.ip().is_loopback() {
+    if !listener.address.ip().is_loopback() && listener.redirect.is_none() {
         exposed(check, written, &listener);
     }
     listener
 }
 
 fn tls_of(check: &mut Check<'_>, written: &TlsDocument) -> ListenerTls {
+    let mut pair = |certificate: &Placed<String>, key: &Placed<String>| KeyPair {
+        certificate: check.path(certificate),
+        key: check.path(key),
+    };
     ListenerTls {
-        certificate: check.path(&written.certificate),
-        key: check.path(&written.key),
+        default: pair(&written.certificate, &written.key),
+        more: written
+            .certificates
+            .iter()
+            .map(|written| pair(&written.certificate, &written.key))
+            .collect(),
         minimum_version: written.minimum_version,
         client_certificates: written
             .client_certificates

@@ -182,6 +182,9 @@ listeners:
     address: 127.0.0.1:8443
     accept: [{anyone: true}]
     tls: {certificate: a.pem, key: a.key, client_certificates: {ca: clients.pem}}
+  - name: http
+    address: 127.0.0.1:8080
+    redirect_to_https: {hosts: [a.example.com]}
 upstream: {grpc: https://127.0.0.1:8089, http: https://127.0.0.1:8088, ca: flyte.pem}
 credentials:
   session: {hash_key: {env: HASH}, block_key: {env: BLOCK}}
@@ -209,6 +212,7 @@ policy: {path: policy.yaml}
         "accept: [{anyone: true}]",
         "tls: {certificate: a.pem, key: a.key, client_certificates: {ca: clients.pem}}",
         "client_certificates: {ca: clients.pem}",
+        "redirect_to_https: {hosts: [a.example.com]}",
         "ca: clients.pem",
         "ca: flyte.pem",
         "session: {hash_key: {env: HASH}, block_key: {env: BLOCK}}",

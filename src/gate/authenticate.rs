@@ -3,7 +3,7 @@
 use super::certificate::CertificateIdentity;
 use super::{ConnectionInfo, Gate};
 use crate::catalog::Access;
-use crate::config::FixedPrincipal;
+use crate::config::{self, FixedPrincipal};
 use crate::credential::load_balancer;
 use crate::credential::locate::{self, Credential, CredentialSource, LoadBalancerHeader, Scheme};
 use crate::credential::same_principal;
@@ -28,6 +28,21 @@ pub enum Identity {
     Fixed(Arc<FixedCaller>),
     /// By the certificate of the connection, or like [`Identity::Tokens`] without one.
     Certificate(Arc<CertificateIdentity>),
+}
+
+impl Identity {
+    /// That of a listener.
+    #[must_use]
+    pub fn of_listener(listener: &config::Listener) -> Self {
+        let name = &listener.name;
+        match &listener.identity {
+            config::Identity::Tokens => Self::Tokens,
+            config::Identity::Principal(principal) => Self::Fixed(Arc::new(FixedCaller::of_listener(name, principal))),
+            config::Identity::ClientCertificate(certificate) => {
+                Self::Certificate(Arc::new(CertificateIdentity::of_listener(name, certificate)))
+            }
+        }
+    }
 }
 
 /// A caller known without a credential.

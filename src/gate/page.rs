@@ -34,10 +34,11 @@ impl Gate {
         audit: &mut AuditGuard,
     ) -> Result<Answer, Denial> {
         audit.route(&page.path, None);
+        let origin = origin(head, around);
         if page.redirects {
-            accept_redirect(head)?;
+            accept_redirect(head.query(), origin.host)?;
         }
-        let mut headers = headers::for_page(head.headers(), &self.credential_header, origin(head, around));
+        let mut headers = headers::for_page(head.headers(), &self.credential_header, origin);
         // FlyteAdmin would send a browser with a good session straight back, and that again and again.
         if *page.path == *LOGIN && self.has_revoked_session(head, around.snapshot).await {
             headers.remove(COOKIE);
@@ -97,16 +98,16 @@ impl Gate {
 /// Where a request came from, for the headers that say so.
 pub(super) fn origin<'a>(head: &'a RequestHead, around: Surroundings<'a>) -> Origin<'a> {
     Origin {
-        peer: around.info.peer.ip(),
-        encrypted: around.info.encrypted,
-        host: head.host(),
+        client: around.trace.client,
+        encrypted: around.trace.encrypted.unwrap_or(around.info.encrypted),
+        host: around.trace.host.as_deref().unwrap_or(head.host()),
         request_id: around.request_id,
     }
 }
 
 /// The control plane redirects to wherever `redirect_url` says once login or logout is done: only this host is accepted.
-fn accept_redirect(head: &RequestHead) -> Result<(), Denial> {
-    for pair in head.query().unwrap_or("").split('&') {
+fn accept_redirect(query: Option<&str>, host: &str) -> Result<(), Denial> {
+    for pair in query.unwrap_or("").split('&') {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
         let decode = |text: &str| {
             percent_decode_str(&text.replace('+', " "))
@@ -117,7 +118,7 @@ fn accept_redirect(head: &RequestHead) -> Result<(), Denial> {
             return Err(Reason::RedirectRefused.into());
         };
         // A semicolon once separated pairs too: with one in the query, who reads it decides what the keys are.
-        if pair.contains(';') || (key == "redirect_url" && !stays_here(&value, head.host())) {
+        if pair.contains(';') || (key == "redirect_url" && !stays_here(&value, host)) {
             return Err(Denial::new(
                 Reason::RedirectRefused,
                 "redirect_url must be a path on this host, such as /console",

@@ -1,11 +1,12 @@
-//! Serves one connection: TLS, HTTP version, then requests; ends it when it is idle, too slow, or the process drains.
+//! Serves one connection: PROXY header, TLS, HTTP version, then requests; ends it when it is idle, too slow, or the process drains.
 
 use super::activity::{Activity, Running};
 use super::preface::{self, HttpVersion, Rewound};
-use super::{HandshakeFailure, Listener};
+use super::{HandshakeFailure, Listener, proxy_protocol};
 use crate::config::Limits;
 use crate::gate::certificate::PeerCertificate;
-use crate::gate::{Body, ConnectionInfo};
+use crate::gate::{Body, ConnectionInfo, Service};
+use crate::protocol::proxy_header::Source;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -29,15 +30,13 @@ use tokio_rustls::TlsAcceptor;
 /// Why it ended before a request could be read.
 pub(super) async fn serve(
     listener: &Arc<Listener>,
-    stream: TcpStream,
+    mut stream: TcpStream,
     peer: SocketAddr,
     mut drain: watch::Receiver<bool>,
 ) -> Result<(), HandshakeFailure> {
     let limits = &listener.limits;
-    let mut info = ConnectionInfo {
-        peer,
-        encrypted: listener.tls.is_some(),
-        certificate: None,
+    let Some(mut info) = unless(&mut drain, origin(listener, &mut stream, peer)).await? else {
+        return Ok(());
     };
     let Some(tls) = &listener.tls else {
         if let Some((version, stream)) = unless(&mut drain, preface::detect(stream, limits.preface)).await? {
@@ -68,6 +67,32 @@ pub(super) async fn serve(
     Ok(())
 }
 
+/// Where the connection is from: its peer, or whom a trusted hop says.
+async fn origin(
+    listener: &Listener,
+    stream: &mut TcpStream,
+    peer: SocketAddr,
+) -> Result<ConnectionInfo, HandshakeFailure> {
+    let hop = |address| listener.hops.as_ref().filter(|hops| hops.trusts(address));
+    let (source, hops) = if listener.proxy_protocol {
+        hop(peer.ip()).ok_or(HandshakeFailure::UntrustedHop)?;
+        match proxy_protocol::read(stream, listener.limits.preface).await? {
+            Source::Client(address) => (address, hop(address)),
+            // Whoever it is of whom the hop does not tell, is none.
+            Source::Untold => (peer.ip(), None),
+        }
+    } else {
+        (peer.ip(), hop(peer.ip()))
+    };
+    Ok(ConnectionInfo {
+        peer,
+        source,
+        hops: hops.cloned(),
+        encrypted: listener.tls.is_some(),
+        certificate: None,
+    })
+}
+
 /// Why a TLS handshake failed.
 fn failure(error: &std::io::Error) -> HandshakeFailure {
     tracing::debug!(%error, "a TLS handshake failed");
@@ -84,8 +109,11 @@ fn certificate(
     session: &rustls::ServerConnection,
     listener: &Listener,
 ) -> Result<Option<PeerCertificate>, HandshakeFailure> {
+    let Service::Gate(gate) = &listener.service else {
+        return Ok(None);
+    };
     let own = session.peer_certificates().and_then(<[_]>::first);
-    own.map(|der| PeerCertificate::read(der, &listener.gate.identity))
+    own.map(|der| PeerCertificate::read(der, &gate.identity))
         .transpose()
         .map_err(|_| HandshakeFailure::ClientCertificate)
 }
@@ -113,18 +141,18 @@ where
 {
     let activity = stream.activity();
     let counted = Arc::clone(&activity);
-    let gate = Arc::clone(&listener.gate);
+    let answers = listener.service.clone();
     let kept = info
         .certificate
         .as_ref()
-        .map(|certificate| Instant::now() + certificate.keep_for(gate.recorder.clock.unix_seconds()));
+        .map(|certificate| Instant::now() + certificate.keep_for(answers.recorder().clock.unix_seconds()));
     let info = Arc::new(info);
     let service = service_fn(move |request: Request<Incoming>| {
-        let gate = Arc::clone(&gate);
+        let answers = answers.clone();
         let info = Arc::clone(&info);
         let running = Running::begin(&counted);
         async move {
-            let response: Response<Body> = gate.handle(request, &info).await;
+            let response: Response<Body> = answers.handle(request, &info).await;
             Ok::<_, Infallible>(response.map(|body| Tracked {
                 body,
                 _running: running,

@@ -32,6 +32,11 @@ const INVALID: Status = Status {
     http: 400,
     body: 3,
 };
+const MISDIRECTED: Status = Status {
+    grpc: 3,
+    http: 421,
+    body: 3,
+};
 const TOO_LARGE: Status = Status {
     grpc: 8,
     http: 413,
@@ -156,6 +161,9 @@ reasons! {
     HttpMethodRefused "http_method_refused" INVALID Client "the HTTP method is not accepted here",
     PathNotCanonical "path_not_canonical" INVALID Client "the path has more than one reading",
     HostInvalid "host_invalid" INVALID Client "the request names no host, or more than one",
+    ForwardedInvalid "forwarded_invalid" INVALID Client "what a trusted hop says of where the request came from cannot be read",
+    Misdirected "misdirected" MISDIRECTED Client "this listener does not answer for what was asked of it",
+    HttpsRequired "https_required" INVALID Client "this listener only leads browsers to https; use the https address",
     HeaderAmbiguous "header_ambiguous" INVALID Client "a header that must be single has several values, or none that can be read",
     MethodOverride "method_override" INVALID Client "headers that change the HTTP method are refused",
     UpgradeRefused "upgrade_refused" INVALID Client "protocol upgrades are refused",

@@ -205,14 +205,19 @@ fn accept_host(
         (None, Some(header)) => header,
         (None, None) => return Err(Denial::new(Reason::HostInvalid, "the request names no host")),
     };
-    let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
-    if host.is_empty() || host.len() > 261 || !host.bytes().all(is_host) {
+    if !is_host(host) {
         return Err(Denial::new(
             Reason::HostInvalid,
             "the host is not a plain name or address with an optional port",
         ));
     }
     Ok(host.into())
+}
+
+/// Whether it is a plain name or address, with or without a port.
+pub(super) fn is_host(host: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
+    !host.is_empty() && host.len() <= 261 && host.bytes().all(plain)
 }
 
 fn accept_rpc_path(path: &str, has_query: bool) -> Result<(), Denial> {

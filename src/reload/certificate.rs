@@ -1,6 +1,7 @@
-//! A listener's certificate and key, and the authorities of its clients.
+//! A listener's certificates and keys, and the authorities of its clients.
 
 use super::{Reloadable, What};
+use crate::clock::Clock;
 use crate::files;
 use crate::model::problem::Problem;
 use crate::tls::LiveTls;
@@ -9,7 +10,12 @@ use std::sync::Arc;
 
 /// The certificate files of one listener.
 #[derive(Debug)]
-pub struct CertificateFiles(pub Arc<LiveTls>);
+pub struct CertificateFiles {
+    /// What they are loaded into.
+    pub tls: Arc<LiveTls>,
+    /// Tells which are out of their time.
+    pub clock: Arc<dyn Clock>,
+}
 
 impl Reloadable for CertificateFiles {
     fn what(&self) -> What {
@@ -17,7 +23,7 @@ impl Reloadable for CertificateFiles {
     }
 
     fn paths(&self) -> Vec<PathBuf> {
-        self.0.files()
+        self.tls.files()
     }
 
     fn read(&self) -> Result<Vec<(PathBuf, String)>, Vec<Problem>> {
@@ -25,6 +31,7 @@ impl Reloadable for CertificateFiles {
     }
 
     fn apply(&self, _: Vec<(PathBuf, String)>) -> Result<Vec<Problem>, Vec<Problem>> {
-        self.0.reload().map(|()| Vec::new())
+        self.tls.reload()?;
+        Ok(self.tls.warnings(self.clock.unix_seconds()))
     }
 }

@@ -42,7 +42,10 @@ const IDENTITY: &[&str] = &[
     "forwarded",
     "from_http",
     "host",
+    "true-client-ip",
     "userinfo-bin",
+    "x-client-ip",
+    "x-cluster-client-ip",
     "x-original-url",
     "x-real-ip",
     "x-request-id",
@@ -70,11 +73,11 @@ const IDENTITY_PREFIXES: &[&str] = &[
     "x-user-",
 ];
 
-/// Where a request came from, as the proxy itself saw it.
+/// Where a request came from, as the proxy itself or a trusted hop saw it.
 #[derive(Clone, Copy, Debug)]
 pub struct Origin<'a> {
-    /// The peer's address.
-    pub peer: IpAddr,
+    /// The client's address.
+    pub client: IpAddr,
     /// Whether the client's connection was encrypted.
     pub encrypted: bool,
     /// The public host.
@@ -127,8 +130,8 @@ fn set_origin(headers: &mut HeaderMap, origin: Origin<'_>) {
     if let Ok(request_id) = HeaderValue::from_str(origin.request_id) {
         headers.insert(REQUEST_ID, request_id);
     }
-    if let Ok(peer) = HeaderValue::try_from(origin.peer.to_string()) {
-        headers.insert(&FORWARDED_FOR, peer);
+    if let Ok(client) = HeaderValue::try_from(origin.client.to_string()) {
+        headers.insert(&FORWARDED_FOR, client);
     }
 }
 
@@ -147,7 +150,7 @@ mod tests {
     use std::net::Ipv4Addr;
 
     const ORIGIN: Origin<'_> = Origin {
-        peer: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)),
+        client: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)),
         encrypted: true,
         host: "flyte.example.com",
         request_id: "r1",
@@ -174,6 +177,9 @@ mod tests {
             "X-Forwarded-Proto",
             "Forwarded",
             "X-Real-Ip",
+            "X-Client-Ip",
+            "X-Cluster-Client-Ip",
+            "True-Client-Ip",
             "Proxy-Authorization",
             "flyte-authorization",
             "x-custom-auth",

@@ -25,6 +25,7 @@ const FIELDS: &[(&str, bool)] = &[
     ("protocol", true),
     ("listener", true),
     ("peer", true),
+    ("client", true),
     ("rpc", false),
     ("action", false),
     ("targets", false),
@@ -186,6 +187,7 @@ fn check(record: &Value) {
         "{time}"
     );
     assert!(record["peer"].as_str().unwrap().starts_with("127.0.0.1:"));
+    assert_eq!(record["client"], "127.0.0.1");
     let outcome = record["outcome"].as_str().unwrap();
     let reasoned = ["denied", "failed"].contains(&outcome);
     assert_eq!(

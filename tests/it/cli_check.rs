@@ -1,6 +1,7 @@
 //! `check` on the sample configurations, on everything that is broken at once, and on files that are not there.
 
 use crate::cli::{Ran, run, text};
+use crate::server_names;
 use flyte_authz_proxy::demo::certificates::Certificates;
 use flyte_authz_proxy::demo::issuer::{DemoIssuer, Fetches};
 use std::fs;
@@ -112,6 +113,34 @@ fn a_warning_alone_is_shown_and_is_no_failure() {
         ran.stdout
     );
     assert!(ran.stdout.contains("\n1 warning\nok: "), "{}", ran.stdout);
+}
+
+#[test]
+fn each_of_several_certificates_is_looked_at() {
+    let directory = directory();
+    let path = directory.path();
+    server_names::write(path, "old", &["a.example.com"], |parameters| {
+        parameters.not_after = rcgen::date_time_ymd(2021, 1, 1);
+    });
+    server_names::write(path, "new", &["a.example.com"], |_| {});
+    let more =
+        "key: tls.key, certificates: [{certificate: old.crt, key: old.key}, {certificate: new.crt, key: new.key}]";
+    let several = configuration(ISSUER).replace("key: tls.key", more);
+    let ran = check(&directory, &several).exited(0);
+    for warning in [
+        "old.crt: warning: has expired (2021-01-01T00:00:00Z)",
+        "new.crt: warning: has the name `a.example.com`, for which `",
+        "\n2 warnings\nok: 1 listener, ",
+    ] {
+        assert!(ran.stdout.contains(warning), "{warning} is not in\n{}", ran.stdout);
+    }
+    // The key of another.
+    let ran = check(&directory, &several.replace("key: new.key", "key: old.key")).exited(3);
+    assert!(
+        ran.stdout.contains("new.crt: error: cannot be used with `"),
+        "{}",
+        ran.stdout
+    );
 }
 
 #[test]

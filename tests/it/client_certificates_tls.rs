@@ -2,7 +2,7 @@
 
 use crate::mesh::{LIST, Mesh, PROPELLER, list, with_uris};
 use crate::sockets::{eventually, exchange, get};
-use flyte_authz_proxy::config::{ClientCertificates, ListenerTls, TlsVersion};
+use flyte_authz_proxy::config::{ClientCertificates, KeyPair, ListenerTls, TlsVersion};
 use flyte_authz_proxy::demo::certificates::{Authority, ClientIdentity};
 use flyte_authz_proxy::demo::client;
 use flyte_authz_proxy::demo::stack::replace;
@@ -80,6 +80,14 @@ impl rustls::client::danger::ServerCertVerifier for AnyServer {
             .signature_verification_algorithms
             .supported_schemes()
     }
+}
+
+/// A client that trusts every server and has no certificate.
+pub(crate) fn trusting_any_server() -> ClientConfig {
+    ClientConfig::builder()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(AnyServer))
+        .with_no_client_auth()
 }
 
 /// Certificates that must not get through, each for another reason.
@@ -289,8 +297,11 @@ async fn early_data_is_off_and_every_file_is_named_that_cannot_be_used() {
     let mesh = Mesh::start("", BY_CERTIFICATE).await;
     let path = |name: &str| mesh.directory().join(name);
     let settings = |required: Option<bool>| ListenerTls {
-        certificate: path("tls.crt"),
-        key: path("tls.key"),
+        default: KeyPair {
+            certificate: path("tls.crt"),
+            key: path("tls.key"),
+        },
+        more: Vec::new(),
         minimum_version: TlsVersion::Tls12,
         client_certificates: required.map(|required| ClientCertificates {
             ca: path("clients.pem"),

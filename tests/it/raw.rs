@@ -25,7 +25,7 @@ async fn connect(proxy: &Proxy) -> TcpStream {
     stream
 }
 
-/// An HTTP/1.1 connection to the plain text listener.
+/// An HTTP/1.1 connection, to the plain text listener unless said otherwise.
 pub(crate) struct Http1 {
     stream: TcpStream,
     received: Vec<u8>,
@@ -33,8 +33,13 @@ pub(crate) struct Http1 {
 
 impl Http1 {
     pub(crate) async fn connect(proxy: &Proxy) -> Self {
+        Self::over(connect(proxy).await)
+    }
+
+    /// The same over a connection that is there.
+    pub(crate) fn over(stream: TcpStream) -> Self {
         Self {
-            stream: connect(proxy).await,
+            stream,
             received: Vec::new(),
         }
     }

@@ -25,6 +25,55 @@ pub struct ListenerDocument {
     #[serde(default, deserialize_with = "present")]
     #[schemars(with = "Vec<SubjectDocument>", length(min = 1))]
     pub accept: Option<At<Vec<At<SubjectDocument>>>>,
+    /// Networks (such as `10.20.0.0/16`) of the load balancers and ingresses before the listener. Only what these say of
+    /// where a request came from is believed.
+    #[serde(default)]
+    pub trusted_hops: Vec<Placed<String>>,
+    /// The headers in which these hops say it: `x_forwarded` (`X-Forwarded-For`, `-Proto`, `-Host`) or `forwarded`
+    /// (RFC 7239). The others mean nothing.
+    #[serde(default = "x_forwarded")]
+    pub hop_headers: Placed<HopHeadersWord>,
+    /// Whether every connection begins with a header of the PROXY protocol, version 1 or 2. Then only trusted hops may
+    /// connect.
+    #[serde(default = "no")]
+    pub proxy_protocol: Placed<bool>,
+    /// For a listener in plain text that only leads browsers to `https://`: what is needed for that.
+    #[serde(default, deserialize_with = "present")]
+    #[schemars(with = "RedirectDocument")]
+    pub redirect_to_https: Option<RedirectDocument>,
+}
+
+fn no() -> Placed<bool> {
+    Placed::default_of(false)
+}
+
+fn x_forwarded() -> Placed<HopHeadersWord> {
+    Placed::default_of(HopHeadersWord::XForwarded)
+}
+
+/// Headers in which hops say where a request came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum HopHeadersWord {
+    /// `X-Forwarded-For`, `X-Forwarded-Proto`, `X-Forwarded-Host`.
+    XForwarded,
+    /// `Forwarded`.
+    Forwarded,
+}
+
+/// Where browsers are led.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RedirectDocument {
+    /// The public host names, without ports; requests for any other are refused. At least one.
+    pub hosts: Placed<Vec<Placed<String>>>,
+    /// The public port for `https://`.
+    #[serde(default = "https_port")]
+    pub port: Placed<u64>,
+}
+
+fn https_port() -> Placed<u64> {
+    Placed::default_of(443u64)
 }
 
 /// The listener's own certificate, and what it asks of its clients. All files are watched.
@@ -35,6 +84,10 @@ pub struct TlsDocument {
     pub certificate: Placed<String>,
     /// PEM file with the private key.
     pub key: Placed<String>,
+    /// More certificates. The one that has the name a client asks for (SNI) is shown, exactly or by a wildcard for one
+    /// label; without such a one, `certificate`.
+    #[serde(default)]
+    pub certificates: Vec<CertificateDocument>,
     /// The lowest TLS version accepted.
     #[serde(default)]
     pub minimum_version: TlsVersion,
@@ -42,6 +95,16 @@ pub struct TlsDocument {
     #[serde(default, deserialize_with = "present")]
     #[schemars(with = "ClientCertificatesDocument")]
     pub client_certificates: Option<ClientCertificatesDocument>,
+}
+
+/// A certificate besides the first.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CertificateDocument {
+    /// PEM file with its chain, the listener's own certificate first.
+    pub certificate: Placed<String>,
+    /// PEM file with its private key.
+    pub key: Placed<String>,
 }
 
 /// The certificates of a listener's clients.

@@ -56,7 +56,7 @@ fn check(sample: &str, documents: &[Value], pod: &Value) {
     assert!(warnings[0].starts_with("metrics and status"));
     assert!(is_mounted(&config.policy.path));
     let tls = config.listeners[0].tls.as_ref().unwrap();
-    assert!(is_mounted(&tls.certificate) && is_mounted(&tls.key));
+    assert!(is_mounted(&tls.default.certificate) && is_mounted(&tls.default.key));
     let ports: Vec<_> = container["ports"]
         .as_array()
         .unwrap()

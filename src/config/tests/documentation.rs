@@ -120,7 +120,7 @@ fn the_example_of_the_documentation_loads_and_shows_every_key() {
     let example = example(&page);
     let (config, warnings) = parse(example).unwrap();
     assert_eq!(warnings, []);
-    assert_eq!(config.listeners.len(), 3);
+    assert_eq!(config.listeners.len(), 4);
     assert_eq!(config.issuers.len(), 4);
     for Key { path, .. } in all_keys().into_iter().filter(|key| !key.choice) {
         let key = path.rsplit('.').next().unwrap();
