@@ -12,6 +12,7 @@ pub mod check;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod explain;
+pub mod healthcheck;
 pub mod schema;
 pub mod serve;
 pub mod test;
@@ -74,6 +75,11 @@ enum Command {
     /// The token is verified as for a request, fetching the issuer's keys. It is never printed. Exit 0 if it is accepted; 2 if
     /// it is refused or revoked; 1 if that cannot be told, since the keys cannot be fetched, say.
     Whoami(whoami::Arguments),
+    /// Ask a running proxy on this host how it is: for the probes of an image without a shell.
+    ///
+    /// The admin listener of the configuration is asked, on loopback if it listens on every address. Exit 0 if it answers that
+    /// all is well, 1 if not.
+    Healthcheck(healthcheck::Arguments),
     /// Print the API catalogue: every RPC, the action it needs, where its scope is.
     Catalog {
         /// The form of the output.
@@ -121,6 +127,7 @@ pub fn run() -> ExitCode {
         Command::Test(arguments) => test::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Whoami(arguments) => whoami::run(&arguments),
+        Command::Healthcheck(arguments) => healthcheck::run(&arguments),
         Command::Catalog { format, overlays } => catalog::run(format, &overlays),
         Command::Schema { document } => schema::run(document),
         #[cfg(feature = "demo")]

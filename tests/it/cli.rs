@@ -50,7 +50,16 @@ pub(crate) fn text(path: &Path) -> &str {
 #[test]
 fn help_tells_the_commands_and_exit_codes_and_the_version_is_one_line() {
     let help = run(&["--help"]).exited(0).stdout;
-    for word in ["serve", "check", "test", "explain", "whoami", "catalog", "schema"] {
+    for word in [
+        "serve",
+        "check",
+        "test",
+        "explain",
+        "whoami",
+        "healthcheck",
+        "catalog",
+        "schema",
+    ] {
         assert!(help.contains(&format!("\n  {word} ")), "{help}");
         let own = run(&[word, "--help"]).exited(0).stdout;
         assert!(own.contains(&format!("Usage: flyte-authz-proxy {word} ")), "{own}");
