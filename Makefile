@@ -4,10 +4,12 @@ SHELL := /bin/bash
 CARGO ?= cargo
 DESCRIPTORS := target/descriptors/flyteidl-1.16.8.binpb
 
-.PHONY: help demo demo-stay test unit e2e test-idp policies lint fmt doc bench descriptors clean-demo
+DIST ?= amd64 arm64
+
+.PHONY: help demo demo-stay test unit e2e test-idp test-deploy test-helm test-kustomize test-image test-dist dist policies lint fmt doc bench descriptors clean-demo
 
 help: ## List the targets
-	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 demo: descriptors ## Show the proxy at work: allowed and refused calls, a hot reload; ends by itself
 	@$(CARGO) build --quiet --locked --features demo
@@ -30,6 +32,23 @@ e2e: descriptors ## Real flytekit, gRPC and REST clients through the proxy
 
 test-idp: descriptors ## The proxy with a real Keycloak, which it fetches; not part of `test`
 	scripts/idp.sh
+
+test-deploy: test-helm test-kustomize test-image ## What is in deploy/, with the tools that deploy it
+
+test-helm: ## The Helm chart: rendered by helm, validated by kubeconform, its configuration by the proxy
+	scripts/deploy-test.sh helm
+
+test-kustomize: ## The Kustomize overlays
+	scripts/deploy-test.sh kustomize
+
+test-image: ## The Dockerfile
+	scripts/deploy-test.sh image
+
+dist: ## Static binaries for amd64 and arm64 (DIST=amd64 for one), bill of materials, checksums
+	scripts/dist.sh $(DIST)
+
+test-dist: dist ## What `dist` has made; not part of `test-deploy`
+	scripts/deploy-test.sh dist
 
 lint: ## Formatting, clippy and documentation, without warnings
 	$(CARGO) fmt --check
