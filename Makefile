@@ -4,7 +4,9 @@ SHELL := /bin/bash
 CARGO ?= cargo
 DESCRIPTORS := target/descriptors/flyteidl-1.16.8.binpb
 
-.PHONY: help demo demo-stay test unit e2e test-idp test-deploy test-upgrade test-prometheus policies lint fmt doc bench descriptors clean-demo
+DIST ?= amd64 arm64
+
+.PHONY: help demo demo-stay test unit e2e test-idp test-deploy test-helm test-kustomize test-image test-upgrade test-prometheus test-dist dist policies lint fmt doc bench descriptors clean-demo
 
 help: ## List the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -23,8 +25,6 @@ unit: descriptors ## Unit and integration tests
 	@scripts/balancers.sh
 	$(CARGO) test --locked --features demo
 
-test-deploy: test-upgrade ## What is deployed, with real tools around it
-
 test-upgrade: descriptors ## Two proxies behind HAProxy restarted in turn under load: no request is lost
 	scripts/upgrade.sh
 
@@ -37,10 +37,25 @@ e2e: descriptors ## Real flytekit, gRPC and REST clients through the proxy
 test-idp: descriptors ## The proxy with a real Keycloak, which it fetches; not part of `test`
 	scripts/idp.sh
 
-test-deploy: test-prometheus ## What runs beside the proxy in production
+test-deploy: test-helm test-kustomize test-image test-prometheus test-upgrade ## What is in deploy/, with the tools that deploy it
+
+test-helm: ## The Helm chart: rendered by helm, validated by kubeconform, its configuration by the proxy
+	scripts/deploy-test.sh helm
+
+test-kustomize: ## The Kustomize overlays
+	scripts/deploy-test.sh kustomize
+
+test-image: ## The Dockerfile
+	scripts/deploy-test.sh image
 
 test-prometheus: descriptors ## Alerts and dashboard with a real Prometheus, which it fetches
 	scripts/prometheus-test.sh
+
+dist: ## Static binaries for amd64 and arm64 (DIST=amd64 for one), bill of materials, checksums
+	scripts/dist.sh $(DIST)
+
+test-dist: dist ## What `dist` has made; not part of `test-deploy`
+	scripts/deploy-test.sh dist
 
 lint: ## Formatting, clippy and documentation, without warnings
 	$(CARGO) fmt --check

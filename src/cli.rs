@@ -13,6 +13,7 @@ pub mod check;
 pub mod demo;
 pub mod diff;
 pub mod explain;
+pub mod healthcheck;
 pub mod replay;
 pub mod schema;
 pub mod serve;
@@ -78,6 +79,11 @@ enum Command {
     /// The token is verified as for a request, fetching the issuer's keys. It is never printed. Exit 0 if it is accepted; 2 if
     /// it is refused or revoked; 1 if that cannot be told, since the keys cannot be fetched, say.
     Whoami(whoami::Arguments),
+    /// Ask a running proxy on this host how it is: for the probes of an image without a shell.
+    ///
+    /// The admin listener of the configuration is asked, on loopback if it listens on every address. Exit 0 if it answers that
+    /// all is well, 1 if not.
+    Healthcheck(healthcheck::Arguments),
     /// List every right that one policy gives and the other does not: whose, which actions, where.
     ///
     /// Policies are compared as they are written, without asking anybody in particular; how exactly is told in
@@ -138,6 +144,7 @@ pub fn run() -> ExitCode {
         Command::Test(arguments) => test::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Whoami(arguments) => whoami::run(&arguments),
+        Command::Healthcheck(arguments) => healthcheck::run(&arguments),
         Command::Diff(arguments) => diff::run(&arguments),
         Command::Replay(arguments) => replay::run(&arguments),
         Command::WhoCan(arguments) => who_can::run(&arguments),

@@ -51,7 +51,17 @@ pub(crate) fn text(path: &Path) -> &str {
 fn help_tells_the_commands_and_exit_codes_and_the_version_is_one_line() {
     let help = run(&["--help"]).exited(0).stdout;
     for word in [
-        "serve", "check", "test", "explain", "whoami", "diff", "replay", "who-can", "catalog", "schema",
+        "serve",
+        "check",
+        "test",
+        "explain",
+        "whoami",
+        "healthcheck",
+        "diff",
+        "replay",
+        "who-can",
+        "catalog",
+        "schema",
     ] {
         assert!(help.contains(&format!("\n  {word} ")), "{help}");
         let own = run(&[word, "--help"]).exited(0).stdout;

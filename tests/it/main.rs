@@ -21,6 +21,7 @@ mod cli;
 mod cli_catalog;
 mod cli_check;
 mod cli_explain;
+mod cli_healthcheck;
 mod cli_policy;
 mod cli_serve;
 mod cli_test;
