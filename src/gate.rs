@@ -15,7 +15,7 @@ use crate::model::reason::Reason;
 use crate::policy::Subjects;
 use crate::policy::decide::enforcement::Enforcement;
 use crate::policy::decide::{Call, Refusal};
-use crate::protocol::hops::{Trace, TrustedHops};
+use crate::protocol::hops::{Provenance, TrustedHops};
 use crate::protocol::{Protocol, RequestHead, canonical, classify, deny};
 use crate::spans::Stage;
 use crate::upstream::{LOOK, Upstream, headers};
@@ -73,10 +73,10 @@ pub struct ConnectionInfo {
 
 impl ConnectionInfo {
     /// Where a request with these headers came from.
-    fn trace(&self, headers: &HeaderMap) -> Result<Trace, Denial> {
+    fn provenance(&self, headers: &HeaderMap) -> Result<Provenance, Denial> {
         match &self.hops {
-            Some(hops) => hops.trace(headers, self.source),
-            None => Ok(Trace::of(self.source)),
+            Some(hops) => hops.provenance(headers, self.source),
+            None => Ok(Provenance::of(self.source)),
         }
     }
 }
@@ -148,7 +148,7 @@ pub struct Gate {
 #[derive(Clone, Copy, Debug)]
 struct Surroundings<'a> {
     info: &'a ConnectionInfo,
-    trace: &'a Trace,
+    provenance: &'a Provenance,
     request_id: &'a str,
     snapshot: &'a Arc<Snapshot>,
 }
@@ -188,11 +188,11 @@ impl Gate {
         request_id::correlate(&parts.headers, &mut audit);
         audit.trace(&mut parts.headers, &parts.method);
         let snapshot = self.live.load();
-        let judged = match trace(info, &parts.headers, &mut audit) {
-            Ok(trace) => {
+        let judged = match provenance(info, &parts.headers, &mut audit) {
+            Ok(provenance) => {
                 let around = Surroundings {
                     info,
-                    trace: &trace,
+                    provenance: &provenance,
                     request_id: &request_id,
                     snapshot: &snapshot,
                 };
@@ -354,11 +354,11 @@ impl Gate {
 }
 
 /// Finds out where a request came from, and records it.
-fn trace(info: &ConnectionInfo, headers: &HeaderMap, audit: &mut AuditGuard) -> Result<Trace, Denial> {
+fn provenance(info: &ConnectionInfo, headers: &HeaderMap, audit: &mut AuditGuard) -> Result<Provenance, Denial> {
     audit.client(info.source);
-    let trace = info.trace(headers)?;
-    audit.client(trace.client);
-    Ok(trace)
+    let provenance = info.provenance(headers)?;
+    audit.client(provenance.client);
+    Ok(provenance)
 }
 
 /// Records which policy refuses, and by which rule.

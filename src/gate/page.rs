@@ -98,9 +98,9 @@ impl Gate {
 /// Where a request came from, for the headers that say so.
 pub(super) fn origin<'a>(head: &'a RequestHead, around: Surroundings<'a>) -> Origin<'a> {
     Origin {
-        client: around.trace.client,
-        encrypted: around.trace.encrypted.unwrap_or(around.info.encrypted),
-        host: around.trace.host.as_deref().unwrap_or(head.host()),
+        client: around.provenance.client,
+        encrypted: around.provenance.encrypted.unwrap_or(around.info.encrypted),
+        host: around.provenance.host.as_deref().unwrap_or(head.host()),
         request_id: around.request_id,
     }
 }

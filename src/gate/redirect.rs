@@ -1,7 +1,7 @@
 //! A listener that only leads browsers to `https://`: a host of its list, the path and query as they came, and nothing else.
 
 use super::request_id::{self, RequestIds};
-use super::{Body, ConnectionInfo, answer, body, trace};
+use super::{Body, ConnectionInfo, answer, body, provenance};
 use crate::audit::{AuditGuard, Recorder};
 use crate::config::{Limits, RedirectToHttps};
 use crate::metrics::Outcome;
@@ -71,9 +71,9 @@ impl Redirect {
         info: &ConnectionInfo,
         audit: &mut AuditGuard,
     ) -> Result<HeaderValue, Denial> {
-        let trace = trace(info, &parts.headers, audit)?;
+        let provenance = provenance(info, &parts.headers, audit)?;
         let head = canonical::accept(parts, protocol, self.limits.headers)?;
-        if trace.encrypted == Some(true) {
+        if provenance.encrypted == Some(true) {
             let message = "the request came by https already; the load balancer must send it to a listener that serves";
             return Err(Denial::new(Reason::Misdirected, message));
         }
@@ -85,7 +85,7 @@ impl Redirect {
             let message = "the credential has crossed the network in plain text; revoke it, and use the https address";
             return Err(Denial::new(Reason::HttpsRequired, message));
         }
-        let asked = trace.host.as_deref().unwrap_or(head.host());
+        let asked = provenance.host.as_deref().unwrap_or(head.host());
         let name = asked.split_once(':').map_or(asked, |(name, _)| name);
         let hosts = &self.target.hosts;
         let host = hosts

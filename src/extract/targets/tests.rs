@@ -537,7 +537,7 @@ fn t_pb_15_flyte_urls_give_the_scope_and_the_execution() {
         assert_eq!(call("GetData", &body).unwrap().targets, [expected], "{tail}");
     }
     let with_organization = r#"{"flyteUrl": "flyte://v1/org/acme/ml/development/e1/n0/0/o"}"#;
-    let expected = acts(place("ml", "development"), Action::ViewData, None, "");
+    let expected = acts(place("ml", "development"), Action::ViewData, run_by("e1", "acme"), "");
     assert_eq!(call("GetData", with_organization).unwrap().targets, [expected]);
 }
 

@@ -93,6 +93,8 @@ mod tests {
                 "denied_by_rule",
                 "reference_refused",
                 "resource_not_listed",
+                "setting_refused",
+                "setting_conflict",
             ]
             .contains(&reason.label());
             assert!(refused(*reason).enforced(Enforcement::Enforce).is_err(), "{reason:?}");

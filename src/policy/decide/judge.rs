@@ -209,7 +209,7 @@ impl Rights {
             return Some(Lack::Stored);
         }
         let refused = |asked: &Asked| {
-            let choice = grant.guards.choice(asked, place, settings.can_write(asked), &self.own);
+            let choice = grant.choice(asked, place, settings.can_write(asked), &self.own);
             choice == Choice::Refused
         };
         settings.asked.iter().position(refused).map(Lack::Setting)

@@ -36,7 +36,7 @@ impl Rights {
             let setting = write.setting;
             let own: Vec<&Asked> = settings.asked.iter().filter(|asked| asked.setting == setting).collect();
             let keeps = |grant: &&Arc<Grant>| {
-                let choice = |asked: &&Asked| grant.guards.choice(asked, place, true, &self.own);
+                let choice = |asked: &&Asked| grant.choice(asked, place, true, &self.own);
                 own.iter().all(|asked| choice(asked) == Choice::Kept)
             };
             if !own.is_empty() && grants.iter().any(keeps) {

@@ -6,8 +6,7 @@ use super::super::pattern::{Glob, Template};
 use super::super::subject::Subject;
 use super::super::who::Who;
 use super::super::{Policy, RuleName};
-use crate::model::action::{Action, ActionSet};
-use crate::model::setting::Setting;
+use crate::model::action::ActionSet;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Names of tasks, workflows and launch plans; absent: all.
@@ -156,12 +155,7 @@ impl<'a> Entry<'a> {
         let of_claims = |one: &&Template| one.variables().any(|variable| !is_of_the_call(variable));
         let guarded = template.guards.templates().filter(of_claims);
         given.extend(guarded.map(|one| format!("setting {one}")));
-        // As when it is completed for a caller.
-        let mut guards = template.guards.texts();
-        let reports = |(_, actions): &(_, ActionSet)| actions.contains(Action::ReportEvents);
-        if actions.iter().any(reports) {
-            guards.insert(Setting::Identity.guard().to_owned());
-        }
+        let guards = template.guards.texts();
         Self {
             rule: &template.rule,
             projects: template.projects.clone(),

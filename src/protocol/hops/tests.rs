@@ -26,19 +26,19 @@ fn map(lines: &[(&'static str, &str)]) -> HeaderMap {
     map
 }
 
-fn x_forwarded(lines: &[(&'static str, &str)]) -> Result<Trace, Denial> {
-    hops(HopHeaders::XForwarded).trace(&map(lines), PEER.parse().unwrap())
+fn x_forwarded(lines: &[(&'static str, &str)]) -> Result<Provenance, Denial> {
+    hops(HopHeaders::XForwarded).provenance(&map(lines), PEER.parse().unwrap())
 }
 
-fn forwarded(values: &[&str]) -> Result<Trace, Denial> {
+fn forwarded(values: &[&str]) -> Result<Provenance, Denial> {
     let lines: Vec<_> = values.iter().map(|value| ("forwarded", *value)).collect();
-    hops(HopHeaders::Forwarded).trace(&map(&lines), PEER.parse().unwrap())
+    hops(HopHeaders::Forwarded).provenance(&map(&lines), PEER.parse().unwrap())
 }
 
 fn client(values: &[&str]) -> String {
     let lines: Vec<_> = values.iter().map(|value| ("x-forwarded-for", *value)).collect();
     match x_forwarded(&lines) {
-        Ok(trace) => trace.client.to_string(),
+        Ok(provenance) => provenance.client.to_string(),
         Err(denial) => denial.reason.label().to_owned(),
     }
 }
@@ -180,9 +180,9 @@ fn scheme_and_host_are_those_that_the_outermost_trusted_hop_saw() {
             Some("a"),
         ),
     ] {
-        let trace = x_forwarded(lines).unwrap();
+        let provenance = x_forwarded(lines).unwrap();
         assert_eq!(
-            (trace.encrypted, trace.host.as_deref()),
+            (provenance.encrypted, provenance.host.as_deref()),
             (encrypted, expected),
             "{lines:?}"
         );
@@ -210,7 +210,11 @@ fn scheme_and_host_are_those_that_the_outermost_trusted_hop_saw() {
         } else {
             Err(Reason::ForwardedInvalid)
         };
-        assert_eq!(denied.map(|trace| trace.encrypted), expected, "{header}: {value:?}");
+        assert_eq!(
+            denied.map(|provenance| provenance.encrypted),
+            expected,
+            "{header}: {value:?}"
+        );
     }
 }
 
@@ -221,15 +225,15 @@ fn only_the_headers_that_hops_write_count() {
         ("x-real-ip", "192.0.2.2"),
         ("x-forwarded-for", "192.0.2.7"),
     ];
-    let trace = x_forwarded(&lines).unwrap();
-    assert_eq!(trace, Trace::of("192.0.2.7".parse().unwrap()));
-    let trace = hops(HopHeaders::Forwarded)
-        .trace(
+    let provenance = x_forwarded(&lines).unwrap();
+    assert_eq!(provenance, Provenance::of("192.0.2.7".parse().unwrap()));
+    let provenance = hops(HopHeaders::Forwarded)
+        .provenance(
             &map(&[("x-forwarded-for", "192.0.2.1"), ("x-forwarded-host", "evil.example")]),
             PEER.parse().unwrap(),
         )
         .unwrap();
-    assert_eq!(trace, Trace::of(PEER.parse().unwrap()));
+    assert_eq!(provenance, Provenance::of(PEER.parse().unwrap()));
 }
 
 #[test]
@@ -283,12 +287,12 @@ fn forwarded_is_read_as_its_rfc_has_it() {
         // A comma in quotes does not divide.
         (&["for=192.0.2.7;ext=\", for=192.0.2.1\""], "192.0.2.7", None, None),
     ] {
-        let trace = forwarded(values).unwrap();
+        let provenance = forwarded(values).unwrap();
         assert_eq!(
             (
-                trace.client.to_string().as_str(),
-                trace.encrypted,
-                trace.host.as_deref()
+                provenance.client.to_string().as_str(),
+                provenance.encrypted,
+                provenance.host.as_deref()
             ),
             (client, encrypted, host),
             "{values:?}"
@@ -343,8 +347,8 @@ proptest! {
     fn no_client_is_believed_to_be_another_by_forwarded(made_up in "[ -~]{0,64}") {
         // Either a line of its own, or the same one: then it is read whole or refused.
         for values in [&[made_up.as_str(), "for=192.0.2.7"][..], &[&format!("{made_up}, for=192.0.2.7")]] {
-            if let Ok(trace) = forwarded(values) {
-                prop_assert_eq!(trace.client.to_string(), "192.0.2.7");
+            if let Ok(provenance) = forwarded(values) {
+                prop_assert_eq!(provenance.client.to_string(), "192.0.2.7");
             }
         }
     }
