@@ -401,6 +401,21 @@ async fn what_was_stored_is_not_started_again_where_settings_are_written() {
             .unwrap();
         proxy.refused(&before, &reply, Reason::SettingRefused).await;
     }
+    // Which start nothing.
+    let id = json!({"project": "ml", "domain": "staging", "name": "e"});
+    for (rpc, body) in [
+        ("AdminService/UpdateExecution", json!({"id": id, "state": 1})),
+        ("AdminService/TerminateExecution", json!({"id": id})),
+        (
+            "SignalService/SetSignal",
+            json!({"id": {"execution_id": id, "signal_id": "s"}}),
+        ),
+    ] {
+        let before = proxy.before();
+        let token = proxy.token("alice", "given");
+        let reply = proxy.client.call(Some(&token), rpc, body).await.unwrap();
+        proxy.forwarded(&before, &reply).await;
+    }
 }
 
 /// A pod specification as JSON, the same in each codec.

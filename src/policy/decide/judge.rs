@@ -204,8 +204,13 @@ impl Rights {
 
     /// What keeps a grant from allowing how an execution would run, if something does.
     fn unsettled(&self, grant: &Grant, place: Place<'_>, target: &Target, settings: Settings<'_>) -> Option<Lack> {
-        let starts = target.needs.contains(Action::CreateExecutions);
-        if target.resource == Some(Resource::Unnamed) && starts && !grant.guards.set.is_empty() {
+        let again = match &target.resource {
+            Some(Resource::RunBy(execution)) => execution.again,
+            // Without a name it is not known which it is, nor what becomes of it.
+            Some(Resource::Unnamed) => target.needs.contains(Action::CreateExecutions),
+            _ => false,
+        };
+        if again && !grant.guards.set.is_empty() {
             return Some(Lack::Stored);
         }
         let refused = |asked: &Asked| {
