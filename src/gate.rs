@@ -15,23 +15,20 @@ use crate::model::reason::Reason;
 use crate::policy::Subjects;
 use crate::policy::decide::enforcement::Enforcement;
 use crate::policy::decide::{Call, Refusal};
-use crate::protocol::hops::{Provenance, TrustedHops};
+use crate::protocol::hops::Provenance;
 use crate::protocol::{Protocol, RequestHead, canonical, classify, deny};
 use crate::spans::Stage;
 use crate::upstream::{LOOK, Upstream, headers};
 use authenticate::{FixedCaller, Identity};
 use body::JudgedBody;
-use certificate::PeerCertificate;
 use decision::Decided;
 use filter::Filter;
 use http::header::HeaderName;
 use http::{HeaderMap, Method, Request, Response};
 use hyper::body::Incoming;
-use redirect::Redirect;
 use request_id::RequestIds;
 use shadow::Tally;
 use standing::Standing;
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 pub mod answer;
@@ -39,6 +36,7 @@ pub mod authenticate;
 pub mod body;
 mod candidate;
 pub mod certificate;
+mod connection;
 mod decision;
 mod filter;
 pub mod forward;
@@ -52,62 +50,10 @@ pub mod shadow;
 mod standing;
 
 pub use answer::Body;
+pub use connection::{ConnectionInfo, Service};
 
 /// The gRPC health check, answered by the proxy itself.
 const HEALTH_CHECK: &str = "/grpc.health.v1.Health/Check";
-
-/// What a connection says about its requests.
-#[derive(Debug)]
-pub struct ConnectionInfo {
-    /// The peer's address and port.
-    pub peer: SocketAddr,
-    /// Whose connection it is: the peer's, or that of whom the peer says, if that is a trusted hop.
-    pub source: IpAddr,
-    /// Tells which hops are believed, if the source is one; otherwise none is.
-    pub hops: Option<Arc<TrustedHops>>,
-    /// Whether the connection is encrypted.
-    pub encrypted: bool,
-    /// The verified certificate of the client, if the listener asked for one and there is one.
-    pub certificate: Option<PeerCertificate>,
-}
-
-impl ConnectionInfo {
-    /// Where a request with these headers came from.
-    fn provenance(&self, headers: &HeaderMap) -> Result<Provenance, Denial> {
-        match &self.hops {
-            Some(hops) => hops.provenance(headers, self.source),
-            None => Ok(Provenance::of(self.source)),
-        }
-    }
-}
-
-/// What answers the requests of a listener.
-#[derive(Clone, Debug)]
-pub enum Service {
-    /// Judges and forwards them.
-    Gate(Arc<Gate>),
-    /// Leads browsers to `https://`.
-    Redirect(Arc<Redirect>),
-}
-
-impl Service {
-    /// Answers a request. Never fails.
-    pub async fn handle(&self, request: Request<Incoming>, info: &ConnectionInfo) -> Response<Body> {
-        match self {
-            Self::Gate(gate) => gate.handle(request, info).await,
-            Self::Redirect(redirect) => redirect.handle(request, info),
-        }
-    }
-
-    /// Records every request.
-    #[must_use]
-    pub fn recorder(&self) -> &Recorder {
-        match self {
-            Self::Gate(gate) => &gate.recorder,
-            Self::Redirect(redirect) => &redirect.recorder,
-        }
-    }
-}
 
 /// Judges and forwards the requests of one listener. Each worker has its own, with its own upstream connections.
 #[derive(Debug)]

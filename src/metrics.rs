@@ -1,7 +1,6 @@
 //! Every metric in one place. Labels come from closed sets only: enums, catalogue names, configured names.
 
 use crate::model::reason::{Blame, Reason};
-use crate::policy::decide::enforcement::BY_RULES;
 use crate::protocol::Protocol;
 use maker::Maker;
 use prometheus::{
@@ -9,6 +8,7 @@ use prometheus::{
 };
 
 mod maker;
+mod zeros;
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -349,35 +349,7 @@ impl Metrics {
             descriptions: make.descriptions(),
             registry,
         };
-        for protocol in Protocol::ALL {
-            for reason in Reason::ALL {
-                metrics.refusal(*protocol, *reason);
-            }
-            for class in AnswerClass::ALL {
-                metrics
-                    .upstream_answers
-                    .with_label_values(&[protocol.label(), class.label()]);
-            }
-        }
-        for protocol in Protocol::ALL {
-            for reason in BY_RULES {
-                let labels = [protocol.label(), reason.label()];
-                metrics.shadow_refusals.with_label_values(&labels);
-            }
-        }
-        for result in ["same", "different"] {
-            metrics.candidate_decisions.with_label_values(&[result]);
-        }
-        for result in ["hit", "miss"] {
-            metrics.token_cache.with_label_values(&[result]);
-        }
-        for port in ["grpc", "http"] {
-            metrics.upstream_connect_failures.with_label_values(&[port]);
-            metrics.upstream_repeats.with_label_values(&[port]);
-        }
-        for result in ["exported", "failed", "dropped"] {
-            metrics.traces.with_label_values(&[result]);
-        }
+        zeros::show(&metrics);
         Ok(metrics)
     }
 

@@ -80,7 +80,10 @@ async fn what_would_be_allowed_is_refused_while_its_record_would_have_to_wait() 
     let denied = proxy.client.call(Some(&ml), LIST, list("fraud")).await.unwrap();
     assert_eq!(denied.grpc_status(), Some(7));
     assert_eq!(proxy.control_plane.count(), arrived, "nothing was forwarded");
-    assert!((proxy.metric("refusals_total{protocol=\"grpc\",reason=\"audit_full\"}") - 1.0).abs() < f64::EPSILON);
+    assert!(
+        (proxy.metric("refusals_total{fault=\"proxy\",protocol=\"grpc\",reason=\"audit_full\"}") - 1.0).abs()
+            < f64::EPSILON
+    );
 
     is_open.store(true, Ordering::Relaxed);
     eventually("all are written", || lines.records().len() == 8).await;

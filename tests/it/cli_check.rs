@@ -52,9 +52,12 @@ const ISSUER: &str = "issuers: [{issuer: https://idp.example.com, audiences: [fl
 #[test]
 fn every_sample_configuration_is_right() {
     let directory = directory();
-    let mut samples = 0;
-    for entry in fs::read_dir("deploy/config").unwrap() {
-        let sample = fs::read_to_string(entry.unwrap().path()).unwrap();
+    for file in [
+        "config/mesh.yaml",
+        "kustomize/overlays/gateway/config.yaml",
+        "kustomize/overlays/sidecar/config.yaml",
+    ] {
+        let sample = fs::read_to_string(format!("deploy/{file}")).unwrap();
         let rendered = sample
             .replace("/etc/flyte-authz-tls/", "")
             .replace("/etc/flyte-authz-clients/", "")
@@ -70,9 +73,7 @@ fn every_sample_configuration_is_right() {
             "{last}"
         );
         assert!(!ran.stdout.contains(": error: ") && ran.stderr.is_empty(), "{ran:?}");
-        samples += 1;
     }
-    assert!(samples >= 2);
 }
 
 #[test]

@@ -249,17 +249,19 @@ async fn uploads_go_where_their_project_and_domain_say() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_place_in_the_store_is_signed_for_who_administers_the_platform_only() {
+async fn a_place_in_the_store_is_not_signed_for_whom_no_rule_gives_it() {
     let attack = Attack::start().await;
-    for url in ["s3://bucket/ml/development/x", "flyte://v1/ml/development/e/n0/i", ""] {
+    for (url, reason) in [
+        ("s3://bucket/ml/development/x", Reason::NoMatchingRule),
+        ("flyte://v1/ml/development/e/n0/i", Reason::NoMatchingRule),
+        ("", Reason::ScopeMissing),
+    ] {
         let rpc = "DataProxyService/CreateDownloadLocation";
         let message = attack.proxy.client.encode(rpc, json!({"native_url": url})).unwrap();
         let path = format!("/flyteidl.service.{rpc}");
         let frame = envelope::frame(&message);
-        attack.grpc(&path, &[], frame, Reason::NoMatchingRule).await;
+        attack.grpc(&path, &[], frame, reason).await;
         let target = format!("{}?native_url={}", UPLOAD.1, utf8_percent_encode(url, NON_ALPHANUMERIC));
-        attack
-            .rest((Method::GET, &target), &[], "", Reason::NoMatchingRule)
-            .await;
+        attack.rest((Method::GET, &target), &[], "", reason).await;
     }
 }

@@ -59,12 +59,14 @@ async fn ended(proxy: &Proxy, records: usize, reason: Reason) -> Value {
         (&json!("denied"), &json!(reason.label())),
         "{record:#}"
     );
-    let refusals = proxy.metric(&format!(
-        "refusals_total{{protocol=\"{}\",reason=\"{}\"",
-        record["protocol"].as_str().unwrap(),
-        reason.label()
-    ));
-    assert!(refusals >= 1.0);
+    let refusals = |fault: &str| {
+        let protocol = record["protocol"].as_str().unwrap();
+        proxy.metric(&format!(
+            "refusals_total{{fault=\"{fault}\",protocol=\"{protocol}\",reason=\"{}\"",
+            reason.label()
+        ))
+    };
+    assert!(["client", "proxy", "upstream"].map(refusals).iter().sum::<f64>() >= 1.0);
     record
 }
 

@@ -23,7 +23,7 @@ fn is_execution_name(message: &MessageDescriptor, field: &FieldDescriptor) -> bo
 fn judges(role: &SlotRole) -> bool {
     matches!(
         role,
-        SlotRole::Scope { .. } | SlotRole::Reference { .. } | SlotRole::FlyteUrl
+        SlotRole::Scope { .. } | SlotRole::Reference { .. } | SlotRole::FlyteUrl | SlotRole::NativeUrl
     )
 }
 
