@@ -341,7 +341,6 @@ fn run_by(named: Option<Resource>, scope: &Scope, again: bool) -> Resource {
             domain: domain.clone(),
             name,
         }),
-        // Of these it cannot be told.
         (Some(other), _) => return other,
     };
     Resource::RunBy(Box::new(StoredExecution {
