@@ -164,6 +164,15 @@ pub struct Asked {
     pub field: Box<str>,
 }
 
+impl Asked {
+    /// Whether it was found by its key in a map or object: what is written into a field does not take its place. Its field
+    /// is then a path and the key behind a space, which paths do not have.
+    #[must_use]
+    pub fn is_keyed(&self) -> bool {
+        self.field.contains(' ')
+    }
+}
+
 /// A setting that is written into a request, in place of what it asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {

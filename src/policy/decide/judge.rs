@@ -4,7 +4,7 @@ use super::{Call, Rights};
 use crate::catalog::WritePlace;
 use crate::model::action::Action;
 use crate::model::scope::{Resource, Scope, Target, TargetRole};
-use crate::model::setting::Asked;
+use crate::model::setting::{Asked, Setting};
 use crate::policy::RuleName;
 use crate::policy::grant::{Grant, Place};
 use crate::policy::guard::Choice;
@@ -51,9 +51,15 @@ impl<'c> Settings<'c> {
         }
     }
 
-    /// Whether a setting can be written.
+    /// What is asked for in the fields of a setting.
+    pub(super) fn own(self, setting: Setting) -> impl Iterator<Item = &'c Asked> + Clone {
+        let asked = self.asked.iter();
+        asked.filter(move |asked| asked.setting == setting && !asked.is_keyed())
+    }
+
+    /// Whether what is written takes the place of a setting that is asked for.
     pub(super) fn can_write(self, asked: &Asked) -> bool {
-        self.writes.iter().any(|place| place.setting == asked.setting)
+        !asked.is_keyed() && self.writes.iter().any(|place| place.setting == asked.setting)
     }
 }
 
