@@ -389,5 +389,8 @@ pub enum ResourceSource {
     /// `Part::Kind` says (`flyteidl.core.ResourceType`: 1 task, 2 workflow, 3 launch plan).
     ByKind,
     /// It is what a stored execution runs, which the request does not say; `Part::Name` names the execution.
-    Stored,
+    Stored {
+        /// Whether the call starts it again.
+        again: bool,
+    },
 }

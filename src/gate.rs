@@ -228,6 +228,7 @@ impl Gate {
         let written = if enforcing { permit.written() } else { &[] };
         let body = set::set(route, written, protocol, body)?;
         audit.set(written);
+        let written = written.into();
         let acting = filter.as_ref().filter(|_| enforcing);
         let (narrowed, page) = push_down::narrow(acting, &head, body);
         let outgoing = forward::Outgoing {
@@ -248,6 +249,7 @@ impl Gate {
             targets: targets.unwrap_or(touched.targets),
             asked: touched.asked,
             writes: Arc::clone(&route.writes),
+            written,
             filtered: acting.is_some(),
             rights,
             generation: snapshot.generation,

@@ -200,6 +200,9 @@ pub struct TargetRecord {
     /// The stored execution that the call is about, where it names one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub execution: Option<Box<str>>,
+    /// Whether the call starts that execution again; absent if not.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub again: bool,
     /// What that execution runs, if it was looked up and is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub runs: Option<RunRecord>,
@@ -360,6 +363,7 @@ impl TargetRecord {
             resource,
             name,
             execution: execution.map(|execution| execution.name.clone()),
+            again: execution.is_some_and(|execution| execution.again),
             runs: execution
                 .and_then(|execution| execution.runs.as_ref())
                 .map(RunRecord::of),

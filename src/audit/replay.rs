@@ -105,6 +105,8 @@ struct RecordedTarget {
     resource: Option<String>,
     name: Option<String>,
     execution: Option<String>,
+    #[serde(default)]
+    again: bool,
     runs: Option<RecordedRun>,
     things: Option<String>,
     domains: Option<String>,
@@ -248,6 +250,7 @@ impl RecordedTarget {
         Some(Resource::RunBy(Box::new(StoredExecution {
             name: name.into(),
             organization: Box::default(),
+            again: self.again,
             runs,
         })))
     }

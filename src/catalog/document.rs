@@ -236,6 +236,8 @@ pub enum ResourceDocument {
     ByKind,
     /// What the execution that `name` names runs.
     Stored,
+    /// The same of one that the call starts again as it was stored.
+    StartedAgain,
 }
 
 /// Something a request refers to.

@@ -165,7 +165,8 @@ fn resource_text(slot: &Slot, resource: ResourceSource) -> String {
         ResourceSource::None => return String::new(),
         ResourceSource::Always(kind) => kind.label(),
         ResourceSource::ByKind => "by kind",
-        ResourceSource::Stored => "stored",
+        ResourceSource::Stored { again: false } => "stored",
+        ResourceSource::Stored { again: true } => "stored, started again",
     };
     let name = slot.parts.iter().find(|(_, part)| *part == Part::Name);
     name.map_or_else(|| kind.to_owned(), |(path, _)| format!("{kind} {path}"))

@@ -29,8 +29,9 @@ pub(super) fn note<'a>(slot: usize, around: &str, key: &str, text: Cow<'a, str>,
     let mut found = Occurrence::new(slot);
     found.set(Part::Kind, Cow::Borrowed(setting.label()));
     found.set(Part::Key, Cow::Owned(quote(key)));
-    // Annotations that ask the webhooks for secrets encode or only point to them: their keys say what they are.
-    let text = if setting == Setting::Secret && key.contains('/') {
+    // Annotations that ask the webhooks for secrets encode or only point to them, and Spark's values are where they are
+    // mounted: their keys say what they are.
+    let text = if setting == Setting::Secret && key.contains(['/', '.']) {
         Cow::Owned(key.to_owned())
     } else {
         text

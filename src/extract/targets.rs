@@ -290,7 +290,7 @@ impl<'r> Judge<'r> {
             project: found.project.into(),
             domain: found.domain.into(),
         };
-        Ok((scope, Some(run_by(found.execution, found.organization))))
+        Ok((scope, Some(run_by(found.execution, found.organization, false))))
     }
 
     fn check_domain(&self, field: &str, domain: &str) -> Result<(), Denial> {
@@ -312,8 +312,9 @@ impl<'r> Judge<'r> {
 fn resource_of(slot: &Slot, occurrence: &Occurrence<'_>, source: ResourceSource) -> Result<Option<Resource>, Denial> {
     let kind = match source {
         ResourceSource::None => return Ok(None),
-        ResourceSource::Stored => {
-            return Ok(Some(run_by(occurrence.part(Part::Name), occurrence.part(Part::Org))));
+        ResourceSource::Stored { again } => {
+            let (name, organization) = (occurrence.part(Part::Name), occurrence.part(Part::Org));
+            return Ok(Some(run_by(name, organization, again)));
         }
         ResourceSource::Always(kind) => kind,
         ResourceSource::ByKind => match occurrence.part(Part::Kind) {
@@ -335,13 +336,14 @@ fn resource_of(slot: &Slot, occurrence: &Occurrence<'_>, source: ResourceSource)
 }
 
 /// What the execution of this name runs. Without a name it can be anything.
-fn run_by(name: &str, organization: &str) -> Resource {
+fn run_by(name: &str, organization: &str, again: bool) -> Resource {
     if name.is_empty() {
         return Resource::Unnamed;
     }
     Resource::RunBy(Box::new(StoredExecution {
         name: name.into(),
         organization: organization.into(),
+        again,
         runs: None,
     }))
 }

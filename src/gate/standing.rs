@@ -9,7 +9,7 @@ use crate::model::action::Action;
 use crate::model::denial::Denial;
 use crate::model::reason::Reason;
 use crate::model::scope::Target;
-use crate::model::setting::Asked;
+use crate::model::setting::{Asked, Written};
 use crate::policy::decide::enforcement::Enforcement;
 use crate::policy::decide::{Call, Permit, Refusal, Rights};
 use std::sync::Arc;
@@ -26,6 +26,8 @@ pub(super) struct Standing {
     pub(super) targets: Vec<Target>,
     pub(super) asked: Vec<Asked>,
     pub(super) writes: Arc<[WritePlace]>,
+    /// The settings that were written into the request.
+    pub(super) written: Box<[Written]>,
     /// Whether the permit held for a filtered answer only.
     pub(super) filtered: bool,
     /// The caller's rights when the call was last judged, and under which policy that was.
@@ -59,6 +61,10 @@ impl Standing {
             Ok(permit) if permit.is_filtered() && !self.filtered && self.enforcement == Enforcement::Enforce => {
                 Err(narrowed(&permit, &snapshot, audit))
             }
+            // It was sent, or is to be, with others than those with which alone it is now permitted.
+            Ok(permit) if permit.written() != &*self.written && self.enforcement == Enforcement::Enforce => {
+                Err(set_otherwise(&permit, &snapshot, audit))
+            }
             Ok(_) => Ok(()),
             Err(refusal) => Err(withdrawn(refusal, &snapshot, audit)),
         }
@@ -66,12 +72,19 @@ impl Standing {
 }
 
 fn narrowed(permit: &Permit, snapshot: &Snapshot, audit: &mut AuditGuard) -> Denial {
+    let message = "the policy was changed while the call was running and allows only part of the answer; call again";
+    replaced(permit, snapshot, audit, message)
+}
+
+fn set_otherwise(permit: &Permit, snapshot: &Snapshot, audit: &mut AuditGuard) -> Denial {
+    let message = "the policy was changed while the call was running and sets otherwise how executions run; call again";
+    replaced(permit, snapshot, audit, message)
+}
+
+fn replaced(permit: &Permit, snapshot: &Snapshot, audit: &mut AuditGuard, message: &'static str) -> Denial {
     audit.policy(snapshot.policy.version(), snapshot.generation);
     audit.rules(permit.rules().iter().map(|rule| rule.name().into()));
-    Denial::new(
-        Reason::RightWithdrawn,
-        "the policy was changed while the call was running and allows only part of the answer; call again",
-    )
+    Denial::new(Reason::RightWithdrawn, message)
 }
 
 fn withdrawn(refusal: Refusal, snapshot: &Snapshot, audit: &mut AuditGuard) -> Denial {

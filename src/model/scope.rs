@@ -107,6 +107,8 @@ pub struct StoredExecution {
     pub name: Box<str>,
     /// The organization the request gives; mostly empty.
     pub organization: Box<str>,
+    /// Whether the call starts it again, as it was stored.
+    pub again: bool,
     /// What it runs, if that was looked up.
     pub runs: Option<Run>,
 }

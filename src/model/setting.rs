@@ -74,7 +74,11 @@ impl Setting {
     #[must_use]
     pub fn of_key(around: &str, key: &str) -> Option<Self> {
         let key = folded(key);
-        let (domain, name) = key.rsplit_once('/').unwrap_or(("", &key));
+        let key = match spark(&key) {
+            Ok(setting) => return Some(setting),
+            Err(key) => key,
+        };
+        let (domain, name) = key.rsplit_once('/').unwrap_or(("", key));
         let setting = match (domain, name) {
             // What kube2iam, kiam, EKS, GKE and Azure read from pods or their service accounts.
             ("iam.amazonaws.com" | "iam.gke.io", _) | ("eks.amazonaws.com", "role-arn") | ("", "aadpodidbinding") => {
@@ -82,7 +86,7 @@ impl Setting {
             }
             // What asks the secret webhooks of Flyte and Vault for secrets, and what pods read them by.
             ("flyte.secrets" | "vault.hashicorp.com", _) | ("", "secretname" | "secretproviderclass") => Self::Secret,
-            ("", "name") if matches!(&*folded(around), "secret" | "secretref" | "secretkeyref") => Self::Secret,
+            ("", "name") if is_secret(&folded(around)) => Self::Secret,
             // What FlyteAdmin adds about the caller unless it is there; the domain before it is configurable.
             (domain, "user-email" | "user-sub" | "app-email" | "app-sub" | "app-id") if !domain.is_empty() => {
                 Self::Identity
@@ -114,6 +118,33 @@ impl fmt::Display for Setting {
     }
 }
 
+/// Whether an object under this key names a secret: `secretRef`, or one like `nodePublishSecretRef`.
+fn is_secret(around: &str) -> bool {
+    matches!(around, "secret" | "secretkeyref") || around.ends_with("secretref")
+}
+
+/// The setting that an option of Spark stands for by itself, or what it puts on pods
+/// (<https://spark.apache.org/docs/latest/running-on-kubernetes.html#configuration>).
+fn spark(key: &str) -> Result<Setting, &str> {
+    if key.ends_with("fs.s3a.assumed.role.arn") {
+        return Ok(Setting::IamRole);
+    }
+    let Some(option) = key.strip_prefix("spark.kubernetes.") else {
+        return Err(key);
+    };
+    if option.contains(".secrets.") || option.contains(".secretkeyref.") {
+        return Ok(Setting::Secret);
+    }
+    // A whole pod specification, which is not in the request.
+    if option.ends_with(".podtemplatefile") {
+        return Ok(Setting::ServiceAccount);
+    }
+    let put = [".annotation.", ".label."]
+        .iter()
+        .find_map(|word| option.split_once(word));
+    Err(put.map_or(key, |(_, name)| name))
+}
+
 /// Letters that a decoder of JSON in Go takes for one another, as one: upper case first, so that `ſ` becomes `s`.
 fn folded(key: &str) -> String {
     key.chars()
@@ -131,6 +162,15 @@ pub struct Asked {
     pub value: Box<str>,
     /// The request field it was read from.
     pub field: Box<str>,
+}
+
+impl Asked {
+    /// Whether it was found by its key in a map or object: what is written into a field does not take its place. Its field
+    /// is then a path and the key behind a space, which paths do not have.
+    #[must_use]
+    pub fn is_keyed(&self) -> bool {
+        self.field.contains(' ')
+    }
 }
 
 /// A setting that is written into a request, in place of what it asks for.
@@ -159,6 +199,45 @@ mod tests {
                 Some(Setting::ServiceAccount),
             ),
             ("", "automountServiceAccountToken", None),
+            (
+                "sparkConf",
+                "spark.kubernetes.driver.podTemplateFile",
+                Some(Setting::ServiceAccount),
+            ),
+            (
+                "sparkConf",
+                "spark.kubernetes.executor.annotation.iam.amazonaws.com/role",
+                Some(Setting::IamRole),
+            ),
+            (
+                "sparkConf",
+                "spark.kubernetes.driver.label.aadpodidbinding",
+                Some(Setting::IamRole),
+            ),
+            (
+                "sparkConf",
+                "spark.hadoop.fs.s3a.assumed.role.arn",
+                Some(Setting::IamRole),
+            ),
+            (
+                "sparkConf",
+                "spark.kubernetes.driver.secrets.other",
+                Some(Setting::Secret),
+            ),
+            (
+                "sparkConf",
+                "spark.kubernetes.executor.secretKeyRef.ENV",
+                Some(Setting::Secret),
+            ),
+            (
+                "sparkConf",
+                "spark.kubernetes.driver.annotation.flyte.secrets/s0",
+                Some(Setting::Secret),
+            ),
+            ("sparkConf", "spark.kubernetes.driver.label.team", None),
+            ("sparkConf", "spark.executor.memory", None),
+            ("nodePublishSecretRef", "name", Some(Setting::Secret)),
+            ("imagePullSecrets", "name", None),
             ("", "iam.amazonaws.com/role", Some(Setting::IamRole)),
             ("", "eks.amazonaws.com/role-arn", Some(Setting::IamRole)),
             ("", "iam.gke.io/gcp-service-account", Some(Setting::IamRole)),

@@ -2,17 +2,19 @@
 
 use super::decide::{Call, Decision, Rights};
 use crate::model::scope::{Resource, Target};
+use std::sync::Arc;
 
 impl Rights {
     /// Whether a call that is refused would be allowed for some of the things that its stored executions can run. Then it
     /// is to be decided again once it is known what they run.
     #[must_use]
     pub fn depends_on_runs(&self, call: &Call<'_>) -> bool {
-        let mut stored = false;
+        let (mut stored, mut again) = (false, false);
         // What is listed is allowed exactly if some name can be.
         let any_run = |target: &Target| match &target.resource {
             Some(Resource::RunBy(execution)) if execution.runs.is_none() => {
                 stored = true;
+                again |= execution.again;
                 Target {
                     resource: Some(Resource::Listed(None)),
                     ..target.clone()
@@ -25,6 +27,27 @@ impl Rights {
             targets: &targets,
             ..*call
         };
-        stored && matches!(self.decide(&call, &mut ()), Decision::Allow(_))
+        let decide = || {
+            if again {
+                self.without_set().decide(&call, &mut ())
+            } else {
+                self.decide(&call, &mut ())
+            }
+        };
+        stored && matches!(decide(), Decision::Allow(_))
+    }
+
+    /// What is left without the grants that set how executions run: they never start one again as it was stored.
+    fn without_set(&self) -> Self {
+        let grants = self.grants.iter().filter(|grant| grant.guards.set.is_empty());
+        Self {
+            grants: grants.cloned().collect(),
+            denies: self.denies.clone(),
+            rules: self.rules.clone(),
+            anonymous: self.anonymous,
+            revoked: self.revoked.clone(),
+            own: self.own.clone(),
+            domains: Arc::clone(&self.domains),
+        }
     }
 }

@@ -10,7 +10,7 @@ use crate::model::action::{Action, ActionSet};
 use crate::model::principal::{Principal, PrincipalKind};
 use crate::model::problem::Problem;
 use crate::model::reason::Reason;
-use crate::model::scope::{Resource, ResourceKind, Scope, Target, TargetRole};
+use crate::model::scope::{Resource, ResourceKind, Run, Scope, StoredExecution, Target, TargetRole};
 use crate::model::setting::{Asked, Setting};
 use difference::difference;
 use serde::Deserialize;
@@ -289,7 +289,7 @@ fn question(case: &CaseDocument, action: Action, expect: Expected) -> Question<'
 fn route_question<'c>(case: &CaseDocument, route: &'c Route, expect: Expected) -> Result<Question<'c>, Fault> {
     let found = route.plan.slots.iter().find_map(|slot| match &slot.role {
         SlotRole::Scope { extent, resource } => Some((*extent, *resource)),
-        SlotRole::FlyteUrl => Some((Extent::Domain, ResourceSource::Stored)),
+        SlotRole::FlyteUrl => Some((Extent::Domain, ResourceSource::Stored { again: false })),
         SlotRole::Reference { .. }
         | SlotRole::Required
         | SlotRole::Choice
@@ -312,11 +312,14 @@ fn route_question<'c>(case: &CaseDocument, route: &'c Route, expect: Expected) -
             return Err((None, "this RPC needs `project` and no `domain`".to_owned()));
         }
     };
-    let resource = case.resource.as_ref().map(resource).or(match source {
+    let named = case.resource.as_ref().map(resource);
+    let resource = match source {
+        ResourceSource::Stored { again } => Some(run_by(named, &scope, again)),
+        _ if named.is_some() => named,
         ResourceSource::None => None,
         ResourceSource::Always(kind) => Some(Resource::Every(kind)),
-        ResourceSource::ByKind | ResourceSource::Stored => Some(Resource::Unnamed),
-    });
+        ResourceSource::ByKind => Some(Resource::Unnamed),
+    };
     let target = target(scope, route.action, route.as_listed(resource));
     Ok(Question {
         access: route.access,
@@ -326,6 +329,26 @@ fn route_question<'c>(case: &CaseDocument, route: &'c Route, expect: Expected) -
         writes: &route.writes,
         expect,
     })
+}
+
+/// What an execution runs that lies beside it, if the case names something.
+fn run_by(named: Option<Resource>, scope: &Scope, again: bool) -> Resource {
+    let runs = match (named, scope) {
+        (None | Some(Resource::Unnamed), _) => None,
+        (Some(Resource::Named { kind, name }), Scope::ProjectDomain { project, domain }) => Some(Run {
+            kind,
+            project: project.clone(),
+            domain: domain.clone(),
+            name,
+        }),
+        (Some(other), _) => return other,
+    };
+    Resource::RunBy(Box::new(StoredExecution {
+        name: Box::default(),
+        organization: Box::default(),
+        again,
+        runs,
+    }))
 }
 
 /// The settings that a case asks for.

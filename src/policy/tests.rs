@@ -250,6 +250,7 @@ pub(super) fn run_by(runs: Option<Run>) -> Resource {
     Resource::RunBy(Box::new(StoredExecution {
         name: "e".into(),
         organization: "".into(),
+        again: false,
         runs,
     }))
 }

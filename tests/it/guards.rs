@@ -401,6 +401,69 @@ async fn what_was_stored_is_not_started_again_where_settings_are_written() {
             .unwrap();
         proxy.refused(&before, &reply, Reason::SettingRefused).await;
     }
+    // Which start nothing.
+    let id = json!({"project": "ml", "domain": "staging", "name": "e"});
+    for (rpc, body) in [
+        ("AdminService/UpdateExecution", json!({"id": id, "state": 1})),
+        ("AdminService/TerminateExecution", json!({"id": id})),
+        (
+            "SignalService/SetSignal",
+            json!({"id": {"execution_id": id, "signal_id": "s"}}),
+        ),
+    ] {
+        let before = proxy.before();
+        let token = proxy.token("alice", "given");
+        let reply = proxy.client.call(Some(&token), rpc, body).await.unwrap();
+        proxy.forwarded(&before, &reply).await;
+    }
+}
+
+/// FlyteAdmin reads the older fields only if the newer ones name nobody.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_asked_for_as_it_is_set_counts_whatever_stands_beside_it() {
+    let proxy = start().await;
+    let catalog = Catalog::builtin().unwrap();
+    let route = catalog
+        .lookup_rpc("/flyteidl.service.AdminService/CreateExecution")
+        .unwrap();
+    let older = json!({"kubernetes_service_account": "ml-staging", "assumable_iam_role": "arn:aws:iam::1:role/ml"});
+    let body = with(base(route), "spec.auth_role", older);
+    let body = with(body, "spec.security_context.run_as.execution_identity", json!("alice"));
+    for way in WAYS {
+        let before = proxy.before();
+        let reply = send(&proxy, "given", route, &body, way).await;
+        proxy.forwarded(&before, &reply).await;
+        let run_as = arrived(&proxy)["spec"]["security_context"]["run_as"].clone();
+        assert_eq!(run_as["k8s_service_account"], "ml-staging", "{way:?}");
+        assert_eq!(run_as["iam_role"], "arn:aws:iam::1:role/ml", "{way:?}");
+    }
+}
+
+/// Pods carry annotations as they are, whatever the security context says.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_annotation_asks_for_is_not_replaced_by_what_is_set() {
+    let proxy = start().await;
+    let catalog = Catalog::builtin().unwrap();
+    let route = catalog
+        .lookup_rpc("/flyteidl.service.AdminService/CreateExecution")
+        .unwrap();
+    for way in WAYS {
+        let annotated = |role: &str| {
+            with(
+                base(route),
+                "spec.annotations.values",
+                json!({"iam.amazonaws.com/role": role}),
+            )
+        };
+        let before = proxy.before();
+        let reply = send(&proxy, "given", route, &annotated("admin"), way).await;
+        proxy.refused(&before, &reply, Reason::SettingRefused).await;
+        // The same as is set does not keep that from being written.
+        let before = proxy.before();
+        let reply = send(&proxy, "given", route, &annotated("arn:aws:iam::1:role/ml"), way).await;
+        let record = proxy.forwarded(&before, &reply).await;
+        assert_eq!(record["set"]["iam_role"], "arn:aws:iam::1:role/ml", "{way:?}");
+    }
 }
 
 /// A pod specification as JSON, the same in each codec.

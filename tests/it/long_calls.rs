@@ -340,24 +340,33 @@ async fn a_list_that_is_no_longer_allowed_as_a_whole_ends() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_that_arrives_slowly_is_judged_by_the_policy_in_force_when_it_has_come() {
     let proxy = Proxy::start().await;
-    let before = proxy.before();
-    let body = json!({"project": "ml", "domain": "development", "name": "e1", "spec": {"launch_plan": {"resource_type": "LAUNCH_PLAN", "project": "ml", "domain": "development", "name": "one", "version": "v1"}}}).to_string();
-    let (first, second) = body.split_at(20);
-    let mut stream = tcp(&proxy, Entry::Plain).await;
-    let head = format!(
-        "POST /api/v1/executions HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{first}",
-        proxy.ml(),
-        body.len()
+    let set = POLICY.replacen(
+        "domains: [development, staging]\n        role: contributor",
+        "domains: [development, staging]\n        role: contributor\n        set: { service_account: ml }",
+        1,
     );
-    stream.write_all(head.as_bytes()).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(600)).await;
-    reload(&proxy, &without()).await;
-    stream.write_all(second.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    soon("the answer", stream.read_to_string(&mut answer)).await.unwrap();
-    assert!(
-        answer.starts_with("HTTP/1.1 403") && answer.contains("[right_withdrawn; request "),
-        "{answer}"
-    );
-    proxy.recorded(&before, Reason::RightWithdrawn).await;
+    assert_ne!(set, POLICY);
+    for policy in [without(), set] {
+        let before = proxy.before();
+        let body = json!({"project": "ml", "domain": "development", "name": "e1", "spec": {"launch_plan": {"resource_type": "LAUNCH_PLAN", "project": "ml", "domain": "development", "name": "one", "version": "v1"}}}).to_string();
+        let (first, second) = body.split_at(20);
+        let mut stream = tcp(&proxy, Entry::Plain).await;
+        let head = format!(
+            "POST /api/v1/executions HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{first}",
+            proxy.ml(),
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        reload(&proxy, &policy).await;
+        stream.write_all(second.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        soon("the answer", stream.read_to_string(&mut answer)).await.unwrap();
+        assert!(
+            answer.starts_with("HTTP/1.1 403") && answer.contains("[right_withdrawn; request "),
+            "{answer}"
+        );
+        proxy.recorded(&before, Reason::RightWithdrawn).await;
+        reload(&proxy, POLICY).await;
+    }
 }

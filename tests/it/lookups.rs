@@ -116,8 +116,14 @@ fn message(method: &str, name: &str) -> Value {
 /// Every route that acts on a stored execution.
 fn routes(catalog: &Catalog) -> Vec<&Route> {
     let is_stored = |role: &SlotRole| {
-        let stored = ResourceSource::Stored;
-        *role == SlotRole::FlyteUrl || matches!(role, SlotRole::Scope { resource, .. } if *resource == stored)
+        *role == SlotRole::FlyteUrl
+            || matches!(
+                role,
+                SlotRole::Scope {
+                    resource: ResourceSource::Stored { .. },
+                    ..
+                }
+            )
     };
     let routes = catalog.routes.iter();
     routes

@@ -119,7 +119,10 @@ impl<'a, 'f> Slots<'a, 'f> {
         let at = common_parent(&parts);
         let accept = self.accepted(kind.as_ref(), &scope.accept);
         // An execution without a name would be any.
-        let stored = scope.resource == ResourceDocument::Stored;
+        let stored = matches!(
+            scope.resource,
+            ResourceDocument::Stored | ResourceDocument::StartedAgain
+        );
         let filled = parts
             .iter()
             .map(|(_, part)| *part)
@@ -298,6 +301,7 @@ fn resource(document: ResourceDocument) -> ResourceSource {
         ResourceDocument::Workflow => ResourceSource::Always(ResourceKind::Workflow),
         ResourceDocument::LaunchPlan => ResourceSource::Always(ResourceKind::LaunchPlan),
         ResourceDocument::ByKind => ResourceSource::ByKind,
-        ResourceDocument::Stored => ResourceSource::Stored,
+        ResourceDocument::Stored => ResourceSource::Stored { again: false },
+        ResourceDocument::StartedAgain => ResourceSource::Stored { again: true },
     }
 }

@@ -68,9 +68,14 @@ fn named(kind: ResourceKind, name: &str) -> Option<Resource> {
 }
 
 fn run_by(name: &str, organization: &str) -> Option<Resource> {
+    stored(name, organization, false)
+}
+
+fn stored(name: &str, organization: &str, again: bool) -> Option<Resource> {
     Some(Resource::RunBy(Box::new(StoredExecution {
         name: name.into(),
         organization: organization.into(),
+        again,
         runs: None,
     })))
 }
@@ -485,15 +490,17 @@ fn a_stored_execution_is_named_and_what_it_runs_is_not() {
         format!(r#"{{"project": "ml", "domain": "development", "name": "e", "org": "{organization}"}}"#)
     };
     let resource = |method: &str, body: &str| call(method, body).unwrap().targets[0].resource.clone();
-    for method in [
-        "RelaunchExecution",
-        "GetExecution",
-        "GetExecutionData",
-        "TerminateExecution",
+    for (method, again) in [
+        ("RelaunchExecution", true),
+        ("RecoverExecution", true),
+        ("UpdateExecution", false),
+        ("GetExecution", false),
+        ("GetExecutionData", false),
+        ("TerminateExecution", false),
     ] {
         for organization in ["", "acme"] {
             let body = format!(r#"{{"id": {}}}"#, id(organization));
-            assert_eq!(resource(method, &body), run_by("e", organization), "{method}");
+            assert_eq!(resource(method, &body), stored("e", organization, again), "{method}");
         }
         let unnamed = r#"{"id": {"project": "ml", "domain": "development"}}"#;
         assert_eq!(reason(method, unnamed), Reason::ScopeMissing, "{method}");

@@ -4,7 +4,7 @@ use super::{Call, Rights};
 use crate::catalog::WritePlace;
 use crate::model::action::Action;
 use crate::model::scope::{Resource, Scope, Target, TargetRole};
-use crate::model::setting::Asked;
+use crate::model::setting::{Asked, Setting};
 use crate::policy::RuleName;
 use crate::policy::grant::{Grant, Place};
 use crate::policy::guard::Choice;
@@ -51,9 +51,15 @@ impl<'c> Settings<'c> {
         }
     }
 
-    /// Whether a setting can be written.
+    /// What is asked for in the fields of a setting.
+    pub(super) fn own(self, setting: Setting) -> impl Iterator<Item = &'c Asked> + Clone {
+        let asked = self.asked.iter();
+        asked.filter(move |asked| asked.setting == setting && !asked.is_keyed())
+    }
+
+    /// Whether what is written takes the place of a setting that is asked for.
     pub(super) fn can_write(self, asked: &Asked) -> bool {
-        self.writes.iter().any(|place| place.setting == asked.setting)
+        !asked.is_keyed() && self.writes.iter().any(|place| place.setting == asked.setting)
     }
 }
 
@@ -204,8 +210,13 @@ impl Rights {
 
     /// What keeps a grant from allowing how an execution would run, if something does.
     fn unsettled(&self, grant: &Grant, place: Place<'_>, target: &Target, settings: Settings<'_>) -> Option<Lack> {
-        let starts = target.needs.contains(Action::CreateExecutions);
-        if target.resource == Some(Resource::Unnamed) && starts && !grant.guards.set.is_empty() {
+        let again = match &target.resource {
+            Some(Resource::RunBy(execution)) => execution.again,
+            // Without a name it is not known which it is, nor what becomes of it.
+            Some(Resource::Unnamed) => target.needs.contains(Action::CreateExecutions),
+            _ => false,
+        };
+        if again && !grant.guards.set.is_empty() {
             return Some(Lack::Stored);
         }
         let refused = |asked: &Asked| {

@@ -34,12 +34,20 @@ impl Rights {
         let mut written = Vec::new();
         for write in settings.writes {
             let setting = write.setting;
-            let own: Vec<&Asked> = settings.asked.iter().filter(|asked| asked.setting == setting).collect();
+            let own: Vec<&Asked> = settings.own(setting).collect();
             let keeps = |grant: &&Arc<Grant>| {
                 let choice = |asked: &&Asked| grant.choice(asked, place, true, &self.own);
                 own.iter().all(|asked| choice(asked) == Choice::Kept)
             };
-            if !own.is_empty() && grants.iter().any(keeps) {
+            if let Some(first) = own.first().filter(|_| grants.iter().any(keeps)) {
+                // In an older field it would count for nothing beside a newer one that names somebody else.
+                let is_set = grants.iter().any(|grant| grant.guards.set.contains_key(&setting));
+                if is_set && own.iter().all(|asked| asked.field != write.field) {
+                    written.push(Written {
+                        setting,
+                        value: first.value.clone(),
+                    });
+                }
                 continue;
             }
             let values = grants.iter().filter_map(|grant| grant.guards.set(setting, place));
@@ -85,7 +93,7 @@ fn carry_over(settings: Settings<'_>, written: &mut Vec<Written>) {
         if is_written(setting, written) {
             continue;
         }
-        let mut own = settings.asked.iter().filter(|asked| asked.setting == setting);
+        let mut own = settings.own(setting);
         let in_place = own.clone().any(|asked| asked.field == write.field);
         if let Some(asked) = own.next().filter(|_| !in_place) {
             written.push(Written {

@@ -252,8 +252,8 @@ fn the_scope_of_an_rpc_is_what_its_route_says() {
         Some((both.clone(), Some(Resource::Every(ResourceKind::Task))))
     );
     assert_eq!(
-        target(domain, Extent::Domain, ResourceSource::Stored),
-        Some((both.clone(), Some(Resource::Unnamed)))
+        target(domain, Extent::Domain, ResourceSource::Stored { again: false }),
+        Some((both.clone(), Some(super::run_by(None, &both, false))))
     );
     assert_eq!(
         target("project: p\ndomain: d\nresource: { task: t }", Extent::Domain, tasks),

@@ -32,7 +32,7 @@ fn names_execution(role: &SlotRole, part: Part) -> bool {
     let (SlotRole::Scope { resource, .. } | SlotRole::Reference { resource, .. }) = role else {
         return false;
     };
-    part == Part::Name && *resource == ResourceSource::Stored
+    part == Part::Name && matches!(resource, ResourceSource::Stored { .. })
 }
 
 /// Message types in which such a field can lie at any depth.

@@ -4,7 +4,7 @@ use super::{named, scope};
 use crate::catalog::{Access, Catalog, Route};
 use crate::model::action::{Action, ActionSet};
 use crate::model::principal::Principal;
-use crate::model::scope::{Resource, ResourceKind, Target, TargetRole};
+use crate::model::scope::{Resource, ResourceKind, StoredExecution, Target, TargetRole};
 use crate::model::setting::{Asked, Setting};
 use crate::policy::decide::{Call, Refusal};
 use crate::policy::tests::{caller, policy};
@@ -240,18 +240,27 @@ fn what_cannot_be_replaced_must_be_as_it_is_set() {
 
 #[test]
 fn a_stored_execution_is_not_started_again_where_rules_set_how_executions_run() {
-    let again = |group: &str| {
+    let stored = |again| {
+        Resource::RunBy(Box::new(StoredExecution {
+            name: "e".into(),
+            organization: "".into(),
+            again,
+            runs: None,
+        }))
+    };
+    let call = |group: &str, rpc, resource| {
         let question = Question {
             principal: caller(&[group]),
-            rpc: "RelaunchExecution",
+            rpc,
             action: Action::CreateExecutions,
-            resource: Some(Resource::Unnamed),
+            resource: Some(resource),
             asked: Vec::new(),
         };
         decide(&question)
             .0
             .map_err(|refusal| refusal.denial.message.into_owned())
     };
+    let again = |group: &str| call(group, "RelaunchExecution", stored(true));
     assert_eq!(again("open"), Ok(Vec::new()));
     assert_eq!(
         again("closed"),
@@ -260,6 +269,10 @@ fn a_stored_execution_is_not_started_again_where_rules_set_how_executions_run() 
     );
     let message = again("setting").unwrap_err();
     assert!(message.ends_with("start it anew from its launch plan"), "{message}");
+    // Which starts nothing.
+    assert_eq!(call("setting", "UpdateExecution", stored(false)), Ok(Vec::new()));
+    // It may be any.
+    assert!(call("setting", "RelaunchExecution", Resource::Unnamed).is_err());
 }
 
 #[test]
