@@ -81,14 +81,19 @@ impl Prometheus {
         let (sender, receiver) = mpsc::channel();
         // Read to the end, so that it never waits for room to log.
         std::thread::spawn(move || {
-            let mut address = None;
+            // Their order is not always the same.
+            let (mut address, mut ready) = (None, false);
             for line in log.lines().map_while(Result::ok) {
                 if let Some((_, listening)) = line.split_once("msg=\"Listening on\" address=") {
                     address = listening.parse().ok();
                 } else if line.contains("Server is ready") {
-                    sender.send(address.unwrap()).unwrap();
+                    ready = true;
                 } else if line.contains("level=error") {
                     eprintln!("{line}");
+                }
+                if let Some(address) = address.filter(|_| ready) {
+                    // Only the first is waited for.
+                    _ = sender.send(address);
                 }
             }
         });
@@ -204,7 +209,9 @@ impl Callers {
         let audit = output.clone();
         let proxy = Proxy::start_with(|setup| {
             setup.audit = Box::new(audit);
-            setup.configuration.push_str("audit: {queue: 16}\n");
+            setup
+                .configuration
+                .push_str("audit: {queue: 16, on_full: drop_and_count}\n");
             setup.policy = setup.policy.replace("role: engine", "role: platform_admin");
             setup.edit = Box::new(|text| {
                 text.replace(
