@@ -161,26 +161,23 @@ fn rules_add_up_and_what_one_of_them_lets_choose_stays() {
         (
             &["closed", "choosing"],
             &[(ServiceAccount, "chosen"), (IamRole, "x")],
-            "",
+            "service_account=chosen iam_role=x",
         ),
         (&["setting"], &[], both),
         (&["setting"], &[(ServiceAccount, "x")], both),
-        (
-            &["setting"],
-            &[(ServiceAccount, "ml-staging")],
-            "raw_output_prefix=s3://data/ml/staging",
-        ),
+        // What stays of what an older field asks for goes where it counts before the others.
+        (&["setting"], &[(ServiceAccount, "ml-staging")], both),
         // Somebody may choose: what is asked for stays, and what is not is set.
         (
             &["setting", "open"],
             &[(ServiceAccount, "x")],
-            "raw_output_prefix=s3://data/ml/staging",
+            "service_account=x raw_output_prefix=s3://data/ml/staging",
         ),
         (&["setting", "open"], &[], both),
         (&["setting", "closed"], &[(ServiceAccount, "x")], both),
         (&["choosing"], &[], "service_account=default"),
-        (&["choosing"], &[(ServiceAccount, "chosen")], ""),
-        (&["choosing"], &[(ServiceAccount, "default")], ""),
+        (&["choosing"], &[(ServiceAccount, "chosen")], "service_account=chosen"),
+        (&["choosing"], &[(ServiceAccount, "default")], "service_account=default"),
         (&["choosing"], &[(ServiceAccount, "x")], refused),
         // Two rules that set different things.
         (&["setting", "other"], &[], "setting_conflict"),
@@ -188,7 +185,7 @@ fn rules_add_up_and_what_one_of_them_lets_choose_stays() {
         (
             &["setting", "other"],
             &[(ServiceAccount, "other")],
-            "raw_output_prefix=s3://data/ml/staging",
+            "service_account=other raw_output_prefix=s3://data/ml/staging",
         ),
         // The older fields count no more once the security context is written.
         (&["other"], &[(IamRole, "r")], "service_account=other iam_role=r"),
