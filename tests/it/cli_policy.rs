@@ -126,7 +126,7 @@ fn who_can_tells_whom_rules_allow_and_deny_something() {
     assert!(
         ran.stdout.contains(
             "  client_id: flyte-ci; clusters []; iam_roles []; raw_output_prefixes [s3://flyte-data/${project}/production]; \
-             secrets [${project}, shared]; service_accounts [${project}-production, ${project}-nightly], by rule ci ("
+             secrets [${project}, shared]; service_accounts [${project}-production, ${project}-nightly], by rule ci-with-account ("
         ),
         "{}",
         ran.stdout

@@ -173,7 +173,10 @@ fn entry(entry: &EntrySummary) -> String {
     });
     let listed: String = listed.collect();
     let (projects, domains) = (words(&entry.projects), words(&entry.domains));
-    format!("{what}: projects {projects}; domains {domains}{listed}{}", guards(entry))
+    format!(
+        "{what}: projects {projects}; domains {domains}{listed}{}",
+        guards(entry)
+    )
 }
 
 /// What an entry says about how executions run.

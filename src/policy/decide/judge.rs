@@ -204,8 +204,9 @@ impl Rights {
 
     /// What keeps a grant from allowing how an execution would run, if something does.
     fn unsettled(&self, grant: &Grant, place: Place<'_>, target: &Target, settings: Settings<'_>) -> Option<Lack> {
-        let starts = target.needs.contains(Action::CreateExecutions);
-        if target.resource == Some(Resource::Unnamed) && starts && !grant.guards.set.is_empty() {
+        let starts = target.needs.contains(Action::CreateExecutions) && target.role == TargetRole::Acts;
+        let stored = matches!(target.resource, Some(Resource::Unnamed | Resource::RunBy(_)));
+        if stored && starts && !grant.guards.set.is_empty() {
             return Some(Lack::Stored);
         }
         let refused = |asked: &Asked| {
