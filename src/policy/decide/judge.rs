@@ -205,7 +205,11 @@ impl Rights {
     /// What keeps a grant from allowing how an execution would run, if something does.
     fn unsettled(&self, grant: &Grant, place: Place<'_>, target: &Target, settings: Settings<'_>) -> Option<Lack> {
         let starts = target.needs.contains(Action::CreateExecutions) && target.role == TargetRole::Acts;
-        let stored = matches!(target.resource, Some(Resource::Unnamed | Resource::RunBy(_)));
+        // `Listed` stands for whatever a stored execution could run: nothing is looked up in vain.
+        let stored = matches!(
+            target.resource,
+            Some(Resource::Unnamed | Resource::RunBy(_) | Resource::Listed(_))
+        );
         if stored && starts && !grant.guards.set.is_empty() {
             return Some(Lack::Stored);
         }
