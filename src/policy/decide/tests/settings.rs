@@ -4,7 +4,7 @@ use super::{named, scope};
 use crate::catalog::{Access, Catalog, Route};
 use crate::model::action::{Action, ActionSet};
 use crate::model::principal::Principal;
-use crate::model::scope::{Resource, ResourceKind, Target, TargetRole};
+use crate::model::scope::{Resource, ResourceKind, StoredExecution, Target, TargetRole};
 use crate::model::setting::{Asked, Setting};
 use crate::policy::decide::{Call, Refusal};
 use crate::policy::tests::{caller, policy};
@@ -240,17 +240,29 @@ fn what_cannot_be_replaced_must_be_as_it_is_set() {
 
 #[test]
 fn a_stored_execution_is_not_started_again_where_rules_set_how_executions_run() {
-    let again = |group: &str| {
+    let start = |group: &str, resource: Resource| {
         let question = Question {
             principal: caller(&[group]),
             rpc: "RelaunchExecution",
             action: Action::CreateExecutions,
-            resource: Some(Resource::Unnamed),
+            resource: Some(resource),
             asked: Vec::new(),
         };
         decide(&question)
             .0
             .map_err(|refusal| refusal.denial.message.into_owned())
+    };
+    let stored = || {
+        Resource::RunBy(Box::new(StoredExecution {
+            name: "e".into(),
+            organization: "".into(),
+            runs: None,
+        }))
+    };
+    let again = |group: &str| {
+        let decided = start(group, stored());
+        assert_eq!(decided, start(group, Resource::Unnamed), "{group}");
+        decided
     };
     assert_eq!(again("open"), Ok(Vec::new()));
     assert_eq!(
