@@ -110,6 +110,9 @@ fn list(text: &mut String, heading: &str, all: &[Callers]) {
                 names => write!(text, "; only {kind} {}", names.join(", ")),
             };
         }
+        for guard in &callers.guards {
+            _ = write!(text, "; {guard}");
+        }
         _ = writeln!(text, ", by rule {}", callers.rule);
         for with in &callers.with {
             _ = writeln!(text, "    {}", values(with));

@@ -69,6 +69,9 @@ pub struct EntrySummary {
     /// The settings that are written into executions.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub set: BTreeMap<&'static str, String>,
+    /// The prefixes of the object store below which links to objects are given.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub download_prefixes: Vec<String>,
 }
 
 /// Keeps what the rights themselves do not tell. Rules are found by the index, as when serving.
@@ -176,6 +179,7 @@ impl Policy {
                 .iter()
                 .map(|(key, list)| (*key, list.iter().map(ToString::to_string).collect()))
                 .collect(),
+            download_prefixes: guards.download_prefixes.iter().map(ToString::to_string).collect(),
             impersonate: guards.impersonate,
             set: guards
                 .set

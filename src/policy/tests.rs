@@ -36,7 +36,8 @@ const SAMPLES: &[(&str, &str, &str)] = samples![
     "system-identities",
     "release-freeze",
     "keycloak",
-    "revocation"
+    "revocation",
+    "data-plane"
 ];
 
 pub(in crate::policy) fn domains() -> Vec<Box<str>> {

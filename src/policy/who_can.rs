@@ -47,6 +47,9 @@ pub struct Callers {
     /// The only names it holds for, by kind.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub only: BTreeMap<&'static str, Vec<String>>,
+    /// What the entry guards and sets of how executions run, as it is written.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub guards: BTreeSet<String>,
     /// The rule that says so.
     pub rule: RuleName,
 }
@@ -73,9 +76,10 @@ impl Policy {
                 match plan {
                     Plan::Fixed(grant) => {
                         if covers(grant, deed) && grant.allows(place, resource.as_ref()) {
-                            let only = only(&grant.lists, deed);
+                            let (only, guards) = (only(&grant.lists, deed), grant.guards.texts());
                             found.allowed.extend(rule.callers().map(|callers| Callers {
                                 only: only.clone(),
+                                guards: guards.clone(),
                                 ..callers
                             }));
                         }
@@ -115,6 +119,7 @@ impl Policy {
             let callers = Callers {
                 with,
                 only: only_as_written(template, deed),
+                guards: template.guards.texts(),
                 ..Callers::of(subject, &rule.name)
             };
             (!callers.with.is_empty()).then_some(callers)
@@ -207,6 +212,7 @@ impl Callers {
             with: Vec::new(),
             unless: Vec::new(),
             only: BTreeMap::new(),
+            guards: BTreeSet::new(),
             rule: rule.clone(),
         }
     }

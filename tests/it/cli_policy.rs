@@ -114,6 +114,23 @@ fn who_can_tells_whom_rules_allow_and_deny_something() {
         ran.stdout
     );
     assert!(!ran.stdout.contains("flyte-ml-viewer"), "{}", ran.stdout);
+    let guarded = [
+        "--project",
+        "ml",
+        "--domain",
+        "production",
+        "--policy",
+        "policies/data-plane.yaml",
+    ];
+    let ran = run(&[&["who-can", "create_executions"][..], &guarded].concat()).exited(0);
+    assert!(
+        ran.stdout.contains(
+            "  client_id: flyte-ci; clusters []; iam_roles []; raw_output_prefixes [s3://flyte-data/${project}/production]; \
+             secrets [${project}, shared]; service_accounts [${project}-production, ${project}-nightly], by rule ci-with-account ("
+        ),
+        "{}",
+        ran.stdout
+    );
     run(&["who-can", "fly", "--policy", "policies/demo.yaml"]).exited(64);
     run(&[
         "who-can",

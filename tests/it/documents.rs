@@ -285,6 +285,7 @@ fn every_field_of_the_audit_record_is_documented_and_no_other() {
         ("PrincipalRecord", "principal."),
         ("ClaimRecord", "principal.claims[]."),
         ("TargetRecord", "targets[]."),
+        ("AskedRecord", "asks_for[]."),
         ("RunRecord", "targets[].runs."),
     ] {
         let body = source.split(&format!("pub struct {name} {{\n")).nth(1).unwrap();

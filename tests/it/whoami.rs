@@ -292,6 +292,17 @@ async fn the_command_reads_from_the_verdict_to_what_each_rule_gives() {
     allow:
       - {{ projects: [\"${{team}}-lab\"], domains: [\"*\"], actions: [view_data, create_executions], tasks: [t1, t2], workflows: [] }}
     deny: [{{ domains: [production], actions: [register_inventory] }}]
+  - name: guarded
+    subjects: [{{ groups: [staff] }}]
+    allow:
+      - projects: [shop]
+        domains: [staging]
+        role: operator
+        iam_roles: []
+        secrets: [\"${{project}}\", shared]
+        impersonate: true
+        set: {{ service_account: \"${{project}}-runner\" }}
+        download_prefixes: [\"s3://data/${{project}}\"]
 "
         );
     })
@@ -323,6 +334,11 @@ async fn the_command_reads_from_the_verdict_to_what_each_rule_gives() {
             "{}    + allows view_data, create_executions: projects ml-lab; domains *; of the tasks only t1, t2; no workflows\n\
              \x20   - denies register_inventory: projects *; domains production\n",
             line("staff")
+        ),
+        format!(
+            "{}    + allows role operator: projects shop; domains staging; no iam roles; of the secrets only ${{project}}, shared; \
+             sets service account ${{project}}-runner; also in the name of others; links to what lies below s3://data/${{project}}\n",
+            line("guarded")
         ),
     ] {
         assert!(ran.stdout.contains(&part), "{part}\n{}", ran.stdout);

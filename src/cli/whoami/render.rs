@@ -173,7 +173,27 @@ fn entry(entry: &EntrySummary) -> String {
     });
     let listed: String = listed.collect();
     let (projects, domains) = (words(&entry.projects), words(&entry.domains));
-    format!("{what}: projects {projects}; domains {domains}{listed}")
+    format!(
+        "{what}: projects {projects}; domains {domains}{listed}{}",
+        guards(entry)
+    )
+}
+
+/// What an entry says about how executions run.
+fn guards(entry: &EntrySummary) -> String {
+    let guards = entry.guards.iter().map(|(key, values)| {
+        let key = key.replace('_', " ");
+        match words(values) {
+            none if none.is_empty() => format!("; no {key}"),
+            values => format!("; of the {key} only {values}"),
+        }
+    });
+    let set = entry.set.iter();
+    let set = set.map(|(label, value)| format!("; sets {} {value}", label.replace('_', " ")));
+    let others = entry.impersonate.then(|| "; also in the name of others".to_owned());
+    let prefixes = &entry.download_prefixes;
+    let links = (!prefixes.is_empty()).then(|| format!("; links to what lies below {}", words(prefixes)));
+    guards.chain(set).chain(others).chain(links).collect()
 }
 
 fn words(names: &[String]) -> String {
