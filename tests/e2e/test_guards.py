@@ -6,7 +6,7 @@ import uuid
 import pytest
 from flytekit import Options
 from flytekit.exceptions.system import FlyteSystemException
-from flytekit.models.common import RawOutputDataConfig
+from flytekit.models.common import Annotations, RawOutputDataConfig
 from flytekit.models.security import Identity, SecurityContext
 from teams import remote
 
@@ -26,6 +26,8 @@ LISTS = """
         iam_roles: []
         raw_output_prefixes: ["s3://data/${project}"]
         secrets: ["${project}"]
+        clusters: [pool-ml]
+        download_prefixes: ["s3://data/${project}/${domain}"]
 """
 
 SET = """
@@ -73,6 +75,14 @@ def given(demo, registered):
     with in_force(demo, SET):
         demo.control_plane.reset()
         yield
+
+
+@contextlib.contextmanager
+def refused(words):
+    """The user reads these words in what flytekit raises."""
+    with pytest.raises(FlyteSystemException) as raised:
+        yield
+    assert words in raised.value.__cause__.details()
 
 
 def account(name):
@@ -196,3 +206,40 @@ def test_a_task_that_asks_for_what_is_of_others_is_refused(demo, control_plane, 
     assert f"no rule allows register_inventory in project ml, domain development {told}" in output, output
     assert "setting_refused" in output
     assert "CreateTask" not in control_plane.calls()
+
+
+@pytest.mark.parametrize(
+    ("options", "thing"),
+    [
+        (Options(security_context=SecurityContext(run_as=Identity(iam_role="arn:aws:iam::1:role/admin"))), "cloud role"),
+        (Options(annotations=Annotations({"iam.amazonaws.com/role": "admin"})), "cloud role"),
+        (Options(annotations=Annotations({"flyte.org/user-email": "boss@example.com"})), "identity"),
+        (Options(annotations=Annotations({"flyte.secrets/s0": "x"})), "secret"),
+    ],
+    ids=["cloud role", "cloud role by annotation", "identity by annotation", "secret by annotation"],
+)
+def test_what_only_others_may_ask_for_is_refused(demo, control_plane, registered, listed, options, thing):
+    with refused(f"with {thing} `"):
+        execute(demo, registered, options)
+    assert "CreateExecution" not in control_plane.calls()
+
+
+@pytest.mark.parametrize(("pool", "allowed"), [("pool-ml", True), ("pool-other", False)])
+def test_a_cluster_is_one_of_those_that_are_listed(demo, registered, listed, pool, allowed):
+    ml = remote(demo, "ml", "ml")
+    plan = ml.fetch_launch_plan(name="nightly", version=registered)
+    outcome = contextlib.nullcontext() if allowed else refused("with cluster pool `")
+    with outcome:
+        started = ml.execute(plan, inputs={"number": 3}, cluster_pool=pool)
+        stored = ml.client.get_execution(started.id).spec
+        assert stored.cluster_assignment.cluster_pool == "pool-ml"
+
+
+@pytest.mark.parametrize(
+    ("url", "allowed"), [("s3://data/ml/development/x", True), ("s3://data/ml/production/x", False)]
+)
+def test_links_to_objects_are_given_below_granted_prefixes(demo, registered, listed, url, allowed):
+    client = remote(demo, "ml", "ml").client
+    outcome = contextlib.nullcontext() if allowed else refused("no rule allows administer_platform")
+    with outcome:
+        assert client.get_download_signed_url(url).signed_url
