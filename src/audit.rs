@@ -12,6 +12,7 @@ use crate::model::scope::{Resource, Target};
 use crate::model::setting::{Asked, Written};
 use crate::policy::reads::Reads;
 use crate::protocol::Protocol;
+use crate::protocol::request_id::RequestId;
 use crate::spans::{Stage, Tracer};
 use http::{HeaderMap, Method};
 use serde::Serialize;
@@ -85,7 +86,7 @@ impl AuditGuard {
     pub fn start(
         recorder: Arc<Recorder>,
         protocol: Protocol,
-        request_id: Arc<str>,
+        request_id: RequestId,
         listener: Arc<str>,
         peer: SocketAddr,
     ) -> Self {
@@ -129,8 +130,8 @@ impl AuditGuard {
     }
 
     /// The RPC or page that was found, by its catalogue name, and the action it needs by default.
-    pub fn route(&mut self, rpc: &str, action: Option<Action>) {
-        self.record.rpc = Some(rpc.into());
+    pub fn route(&mut self, rpc: Arc<str>, action: Option<Action>) {
+        self.record.rpc = Some(rpc);
         self.record.action = action.map(Action::label);
     }
 
@@ -161,9 +162,9 @@ impl AuditGuard {
     }
 
     /// The version that judged it.
-    pub fn policy(&mut self, version: &str, generation: u64) {
+    pub fn policy(&mut self, version: &Arc<str>, generation: u64) {
         self.record.policy = Some(PolicyRecord {
-            version: version.into(),
+            version: Arc::clone(version),
             generation,
         });
     }
@@ -347,7 +348,7 @@ impl AuditGuard {
         };
         let sample = self.recorder.sample;
         if ended == Ended::Allowed && sample.is_partial() {
-            if !sample.takes_name(&self.record.request_id) {
+            if !sample.takes_name(self.record.request_id.as_str()) {
                 return;
             }
             self.record.sample_rate = Some(sample.get());

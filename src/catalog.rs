@@ -64,7 +64,7 @@ pub struct Route {
     /// Its place in [`Catalog::routes`]: dense, so that tables beside the catalogue can be arrays.
     pub index: usize,
     /// The gRPC path, such as `/flyteidl.service.AdminService/CreateTask`: also its name in logs and metrics.
-    pub rpc: Box<str>,
+    pub rpc: Arc<str>,
     /// The full name of the request message.
     pub request: Box<str>,
     /// Who may call it.
@@ -313,7 +313,7 @@ impl Part {
 pub struct Slot {
     /// The dotted path of the message it lies in; empty for the request itself. `[]` marks repeated fields, `{}` maps,
     /// `**` recursion.
-    pub at: Box<str>,
+    pub at: Arc<str>,
     /// The dotted paths of its parts relative to the request, for messages: `("id.project", Part::Project)`.
     pub parts: Vec<(Box<str>, Part)>,
     /// Whether the message must be there.

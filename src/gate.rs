@@ -16,8 +16,10 @@ use crate::policy::Subjects;
 use crate::policy::decide::enforcement::Enforcement;
 use crate::policy::decide::{Call, Refusal};
 use crate::protocol::hops::Provenance;
+use crate::protocol::request_id::RequestId;
 use crate::protocol::{Protocol, RequestHead, canonical, classify, deny};
 use crate::spans::Stage;
+use crate::upstream::received::Received;
 use crate::upstream::{LOOK, Upstream, headers};
 use authenticate::{FixedCaller, Identity};
 use body::JudgedBody;
@@ -95,7 +97,7 @@ pub struct Gate {
 struct Surroundings<'a> {
     info: &'a ConnectionInfo,
     provenance: &'a Provenance,
-    request_id: &'a str,
+    request_id: &'a RequestId,
     snapshot: &'a Arc<Snapshot>,
 }
 
@@ -115,7 +117,7 @@ enum Destination<'c> {
 #[expect(clippy::large_enum_variant, reason = "it lives on the stack, once a request")]
 enum Answer {
     /// With what tells whether it may go on, and in shadow mode what enforcing would leave out.
-    Forwarded(Response<Incoming>, Option<Standing>, Option<Box<Tally>>),
+    Forwarded(Response<Received>, Option<Standing>, Option<Box<Tally>>),
     /// The control plane's, read whole and changed.
     Filtered(Box<Response<Body>>),
     /// The proxy's own.
@@ -185,7 +187,10 @@ impl Gate {
             Destination::Preflight => return self.forward_preflight(&head, around, audit).await,
             Destination::HealthCheck => return self.answer_health(&head, body, audit).await,
         };
-        audit.route(&route.rpc, (route.access == Access::Scoped).then_some(route.action));
+        audit.route(
+            Arc::clone(&route.rpc),
+            (route.access == Access::Scoped).then_some(route.action),
+        );
         audit.stage(Stage::Verify);
         let authenticated = self.authenticate(&head, route.access, around.info).await?;
         self.record_caller(&authenticated, snapshot, audit);

@@ -34,7 +34,7 @@ pub use subject::Subjects;
 /// A compiled policy: immutable, shared by every request.
 #[derive(Debug)]
 pub struct Policy {
-    version: Box<str>,
+    version: Arc<str>,
     rules: Vec<Rule>,
     revoked: Vec<Revocation>,
     roles: role::Roles,
@@ -46,7 +46,7 @@ pub struct Policy {
 impl Policy {
     /// The SHA-256 of the files it was compiled from, in hexadecimal.
     #[must_use]
-    pub fn version(&self) -> &str {
+    pub fn version(&self) -> &Arc<str> {
         &self.version
     }
 

@@ -1,5 +1,6 @@
 //! How a caller speaks: gRPC, REST or a page for a browser. Decides how it is answered.
 
+use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Version};
 
 pub mod canonical;
@@ -8,6 +9,7 @@ pub mod deny;
 pub mod envelope;
 pub mod hops;
 pub mod proxy_header;
+pub mod request_id;
 
 /// The form in which a request came and its answer has to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -40,8 +42,7 @@ impl Protocol {
 #[derive(Clone, Debug)]
 pub struct RequestHead {
     pub(in crate::protocol) method: Method,
-    pub(in crate::protocol) path: Box<str>,
-    pub(in crate::protocol) query: Option<Box<str>>,
+    pub(in crate::protocol) target: PathAndQuery,
     pub(in crate::protocol) host: Box<str>,
     pub(in crate::protocol) version: Version,
     pub(in crate::protocol) headers: HeaderMap,
@@ -58,13 +59,19 @@ impl RequestHead {
     /// The path as it was sent: starts with `/`, has no empty or dot segments and no encoding that hides one.
     #[must_use]
     pub fn path(&self) -> &str {
-        &self.path
+        self.target.path()
     }
 
     /// The query without `?`, as it was sent.
     #[must_use]
     pub fn query(&self) -> Option<&str> {
-        self.query.as_deref()
+        self.target.query()
+    }
+
+    /// Path and query, as they go upstream.
+    #[must_use]
+    pub fn target(&self) -> &PathAndQuery {
+        &self.target
     }
 
     /// The public host and port the caller used.

@@ -5,11 +5,13 @@ use crate::model::denial::Denial;
 use crate::model::reason::Reason;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use connection::PooledClient;
-use http::uri::PathAndQuery;
+use connection::Pooled;
+use http::uri::{self, PathAndQuery};
 use http::{Request, Response, Uri};
 use http_body_util::{Either, Full, Limited};
 use hyper::body::Incoming;
+use multiplexed::{Multiplexed, Unanswered};
+use received::Received;
 use replica::{Replica, Replicas};
 use std::error::Error;
 use std::pin::pin;
@@ -20,11 +22,19 @@ use tokio::time::Instant;
 
 mod connection;
 pub mod headers;
+mod multiplexed;
+pub mod received;
 pub mod replica;
 pub mod resolution;
 
-/// What is sent upstream: a judged message held in memory, or the bounded body of a page request.
-pub type Body = Either<Full<Bytes>, Limited<Incoming>>;
+/// What is sent upstream.
+#[derive(Debug)]
+pub enum Body {
+    /// A judged message, held in memory.
+    Message(Bytes),
+    /// The bounded body of a page request, as it arrives. For the HTTP port only.
+    Streamed(Limited<Incoming>),
+}
 
 /// How many addresses one request is tried at, if it cannot be sent.
 const ATTEMPTS: usize = 3;
@@ -91,7 +101,7 @@ impl Upstream {
         request: Request<Body>,
         deadline: Option<Duration>,
         look: impl FnMut() -> Result<(), Denial>,
-    ) -> Result<Response<Incoming>, Denial> {
+    ) -> Result<Response<Received>, Denial> {
         let pool = match port {
             Port::Grpc => &self.grpc,
             Port::Http => &self.http,
@@ -135,15 +145,22 @@ struct Pool {
     tls: Arc<rustls::ClientConfig>,
 }
 
+/// The connections to one address.
+#[derive(Clone, Debug)]
+enum Client {
+    Grpc(Arc<Multiplexed>),
+    Http(Box<Pooled>),
+}
+
 /// A client for each address.
 #[derive(Debug, Default)]
 struct Clients {
     replicas: Arc<Vec<Arc<Replica>>>,
-    clients: Vec<PooledClient>,
+    clients: Vec<Client>,
 }
 
 impl Pool {
-    async fn send(&self, mut request: Request<Body>) -> Result<Response<Incoming>, Denial> {
+    async fn send(&self, mut request: Request<Body>) -> Result<Response<Received>, Denial> {
         let clients = self.clients().await?;
         let turn = match clients.clients.len() {
             1 => 0,
@@ -154,23 +171,24 @@ impl Pool {
             let (replica, client) = clients.choose(turn, &mut tried).ok_or(Reason::UpstreamUnreachable)?;
             let copy = if left > 0 { copied(&request) } else { None };
             *request.uri_mut() = absolute(&replica.endpoint, request.uri().path_and_query())?;
-            let error = match client.request(request).await {
+            let failure = match client.request(request).await {
                 Ok(response) => {
                     self.replicas.answered(replica);
                     return Ok(response);
                 }
-                Err(error) => error,
+                Err(failure) => failure,
             };
-            if error.is_connect() {
+            if failure == Failure::Unconnected {
                 self.replicas.failed(replica);
             }
-            match copy {
-                Some(copy) if was_not_sent(&error) => {
+            match (copy, failure) {
+                (Some(copy), Failure::Unconnected | Failure::NotSent) => {
                     self.replicas.repeated();
                     request = copy;
                 }
-                _ if error.is_connect() => break,
-                _ => return Err(refusal(&error)),
+                (_, Failure::Unconnected) => break,
+                (_, Failure::NotSent) => return Err(Reason::UpstreamFailed.into()),
+                (_, Failure::Other(reason)) => return Err(reason.into()),
             }
         }
         Err(Reason::UpstreamUnreachable.into())
@@ -193,22 +211,57 @@ impl Pool {
         let all = current.iter().map(|replica| {
             let mut known = clients.replicas.iter().zip(&clients.clients);
             match known.find(|(known, _)| Arc::ptr_eq(known, replica)) {
-                Some((_, client)) => client.clone(),
-                None => connection::client(replica, &self.settings, &self.tls, self.port),
+                Some((_, client)) => Ok(client.clone()),
+                None => self.client(replica),
             }
         });
         let clients = Arc::new(Clients {
-            clients: all.collect(),
+            clients: all.collect::<Result<_, Denial>>()?,
             replicas: Arc::clone(&current),
         });
         self.clients.store(Arc::clone(&clients));
         Ok(clients)
     }
+
+    fn client(&self, replica: &Replica) -> Result<Client, Denial> {
+        let connector = connection::connector(replica, &self.settings, &self.tls, self.port);
+        Ok(match self.port {
+            Port::Grpc => Client::Grpc(Arc::new(Multiplexed::new(
+                connector,
+                absolute(&replica.endpoint, None)?,
+            ))),
+            Port::Http => Client::Http(Box::new(connection::pooled(connector))),
+        })
+    }
+}
+
+impl Client {
+    async fn request(&self, request: Request<Body>) -> Result<Response<Received>, Failure> {
+        let (head, body) = request.into_parts();
+        match (self, body) {
+            (Self::Grpc(client), Body::Message(message)) => {
+                let request = Request::from_parts(head, message);
+                client.send(request).await.map_err(|error| Failure::of_grpc(&error))
+            }
+            (Self::Http(client), body) => {
+                let body = match body {
+                    Body::Message(message) => Either::Left(Full::new(message)),
+                    Body::Streamed(body) => Either::Right(body),
+                };
+                let response = client.request(Request::from_parts(head, body)).await;
+                response
+                    .map(|response| response.map(Received::Http))
+                    .map_err(|error| Failure::of_http(&error))
+            }
+            // Pages are served by the HTTP port.
+            (Self::Grpc(_), Body::Streamed(_)) => Err(Failure::Other(Reason::Internal)),
+        }
+    }
 }
 
 impl Clients {
     /// The next address in turn that has not been tried; one that is left out only if there is no other.
-    fn choose(&self, turn: usize, tried: &mut u64) -> Option<(&Replica, &PooledClient)> {
+    fn choose(&self, turn: usize, tried: &mut u64) -> Option<(&Replica, &Client)> {
         let count = self.clients.len();
         let untried = |index: &usize| *tried & (1 << index) == 0;
         let mut in_turn = (0..count)
@@ -224,10 +277,10 @@ impl Clients {
 
 /// The same request once more, if its body is at hand.
 fn copied(request: &Request<Body>) -> Option<Request<Body>> {
-    let Either::Left(body) = request.body() else {
+    let Body::Message(message) = request.body() else {
         return None;
     };
-    let mut copy = Request::new(Either::Left(body.clone()));
+    let mut copy = Request::new(Body::Message(message.clone()));
     *copy.method_mut() = request.method().clone();
     *copy.uri_mut() = request.uri().clone();
     *copy.headers_mut() = request.headers().clone();
@@ -235,43 +288,63 @@ fn copied(request: &Request<Body>) -> Option<Request<Body>> {
 }
 
 fn absolute(endpoint: &Endpoint, target: Option<&PathAndQuery>) -> Result<Uri, Denial> {
-    Uri::builder()
-        .scheme(endpoint.scheme.clone())
-        .authority(endpoint.authority.clone())
-        .path_and_query(target.cloned().unwrap_or_else(|| PathAndQuery::from_static("/")))
-        .build()
-        .map_err(|_| Denial::from(Reason::PathNotCanonical))
+    let mut parts = uri::Parts::default();
+    parts.scheme = Some(endpoint.scheme.clone());
+    parts.authority = Some(endpoint.authority.clone());
+    parts.path_and_query = Some(target.cloned().unwrap_or_else(|| PathAndQuery::from_static("/")));
+    Uri::from_parts(parts).map_err(|_| Reason::PathNotCanonical.into())
 }
 
-/// Whether the control plane has certainly done nothing for a request: there was no connection, the connection ended
-/// before the request was written, or the other side says so (RFC 9113, section 8.7): by `REFUSED_STREAM`, or by a
-/// `GOAWAY` whose last stream came before.
-fn was_not_sent(error: &hyper_util::client::legacy::Error) -> bool {
-    error.is_connect()
-        || causes(error).any(|cause| {
-            cause.downcast_ref().is_some_and(hyper::Error::is_canceled)
-                // Only streams after the last one get to see the other side's GOAWAY.
-                || cause.downcast_ref().is_some_and(|error: &h2::Error| {
-                    error.is_remote()
-                        && (error.is_go_away()
-                            || error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM))
-                })
-        })
+/// Why a request has no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Failure {
+    /// There was no connection.
+    Unconnected,
+    /// The control plane has certainly done nothing for it.
+    NotSent,
+    /// It may have been sent.
+    Other(Reason),
 }
 
-/// A page request's body can end a request too, which is the client's fault; everything else is the upstream's.
-fn refusal(error: &hyper_util::client::legacy::Error) -> Denial {
-    let mut reason = Reason::UpstreamFailed;
-    for cause in causes(error) {
-        if cause.is::<http_body_util::LengthLimitError>() {
-            return Reason::MessageTooLarge.into();
-        }
-        // The library's word for a body that could not be read.
-        if cause.downcast_ref().is_some_and(hyper::Error::is_user) {
-            reason = Reason::BodyAborted;
+impl Failure {
+    fn of_grpc(error: &Unanswered) -> Self {
+        match error {
+            Unanswered::Unconnected(_) => Self::Unconnected,
+            Unanswered::Failed(error) if was_refused(error) => Self::NotSent,
+            Unanswered::Failed(_) => Self::Other(Reason::UpstreamFailed),
         }
     }
-    reason.into()
+
+    /// A page request's body can end a request too, which is the client's fault; everything else is the upstream's.
+    fn of_http(error: &hyper_util::client::legacy::Error) -> Self {
+        if error.is_connect() {
+            return Self::Unconnected;
+        }
+        let mut reason = Reason::UpstreamFailed;
+        for cause in causes(error) {
+            if cause.is::<http_body_util::LengthLimitError>() {
+                return Self::Other(Reason::MessageTooLarge);
+            }
+            let Some(cause) = cause.downcast_ref::<hyper::Error>() else {
+                continue;
+            };
+            // The connection ended before the request was written.
+            if cause.is_canceled() {
+                return Self::NotSent;
+            }
+            // The library's word for a body that could not be read.
+            if cause.is_user() {
+                reason = Reason::BodyAborted;
+            }
+        }
+        Self::Other(reason)
+    }
+}
+
+/// Whether the other side says that it has done nothing (RFC 9113, section 8.7): by `REFUSED_STREAM`, or by a `GOAWAY`
+/// whose last stream came before. Only streams after the last one get to see the other side's `GOAWAY`.
+fn was_refused(error: &h2::Error) -> bool {
+    error.is_remote() && (error.is_go_away() || error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM))
 }
 
 fn causes<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {

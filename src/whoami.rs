@@ -44,7 +44,7 @@ pub async fn whoami(headers: &HeaderMap, issuers: &Issuers, policy: &Policy) -> 
         scheme: credential.scheme,
         summary: policy.summary(&principal),
         principal,
-        policy: policy.version().into(),
+        policy: (&**policy.version()).into(),
     })
 }
 

@@ -1,8 +1,10 @@
 //! The audit record: one JSON object a line. Documented in docs/audit.md; fields are added, never renamed.
 
-use super::{Action, Clock, Principal, Protocol, Resource, Serialize, Target};
+use super::{Clock, Principal, Protocol, Resource, Serialize, Target};
+use crate::model::action::ActionSet;
 use crate::model::scope::{Run, Scope, TargetRole};
 use crate::policy::reads::Reads;
+use crate::protocol::request_id::RequestId;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -20,7 +22,7 @@ pub struct Record {
     /// When the request's head had arrived, RFC 3339 in UTC with microseconds.
     pub time: String,
     /// The identifier that the answer carries in `x-request-id`.
-    pub request_id: Arc<str>,
+    pub request_id: RequestId,
     /// The `x-request-id` the client sent, if it is a plain identifier. Not to be trusted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_request_id: Option<Box<str>>,
@@ -45,7 +47,7 @@ pub struct Record {
     pub client: IpAddr,
     /// The RPC's gRPC path, or the page's path, from the catalogue; absent when none was found.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub rpc: Option<Box<str>>,
+    pub rpc: Option<Arc<str>>,
     /// The action the call needs in its own scope; absent when it needs none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub action: Option<&'static str>,
@@ -185,21 +187,21 @@ pub struct ClaimRecord {
 pub struct TargetRecord {
     /// The project; absent for the platform.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub project: Option<Box<str>>,
+    pub project: Option<Arc<str>>,
     /// The domain; absent for a whole project.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub domain: Option<Box<str>>,
+    pub domain: Option<Arc<str>>,
     /// The actions of which one is needed.
-    pub needs: Vec<&'static str>,
+    pub needs: ActionSet,
     /// `task`, `workflow` or `launch_plan`, where the call names one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resource: Option<&'static str>,
     /// Its name.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub name: Option<Box<str>>,
+    pub name: Option<Arc<str>>,
     /// The stored execution that the call is about, where it names one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub execution: Option<Box<str>>,
+    pub execution: Option<Arc<str>>,
     /// Whether the call starts that execution again; absent if not.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub again: bool,
@@ -215,7 +217,7 @@ pub struct TargetRecord {
     pub domains: Option<&'static str>,
     /// The request field that refers to it; absent for the scope the call acts in.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub reference: Option<Box<str>>,
+    pub reference: Option<Arc<str>>,
 }
 
 /// A setting that the request asks for.
@@ -235,18 +237,18 @@ pub struct RunRecord {
     /// `task` or `launch_plan`.
     pub resource: &'static str,
     /// The project it lies in.
-    pub project: Box<str>,
+    pub project: Arc<str>,
     /// The domain it lies in.
-    pub domain: Box<str>,
+    pub domain: Arc<str>,
     /// Its name.
-    pub name: Box<str>,
+    pub name: Arc<str>,
 }
 
 impl Record {
     pub(super) fn begin(
         clock: &dyn Clock,
         protocol: Protocol,
-        request_id: Arc<str>,
+        request_id: RequestId,
         listener: Arc<str>,
         peer: SocketAddr,
     ) -> Self {
@@ -359,7 +361,7 @@ impl TargetRecord {
             domain,
             things,
             domains,
-            needs: target.needs.iter().map(Action::label).collect(),
+            needs: target.needs,
             resource,
             name,
             execution: execution.map(|execution| execution.name.clone()),

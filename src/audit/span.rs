@@ -102,7 +102,7 @@ fn own(record: &Record, protocol: Protocol) -> Attributes {
     let mut attributes: Attributes = vec![
         ("network.peer.address", record.peer.ip().to_string().as_str().into()),
         ("network.peer.port", Value::Number(record.peer.port())),
-        ("flyte_authz.request_id", (&*record.request_id).into()),
+        ("flyte_authz.request_id", record.request_id.as_str().into()),
         ("flyte_authz.listener", (&*record.listener).into()),
         ("flyte_authz.protocol", record.protocol.into()),
     ];

@@ -76,7 +76,7 @@ impl Tables {
         let mut tables = Self::default();
         tables.templates.resize_with(MAX_SEGMENTS + 1, Vec::new);
         for route in routes {
-            tables.rpcs.insert(route.rpc.clone(), route.index);
+            tables.rpcs.insert((&*route.rpc).into(), route.index);
             for (index, binding) in route.bindings.iter().enumerate() {
                 let segments: Vec<Option<Box<str>>> = template_segments(&binding.template)
                     .map(|segment| match segment {

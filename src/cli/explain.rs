@@ -16,6 +16,7 @@ use crate::policy::trace::Steps;
 use crate::reload::policy::PolicyInputs;
 use caller::{Caller, Source};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 pub(super) mod caller;
 pub(super) mod render;
@@ -72,8 +73,8 @@ struct Setting {
 #[derive(Clone, Debug)]
 struct ToldRun {
     kind: ResourceKind,
-    place: Option<(Box<str>, Box<str>)>,
-    name: Box<str>,
+    place: Option<(Arc<str>, Arc<str>)>,
+    name: Arc<str>,
 }
 
 /// What came out.

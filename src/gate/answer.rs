@@ -7,14 +7,15 @@ use crate::metrics::Outcome;
 use crate::model::denial::Denial;
 use crate::model::reason::Reason;
 use crate::protocol::Protocol;
-use crate::protocol::deny::{self, REQUEST_ID};
+use crate::protocol::deny;
+use crate::protocol::request_id::{REQUEST_ID, RequestId};
+use crate::upstream::received::{Broken, Received};
 use crate::upstream::{LOOK, headers};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response};
+use http::{HeaderMap, Response};
 use http_body_util::Full;
-use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tokio::time::{Instant, Sleep};
 
@@ -33,7 +34,7 @@ pub enum Body {
 #[derive(Debug)]
 pub struct Followed {
     /// Nothing once it was broken off, which ends the request upstream.
-    inner: Option<Incoming>,
+    inner: Option<Received>,
     audit: Option<AuditGuard>,
     watch: Option<Watch>,
     /// In shadow mode, of answers that enforcing would filter.
@@ -45,7 +46,7 @@ pub struct Followed {
 struct Watch {
     standing: Standing,
     protocol: Protocol,
-    request_id: Arc<str>,
+    request_id: RequestId,
     next: Instant,
     /// Made when an answer has to be waited for: most come at once.
     timer: Option<Pin<Box<Sleep>>>,
@@ -56,7 +57,7 @@ struct Watch {
 pub enum BrokenOff {
     /// The control plane's own body does.
     #[error(transparent)]
-    Upstream(#[from] hyper::Error),
+    Upstream(#[from] Broken),
     /// The call may not go on; in HTTP nothing else can tell that once an answer has begun.
     #[error("the call may not go on: {}", .0.label())]
     Ended(Reason),
@@ -64,9 +65,9 @@ pub enum BrokenOff {
 
 /// Passes an upstream answer on, as long as its call may go on.
 pub(super) fn follow(
-    response: Response<Incoming>,
+    response: Response<Received>,
     protocol: Protocol,
-    request_id: Arc<str>,
+    request_id: RequestId,
     (standing, tally): (Option<Standing>, Option<Box<Tally>>),
     mut audit: AuditGuard,
 ) -> Response<Body> {
@@ -74,7 +75,7 @@ pub(super) fn follow(
     audit.grpc_status(grpc_status(response.headers()));
     let (mut parts, inner) = response.into_parts();
     headers::clean_response(&mut parts.headers);
-    let id = HeaderValue::from_str(&request_id);
+    parts.headers.insert(REQUEST_ID, request_id.header());
     let watch = standing.map(|standing| Watch {
         standing,
         protocol,
@@ -82,9 +83,6 @@ pub(super) fn follow(
         next: Instant::now() + LOOK,
         timer: None,
     });
-    if let Ok(id) = id {
-        parts.headers.insert(REQUEST_ID, id);
-    }
     let followed = Followed {
         inner: Some(inner),
         audit: Some(audit),
@@ -95,10 +93,8 @@ pub(super) fn follow(
 }
 
 /// Puts the request's identifier on an answer.
-pub(super) fn identified<B>(mut response: Response<B>, request_id: &str) -> Response<B> {
-    if let Ok(value) = HeaderValue::from_str(request_id) {
-        response.headers_mut().insert(REQUEST_ID, value);
-    }
+pub(super) fn identified<B>(mut response: Response<B>, request_id: &RequestId) -> Response<B> {
+    response.headers_mut().insert(REQUEST_ID, request_id.header());
     response
 }
 

@@ -6,6 +6,7 @@ use crate::audit::AuditGuard;
 use crate::audit::record::CandidateRecord;
 use crate::live::Snapshot;
 use crate::policy::decide::{Call, Decision};
+use std::sync::Arc;
 
 /// What a decision comes to, from the least to the most that it allows.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -65,6 +66,6 @@ pub(super) fn compare(
         direction: if then > now { "gained" } else { "lost" },
         reason,
         rules: rules.iter().map(|rule| rule.name().into()).collect(),
-        version: candidate.policy.version().into(),
+        version: Arc::clone(candidate.policy.version()),
     }));
 }

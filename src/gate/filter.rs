@@ -17,11 +17,12 @@ use crate::policy::decide::{Permit, Rights};
 use crate::policy::show::Shown;
 use crate::protocol::envelope;
 use crate::upstream;
+use crate::upstream::received::Received;
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
-use hyper::body::{Body as _, Frame, Incoming};
+use hyper::body::{Body as _, Frame};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -162,7 +163,7 @@ impl<'a> Filter<'a> {
     /// `answer_unreadable`, `upstream_timeout`, or why the call may not go on.
     pub(super) async fn apply(
         mut self,
-        response: Response<Incoming>,
+        response: Response<Received>,
         page: Option<Page<'_>>,
         standing: &mut Option<Standing>,
         audit: &mut AuditGuard,
@@ -241,7 +242,7 @@ impl<'a> Filter<'a> {
 
 /// The whole body, within the bound, and its trailers. What has come is put together at once, so that the memory it came
 /// in is free for what follows.
-async fn whole(body: Incoming, grpc: bool) -> Option<(Vec<u8>, Option<HeaderMap>)> {
+async fn whole(body: Received, grpc: bool) -> Option<(Vec<u8>, Option<HeaderMap>)> {
     let announced = usize::try_from(body.size_hint().lower()).ok()?;
     let mut body = Limited::new(body, MAX_BYTES);
     let mut whole = Vec::with_capacity(announced.min(MAX_BYTES));

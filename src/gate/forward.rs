@@ -7,12 +7,11 @@ use crate::model::reason::Reason;
 use crate::policy::decide::Permit;
 use crate::protocol::{Protocol, RequestHead, canonical};
 use crate::upstream::headers::{self, Origin};
+use crate::upstream::received::Received;
 use crate::upstream::{Body, Port, Upstream};
-use http::header::{CONTENT_TYPE, HOST, HeaderName, TE};
+use http::header::{CONTENT_TYPE, HeaderName, TE};
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Response, Uri};
-use http_body_util::{Either, Full};
-use hyper::body::Incoming;
 
 /// A call as it was judged.
 #[derive(Debug)]
@@ -33,7 +32,7 @@ pub(super) async fn call(
     _permit: Permit,
     outgoing: Outgoing<'_>,
     look: impl FnMut() -> Result<(), Denial>,
-) -> Result<Response<Incoming>, Denial> {
+) -> Result<Response<Received>, Denial> {
     let Outgoing {
         head,
         origin,
@@ -41,7 +40,11 @@ pub(super) async fn call(
         narrowed: Narrowed { body, query },
         filtered,
     } = outgoing;
-    let mut headers = headers::for_api(head.headers(), origin);
+    let port = match head.protocol() {
+        Protocol::Grpc => Port::Grpc,
+        Protocol::Rest | Protocol::RestProto => Port::Http,
+    };
+    let mut headers = headers::for_api(head.headers(), origin, port);
     if let Some((name, value)) = credential {
         headers.insert(name, value);
     }
@@ -64,31 +67,25 @@ pub(super) async fn call(
         }
         None => {}
     }
-    let port = match head.protocol() {
-        Protocol::Grpc => Port::Grpc,
-        Protocol::Rest | Protocol::RestProto => Port::Http,
-    };
     let mut deadline = None;
     if port == Port::Grpc {
         headers.insert(TE, HeaderValue::from_static("trailers"));
-        // HTTP/2 has :authority for it (RFC 9113, section 8.3.1); the public host travels in x-forwarded-host.
-        headers.remove(HOST);
         deadline = head
             .headers()
             .get("grpc-timeout")
             .and_then(|value| canonical::parse_timeout(value.as_bytes()));
     }
-    let query = query.as_deref().or(head.query());
-    let body = Either::Left(Full::new(body.into_forwarded()));
-    let request = with_query(head, query, headers, body)?;
+    let body = Body::Message(body.into_forwarded());
+    let request = with_query(head, query.as_deref(), headers, body)?;
     upstream.send(port, request, deadline, look).await
 }
 
 /// A request with the canonical method and target.
 pub(super) fn request(head: &RequestHead, headers: http::HeaderMap, body: Body) -> Result<Request<Body>, Denial> {
-    with_query(head, head.query(), headers, body)
+    with_query(head, None, headers, body)
 }
 
+/// The same with another query, if there is one.
 fn with_query(
     head: &RequestHead,
     query: Option<&str>,
@@ -96,10 +93,12 @@ fn with_query(
     body: Body,
 ) -> Result<Request<Body>, Denial> {
     let target = match query {
-        None => head.path().to_owned(),
-        Some(query) => format!("{}?{query}", head.path()),
+        None => head.target().clone(),
+        Some(query) => {
+            let target = format!("{}?{query}", head.path());
+            PathAndQuery::try_from(target).map_err(|_| Reason::PathNotCanonical)?
+        }
     };
-    let target = PathAndQuery::try_from(target).map_err(|_| Reason::PathNotCanonical)?;
     let mut request = Request::new(body);
     *request.method_mut() = head.method().clone();
     *request.uri_mut() = Uri::from(target);

@@ -13,12 +13,12 @@ use crate::policy::decide::{Call, Permit, Rights};
 use crate::protocol::envelope::{self, Encoding};
 use crate::protocol::{RequestHead, canonical};
 use crate::upstream::headers::{self, Origin};
-use crate::upstream::{Port, Upstream};
+use crate::upstream::received::Received;
+use crate::upstream::{self, Port, Upstream};
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HOST, TE};
+use http::header::{CONTENT_TYPE, TE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
-use http_body_util::{BodyExt, Either, Full, Limited};
-use hyper::body::Incoming;
+use http_body_util::{BodyExt, Limited};
 use std::time::Duration;
 
 const GET_EXECUTION: &str = "/flyteidl.service.AdminService/GetExecution";
@@ -121,7 +121,7 @@ fn stored(target: &Target) -> Option<ExecutionId<'_>> {
 /// What the execution runs; nothing if the caller cannot get it, or gets another.
 async fn ask(upstream: &Upstream, asking: Asking<'_>, id: ExecutionId<'_>) -> Result<Option<Run>, Denial> {
     let message = envelope::frame(&id.request());
-    let mut request = Request::new(Either::Left(Full::new(message)));
+    let mut request = Request::new(upstream::Body::Message(message));
     *request.method_mut() = Method::POST;
     *request.uri_mut() = Uri::from_static(GET_EXECUTION);
     *request.headers_mut() = request_headers(asking);
@@ -139,8 +139,7 @@ async fn ask(upstream: &Upstream, asking: Asking<'_>, id: ExecutionId<'_>) -> Re
 
 /// As for a call that is forwarded, but always gRPC and never compressed.
 fn request_headers(asking: Asking<'_>) -> HeaderMap {
-    let mut headers = headers::for_api(asking.head.headers(), asking.origin);
-    headers.remove(HOST);
+    let mut headers = headers::for_api(asking.head.headers(), asking.origin, Port::Grpc);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     headers.insert(TE, HeaderValue::from_static("trailers"));
     headers.insert("grpc-accept-encoding", HeaderValue::from_static("identity"));
@@ -151,7 +150,7 @@ fn request_headers(asking: Asking<'_>) -> HeaderMap {
 }
 
 /// The message of the answer; none if there is nothing that the caller can get.
-async fn read(response: Response<Incoming>) -> Result<Option<Bytes>, Denial> {
+async fn read(response: Response<Received>) -> Result<Option<Bytes>, Denial> {
     let (parts, body) = response.into_parts();
     if parts.status != StatusCode::OK {
         return Err(failed(Reason::UpstreamFailed));

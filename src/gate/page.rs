@@ -7,12 +7,12 @@ use crate::catalog::{Access, Page};
 use crate::model::denial::Denial;
 use crate::model::reason::Reason;
 use crate::protocol::{RequestHead, envelope};
-use crate::upstream::Port;
 use crate::upstream::headers::{self, Origin};
+use crate::upstream::{self, Port};
 use bytes::Bytes;
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue, Response};
-use http_body_util::{Either, Full, Limited};
+use http_body_util::Limited;
 use hyper::body::{Body as _, Frame, Incoming};
 use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
@@ -33,7 +33,7 @@ impl Gate {
         around: Surroundings<'_>,
         audit: &mut AuditGuard,
     ) -> Result<Answer, Denial> {
-        audit.route(&page.path, None);
+        audit.route((&*page.path).into(), None);
         let origin = origin(head, around);
         if page.redirects {
             accept_redirect(head.query(), origin.host)?;
@@ -44,8 +44,8 @@ impl Gate {
             headers.remove(COOKIE);
         }
         let body = match body.take().filter(|body| !body.is_end_stream()) {
-            Some(body) => Either::Right(Limited::new(body, self.limits.body_bytes)),
-            None => Either::Left(Full::default()),
+            Some(body) => upstream::Body::Streamed(Limited::new(body, self.limits.body_bytes)),
+            None => upstream::Body::Message(Bytes::new()),
         };
         audit.judged()?;
         let request = forward::request(head, headers, body)?;
@@ -62,10 +62,10 @@ impl Gate {
         around: Surroundings<'_>,
         audit: &mut AuditGuard,
     ) -> Result<Answer, Denial> {
-        audit.route("OPTIONS", None);
+        audit.route("OPTIONS".into(), None);
         audit.judged()?;
-        let headers = headers::for_api(head.headers(), origin(head, around));
-        let request = forward::request(head, headers, Either::Left(Full::default()))?;
+        let headers = headers::for_api(head.headers(), origin(head, around), Port::Http);
+        let request = forward::request(head, headers, upstream::Body::Message(Bytes::new()))?;
         self.upstream
             .send(Port::Http, request, None, || Ok(()))
             .await
@@ -79,7 +79,7 @@ impl Gate {
         body: &mut Option<Incoming>,
         audit: &mut AuditGuard,
     ) -> Result<Answer, Denial> {
-        audit.route(super::HEALTH_CHECK, None);
+        audit.route(super::HEALTH_CHECK.into(), None);
         body::judged(head, Access::Public, None, body, &self.limits).await?;
         let mut trailers = HeaderMap::new();
         trailers.insert("grpc-status", HeaderValue::from_static("0"));

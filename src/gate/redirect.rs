@@ -41,7 +41,7 @@ impl Redirect {
         let recorder = Arc::clone(&self.recorder);
         let mut audit = AuditGuard::start(recorder, protocol, request_id.clone(), self.listener.clone(), info.peer);
         request_id::correlate(&parts.headers, &mut audit);
-        audit.route(ROUTE, None);
+        audit.route(ROUTE.into(), None);
         match self.location(parts, protocol, info, &mut audit) {
             Ok(location) => {
                 audit.response_head(StatusCode::PERMANENT_REDIRECT.as_u16());

@@ -1,10 +1,9 @@
 //! Identifiers of requests: ours on every answer, the client's noted for correlation.
 
 use crate::audit::AuditGuard;
-use crate::protocol::deny::REQUEST_ID;
+use crate::protocol::request_id::{REQUEST_ID, RequestId};
 use http::{HeaderMap, HeaderValue};
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Names requests, differently in every process.
@@ -26,9 +25,8 @@ impl Default for RequestIds {
 
 impl RequestIds {
     /// A name no other request of this process has.
-    pub fn next(&self) -> Arc<str> {
-        let count = self.count.fetch_add(1, Ordering::Relaxed);
-        format!("{:016x}{count:08x}", self.process).into()
+    pub fn next(&self) -> RequestId {
+        RequestId::new(self.process, self.count.fetch_add(1, Ordering::Relaxed))
     }
 }
 

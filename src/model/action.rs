@@ -1,5 +1,6 @@
 //! What a caller may be permitted to do. One action a call; the words follow `flyteidl2/common/authorization.proto`.
 
+use serde::{Serialize, Serializer};
 use std::fmt;
 use std::str::FromStr;
 
@@ -128,6 +129,13 @@ impl ActionSet {
     /// The actions of the set, in the order of [`Action::ALL`].
     pub fn iter(self) -> impl Iterator<Item = Action> {
         Action::ALL.iter().copied().filter(move |action| self.contains(*action))
+    }
+}
+
+/// As the list of its actions' labels.
+impl Serialize for ActionSet {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.iter().map(Action::label))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::action::ActionSet;
 use std::fmt;
+use std::sync::Arc;
 
 /// How much of Flyte a call touches.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -9,15 +10,15 @@ pub enum Scope {
     /// No project: the platform as a whole.
     Global,
     /// A whole project: the right is needed in every domain that exists.
-    Project(Box<str>),
+    Project(Arc<str>),
     /// A project of which something is visible: the right is needed in some domain.
-    ProjectInSomeDomain(Box<str>),
+    ProjectInSomeDomain(Arc<str>),
     /// One domain of a project.
     ProjectDomain {
         /// The project's identifier.
-        project: Box<str>,
+        project: Arc<str>,
         /// The domain's identifier.
-        domain: Box<str>,
+        domain: Arc<str>,
     },
 }
 
@@ -85,7 +86,7 @@ pub enum Resource {
         /// What it is.
         kind: ResourceKind,
         /// Its name, without version.
-        name: Box<str>,
+        name: Arc<str>,
     },
     /// All things of a kind (a list without a name): not covered by a grant that lists names of that kind.
     Every(ResourceKind),
@@ -93,7 +94,7 @@ pub enum Resource {
     /// a grant that lists names.
     Listed(Option<ResourceKind>),
     /// An object of the store, by its URL.
-    Object(Box<str>),
+    Object(Arc<str>),
     /// Something the request does not name: not covered by a grant that lists names of any kind.
     Unnamed,
     /// What a stored execution of the target's scope runs: by itself unnamed, and named once it was looked up.
@@ -104,7 +105,7 @@ pub enum Resource {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct StoredExecution {
     /// Its name.
-    pub name: Box<str>,
+    pub name: Arc<str>,
     /// The organization the request gives; mostly empty.
     pub organization: Box<str>,
     /// Whether the call starts it again, as it was stored.
@@ -119,11 +120,11 @@ pub struct Run {
     /// A task or a launch plan.
     pub kind: ResourceKind,
     /// The project it lies in.
-    pub project: Box<str>,
+    pub project: Arc<str>,
     /// The domain it lies in.
-    pub domain: Box<str>,
+    pub domain: Arc<str>,
     /// Its name, without version.
-    pub name: Box<str>,
+    pub name: Arc<str>,
 }
 
 /// One thing a call touches and what is needed there. A call is permitted only if every target is.
@@ -136,7 +137,7 @@ pub struct Target {
     /// Which named thing, where the request says.
     pub resource: Option<Resource>,
     /// The request field it was read from, such as `spec.launch_plan`; empty for the message itself.
-    pub field: Box<str>,
+    pub field: Arc<str>,
     /// Whether this is the scope the call acts in or something it refers to.
     pub role: TargetRole,
 }

@@ -319,7 +319,7 @@ fn compile_rule(
 }
 
 /// The SHA-256 over every file's name and text, in the order of the names.
-fn version(files: &[(PathBuf, String)]) -> Box<str> {
+fn version(files: &[(PathBuf, String)]) -> Arc<str> {
     let mut files: Vec<_> = files
         .iter()
         .map(|(file, text)| (file.to_string_lossy(), text))

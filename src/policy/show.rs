@@ -29,7 +29,7 @@ impl Rights {
             scope: shown.scope,
             needs: shown.needs,
             resource: shown.resource,
-            field: Box::default(),
+            field: Arc::default(),
             role: TargetRole::Acts,
         };
         let named_in = shown

@@ -344,7 +344,7 @@ fn run_by(named: Option<Resource>, scope: &Scope, again: bool) -> Resource {
         (Some(other), _) => return other,
     };
     Resource::RunBy(Box::new(StoredExecution {
-        name: Box::default(),
+        name: Arc::default(),
         organization: Box::default(),
         again,
         runs,
@@ -375,7 +375,7 @@ fn target(scope: Scope, action: Action, resource: Option<Resource>) -> Target {
         scope,
         needs: action.into(),
         resource,
-        field: Box::default(),
+        field: Arc::default(),
         role: TargetRole::Acts,
     }
 }

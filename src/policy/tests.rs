@@ -440,7 +440,7 @@ proptest! {
         let rights = generated_policy(&rules).resolve(&principal, &mut ());
         let views = [Action::ViewInventory, Action::ViewExecutions, Action::ViewData];
         let seen = domains().into_iter().any(|domain| views.iter().any(|view| {
-            let scope = Scope::ProjectDomain { project: project.as_str().into(), domain: domain.clone() };
+            let scope = Scope::ProjectDomain { project: project.as_str().into(), domain: (&*domain).into() };
             outcome(&rights, &[Target { scope, needs: (*view).into(), resource: None, field: "".into(), role: TargetRole::Acts }]).is_ok()
         }));
         prop_assert_eq!(rights.visible_project(&project), seen);

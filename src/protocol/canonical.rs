@@ -6,7 +6,7 @@ use crate::model::denial::Denial;
 use crate::model::reason::Reason;
 use http::header::{self, HeaderName};
 use http::request::Parts;
-use http::uri::Authority;
+use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, Method, Version};
 
 /// The longest path accepted, in bytes; the longest in the API has nine names of at most 255.
@@ -52,9 +52,9 @@ pub fn accept(parts: Parts, protocol: Protocol, max_headers: usize) -> Result<Re
     accept_headers(&headers, max_headers)?;
     let host = accept_host(uri.authority(), uri.scheme().is_some(), &headers, version)?;
     let path = uri.path();
-    let query = uri.query().filter(|query| !query.is_empty());
+    let query = uri.query();
     match protocol {
-        Protocol::Grpc => accept_rpc_path(path, uri.query().is_some())?,
+        Protocol::Grpc => accept_rpc_path(path, query.is_some())?,
         Protocol::Rest | Protocol::RestProto => accept_path(path)?,
     }
     if query.is_some_and(|query| query.len() > MAX_QUERY) {
@@ -66,10 +66,13 @@ pub fn accept(parts: Parts, protocol: Protocol, max_headers: usize) -> Result<Re
     if protocol == Protocol::Grpc {
         accept_grpc_headers(&headers)?;
     }
+    let target = match query {
+        Some("") => PathAndQuery::try_from(path).map_err(|_| Reason::PathNotCanonical)?,
+        _ => uri.into_parts().path_and_query.ok_or(Reason::PathNotCanonical)?,
+    };
     Ok(RequestHead {
-        path: path.into(),
-        query: query.map(Into::into),
         method,
+        target,
         host,
         version,
         headers,
@@ -249,22 +252,30 @@ fn accept_path(path: &str) -> Result<(), Denial> {
             }
             continue;
         }
-        let Some(decoded) = decode_plain(segment.as_bytes()) else {
-            return refuse("has a character or escape that could be read in two ways");
-        };
-        if matches!(decoded.as_slice(), b"." | b"..") {
-            return refuse("has a dot segment");
+        match read(segment.as_bytes()) {
+            None => return refuse("has a character or escape that could be read in two ways"),
+            Some(Segment::Dots) => return refuse("has a dot segment"),
+            Some(Segment::Plain) => {}
         }
     }
     Ok(())
 }
 
-fn decode_plain(segment: &[u8]) -> Option<Vec<u8>> {
-    let mut decoded = Vec::with_capacity(segment.len());
+/// What a segment is once it is decoded.
+enum Segment {
+    /// `.` or `..`.
+    Dots,
+    Plain,
+}
+
+/// Reads a segment of characters, plain or encoded, that mean only themselves.
+fn read(segment: &[u8]) -> Option<Segment> {
+    let (mut length, mut dots) = (0_usize, 0_usize);
     let mut rest = segment;
     loop {
         let (byte, tail) = match rest {
-            [] => return Some(decoded),
+            [] if length == dots && length <= 2 => return Some(Segment::Dots),
+            [] => return Some(Segment::Plain),
             [b'%', high, low, tail @ ..] => (hex(*high)? << 4 | hex(*low)?, tail),
             [b'%', ..] => return None,
             [byte, tail @ ..] => (*byte, tail),
@@ -272,7 +283,8 @@ fn decode_plain(segment: &[u8]) -> Option<Vec<u8>> {
         if !(byte.is_ascii_alphanumeric() || b"._~:@!$&'()*+,=-".contains(&byte)) {
             return None;
         }
-        decoded.push(byte);
+        length += 1;
+        dots += usize::from(byte == b'.');
         rest = tail;
     }
 }

@@ -1,16 +1,14 @@
 //! Renders a refusal in the caller's own protocol, so that real clients show its text and do not log in again.
 
 use super::Protocol;
+use super::request_id::{REQUEST_ID, RequestId};
 use crate::model::denial::Denial;
 use crate::model::reason::Reason;
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, WWW_AUTHENTICATE};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
-
-/// Carries the request's identifier on every answer.
-pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Everything outside printable ASCII, and the percent sign
 /// (<https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#responses>).
@@ -18,7 +16,7 @@ const GRPC_MESSAGE: &AsciiSet = &CONTROLS.add(b'%');
 
 /// The answer to a refused request.
 #[must_use]
-pub fn respond(protocol: Protocol, denial: &Denial, request_id: &str) -> Response<Full<Bytes>> {
+pub fn respond(protocol: Protocol, denial: &Denial, request_id: &RequestId) -> Response<Full<Bytes>> {
     let text = format!("{} [{}; request {request_id}]", denial.message, denial.reason.label());
     let mut response = match protocol {
         Protocol::Grpc => grpc(denial.reason, &text),
@@ -30,16 +28,14 @@ pub fn respond(protocol: Protocol, denial: &Denial, request_id: &str) -> Respons
         ),
     };
     let headers = response.headers_mut();
-    if let Ok(value) = HeaderValue::from_str(request_id) {
-        headers.insert(REQUEST_ID, value);
-    }
+    headers.insert(REQUEST_ID, request_id.header());
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
 /// The trailers that end a gRPC answer which had begun.
 #[must_use]
-pub fn trailers(denial: &Denial, request_id: &str) -> HeaderMap {
+pub fn trailers(denial: &Denial, request_id: &RequestId) -> HeaderMap {
     let text = format!("{} [{}; request {request_id}]", denial.message, denial.reason.label());
     let mut trailers = HeaderMap::new();
     status(&mut trailers, denial.reason, &text);
@@ -110,7 +106,7 @@ mod tests {
     use http_body_util::BodyExt;
 
     fn body(protocol: Protocol, denial: &Denial) -> (Response<()>, Vec<u8>) {
-        let (parts, body) = respond(protocol, denial, "r1").into_parts();
+        let (parts, body) = respond(protocol, denial, &RequestId::new(1, 2)).into_parts();
         let mut collected = std::pin::pin!(body.collect());
         let mut task = std::task::Context::from_waker(std::task::Waker::noop());
         let std::task::Poll::Ready(Ok(bytes)) = collected.as_mut().poll(&mut task) else {
@@ -141,7 +137,7 @@ mod tests {
             assert_eq!(bytes[0], 0x12);
             assert_eq!(bytes[bytes.len() - 2..], [0x08, reason.status().body]);
             for response in [grpc, rest, proto] {
-                assert_eq!(response.headers()["x-request-id"], "r1");
+                assert_eq!(response.headers()["x-request-id"], "000000000000000100000002");
             }
         }
     }
@@ -163,7 +159,7 @@ mod tests {
         let (response, _) = body(Protocol::Grpc, &denial);
         assert_eq!(
             response.headers()["grpc-message"],
-            "100%25 n%C3%A9%0Ax [no_matching_rule; request r1]"
+            "100%25 n%C3%A9%0Ax [no_matching_rule; request 000000000000000100000002]"
         );
     }
 

@@ -1,9 +1,12 @@
 //! Pooled connections to one address of the control plane, plain or TLS.
 
+use super::Port;
 use super::replica::Replica;
-use super::{Body, Port};
 use crate::config::Upstream as Settings;
+use bytes::Bytes;
 use http::Uri;
+use http_body_util::{Either, Full, Limited};
+use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -21,21 +24,24 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tower_service::Service;
 
-/// HTTP/2 windows: large enough that one stream is not held up by acknowledgements, small enough to bound memory.
-const STREAM_WINDOW: u32 = 1 << 20;
-const CONNECTION_WINDOW: u32 = 4 << 20;
-
 /// How long a peer may acknowledge nothing before its connection is given up.
 const DEAD_PEER: Duration = Duration::from_secs(20);
 
 /// A connection that takes this long and then fails stands for those that other requests would try at the same time.
 const SLOW: Duration = Duration::from_millis(100);
 
-/// A client of one address.
-pub(super) type PooledClient = Client<Connector, Body>;
+/// Connections to the HTTP port at one address, as many as requests run at a time.
+pub(super) type Pooled = Client<Connector, Either<Full<Bytes>, Limited<Incoming>>>;
 
-/// Prepares a client; it connects when the first request needs it.
-pub(super) fn client(replica: &Replica, settings: &Settings, tls: &rustls::ClientConfig, port: Port) -> PooledClient {
+/// Prepares connections over HTTP/1.1; they are made when requests need them.
+pub(super) fn pooled(connector: Connector) -> Pooled {
+    let mut builder = Client::builder(TokioExecutor::new());
+    builder.timer(TokioTimer::new()).pool_timer(TokioTimer::new());
+    builder.build(connector)
+}
+
+/// Prepares the way to one address.
+pub(super) fn connector(replica: &Replica, settings: &Settings, tls: &rustls::ClientConfig, port: Port) -> Connector {
     let mut tcp = HttpConnector::new_with_resolver(Here(replica.address));
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
@@ -49,23 +55,14 @@ pub(super) fn client(replica: &Replica, settings: &Settings, tls: &rustls::Clien
     let connector = HttpsConnectorBuilder::new()
         .with_tls_config(tls.clone())
         .https_or_http();
-    let connector = Connector {
+    Connector {
         inner: match port {
             Port::Grpc => connector.enable_http2().wrap_connector(tcp),
             Port::Http => connector.enable_http1().wrap_connector(tcp),
         },
         patience: settings.connect_timeout,
         gave_up: Arc::default(),
-    };
-    let mut builder = Client::builder(TokioExecutor::new());
-    builder.timer(TokioTimer::new()).pool_timer(TokioTimer::new());
-    if port == Port::Grpc {
-        builder
-            .http2_only(true)
-            .http2_initial_stream_window_size(STREAM_WINDOW)
-            .http2_initial_connection_window_size(CONNECTION_WINDOW);
     }
-    builder.build(connector)
 }
 
 /// Resolves every name to one address, which has been found already.
@@ -96,7 +93,8 @@ pub(super) struct Connector {
     gave_up: Arc<Mutex<Option<Instant>>>,
 }
 
-type Fault = Box<dyn Error + Send + Sync>;
+/// Why there is no connection.
+pub(super) type Fault = Box<dyn Error + Send + Sync>;
 
 impl Service<Uri> for Connector {
     type Response = MaybeHttpsStream<TokioIo<TcpStream>>;

@@ -1,7 +1,8 @@
 //! Which headers travel. Towards the API only those on a list; towards pages everything but what could carry another
 //! identity; and the proxy's own view of where the request came from.
 
-use crate::protocol::deny::REQUEST_ID;
+use super::Port;
+use crate::protocol::request_id::{REQUEST_ID, RequestId};
 use http::header::{self, HeaderName};
 use http::{HeaderMap, HeaderValue};
 use std::net::IpAddr;
@@ -83,19 +84,19 @@ pub struct Origin<'a> {
     /// The public host.
     pub host: &'a str,
     /// The request's identifier.
-    pub request_id: &'a str,
+    pub request_id: &'a RequestId,
 }
 
-/// The headers of an API call: those on the list, and the origin. The credential is added by the caller.
+/// The headers of an API call to this port: those on the list, and the origin. The credential is added by the caller.
 #[must_use]
-pub fn for_api(client: &HeaderMap, origin: Origin<'_>) -> HeaderMap {
+pub fn for_api(client: &HeaderMap, origin: Origin<'_>, port: Port) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(16);
     for name in &API {
         if let Some(value) = client.get(name) {
             headers.insert(name, value.clone());
         }
     }
-    set_origin(&mut headers, origin);
+    set_origin(&mut headers, origin, port);
     headers
 }
 
@@ -109,7 +110,7 @@ pub fn for_page(client: &HeaderMap, extra_credential: &HeaderName, origin: Origi
             headers.append(name.clone(), value.clone());
         }
     }
-    set_origin(&mut headers, origin);
+    set_origin(&mut headers, origin, Port::Http);
     headers
 }
 
@@ -120,16 +121,17 @@ fn may_reach_a_page(name: &str) -> bool {
         || IDENTITY_PREFIXES.iter().any(|prefix| name.starts_with(prefix)))
 }
 
-fn set_origin(headers: &mut HeaderMap, origin: Origin<'_>) {
+fn set_origin(headers: &mut HeaderMap, origin: Origin<'_>, port: Port) {
     let scheme = if origin.encrypted { "https" } else { "http" };
     headers.insert(&FORWARDED_PROTO, HeaderValue::from_static(scheme));
     if let Ok(host) = HeaderValue::from_str(origin.host) {
-        headers.insert(&FORWARDED_HOST, host.clone());
-        headers.insert(header::HOST, host);
+        // HTTP/2 has `:authority` for it (RFC 9113, section 8.3.1).
+        if port == Port::Http {
+            headers.insert(header::HOST, host.clone());
+        }
+        headers.insert(&FORWARDED_HOST, host);
     }
-    if let Ok(request_id) = HeaderValue::from_str(origin.request_id) {
-        headers.insert(REQUEST_ID, request_id);
-    }
+    headers.insert(REQUEST_ID, origin.request_id.header());
     if let Ok(client) = HeaderValue::try_from(origin.client.to_string()) {
         headers.insert(&FORWARDED_FOR, client);
     }
@@ -149,12 +151,14 @@ mod tests {
     use super::*;
     use std::net::Ipv4Addr;
 
-    const ORIGIN: Origin<'_> = Origin {
-        client: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)),
-        encrypted: true,
-        host: "flyte.example.com",
-        request_id: "r1",
-    };
+    fn origin(request_id: &RequestId) -> Origin<'_> {
+        Origin {
+            client: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)),
+            encrypted: true,
+            host: "flyte.example.com",
+            request_id,
+        }
+    }
 
     fn hostile() -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -199,13 +203,18 @@ mod tests {
     #[test]
     fn t_hdr_03_04_08_no_header_of_the_client_carries_another_identity_or_origin() {
         let extra = HeaderName::from_static("x-custom-auth");
-        for headers in [for_api(&hostile(), ORIGIN), for_page(&hostile(), &extra, ORIGIN)] {
+        let id = RequestId::new(1, 2);
+        let origin = origin(&id);
+        for headers in [
+            for_api(&hostile(), origin, Port::Http),
+            for_page(&hostile(), &extra, origin),
+        ] {
             assert!(headers.values().all(|value| value != "evil"), "{headers:?}");
             assert_eq!(headers["x-forwarded-for"], "192.0.2.7");
             assert_eq!(headers["x-forwarded-proto"], "https");
             assert_eq!(headers["x-forwarded-host"], "flyte.example.com");
             assert_eq!(headers["host"], "flyte.example.com");
-            assert_eq!(headers["x-request-id"], "r1");
+            assert_eq!(headers["x-request-id"], "000000000000000100000002");
         }
     }
 
@@ -216,9 +225,10 @@ mod tests {
         client.insert("authorization", HeaderValue::from_static("Basic eDp5"));
         client.insert("traceparent", HeaderValue::from_static("00-1-2-01"));
         let extra = HeaderName::from_static("flyte-authorization");
-        let page = for_page(&client, &extra, ORIGIN);
+        let id = RequestId::new(1, 2);
+        let page = for_page(&client, &extra, origin(&id));
         assert!(page.contains_key("cookie") && page.contains_key("authorization"));
-        let api = for_api(&client, ORIGIN);
+        let api = for_api(&client, origin(&id), Port::Http);
         assert!(!api.contains_key("cookie") && !api.contains_key("authorization"));
         assert_eq!(api["traceparent"], "00-1-2-01");
     }

@@ -68,8 +68,8 @@ struct Generator<'b> {
 impl<'b> Generator<'b> {
     fn new(plan: &Plan, bytes: &'b [u8]) -> Self {
         let paths = plan.slots.iter().flat_map(|slot| {
-            let parts = slot.parts.iter().map(|(path, _)| path);
-            parts.chain(std::iter::once(&slot.at))
+            let parts = slot.parts.iter().map(|(path, _)| &**path);
+            parts.chain(std::iter::once(&*slot.at))
         });
         let names = paths.flat_map(|path| path.split('.'));
         let mut interesting: HashSet<String> = names

@@ -285,7 +285,7 @@ async fn with_a_broken_policy_the_last_good_one_stays_in_force_and_that_is_visib
     assert_eq!(version(), before);
     assert_eq!(whole(proxy.metric("reload_success{what=\"policy\"}")), 0);
     assert!(admin(proxy.app.admin, "/readyz").await.starts_with("HTTP/1.1 200"));
-    assert!(admin(proxy.app.admin, "/status").await.contains(&before));
+    assert!(admin(proxy.app.admin, "/status").await.contains(&*before));
     proxy.write_policy(&good).unwrap();
     eventually("the good one is back", || {
         whole(proxy.metric("reloads_total{result=\"restored\",what=\"policy\"}")) == 1

@@ -87,7 +87,7 @@ async fn the_endpoint_tells_who_the_token_names_and_what_the_policy_gives() {
     );
     assert_eq!((&told["revoked"], &told["revocation"]), (&json!(false), &Value::Null));
     assert_eq!(told["scheme"], "Bearer");
-    assert_eq!(told["policy"]["version"], proxy.app.live.load().policy.version());
+    assert_eq!(told["policy"]["version"], **proxy.app.live.load().policy.version());
     assert_eq!(told["rules"][0]["name"], "ml-team");
     assert_eq!(told["rules"][0]["allows"][0]["projects"], json!(["ml"]));
     assert_eq!(told["rules"][0]["allows"][0]["role"], "contributor");

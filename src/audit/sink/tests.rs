@@ -6,6 +6,7 @@ use crate::clock::SystemClock;
 use crate::config::{AuditClaims, AuditOutput};
 use crate::model::ratio::Ratio;
 use crate::protocol::Protocol;
+use crate::protocol::request_id::RequestId;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
@@ -24,7 +25,11 @@ fn settings(queue: usize, on_full: WhenFull) -> Audit {
 
 fn record(name: &str) -> Record {
     let peer = "192.0.2.7:1".parse().unwrap();
-    Record::begin(&SystemClock, Protocol::Grpc, name.into(), "public".into(), peer)
+    let id = RequestId::new(0, 0);
+    Record {
+        client_request_id: Some(name.into()),
+        ..Record::begin(&SystemClock, Protocol::Grpc, id, "public".into(), peer)
+    }
 }
 
 fn ids(path: &Path) -> Vec<String> {
@@ -34,7 +39,7 @@ fn ids(path: &Path) -> Vec<String> {
         .lines()
         .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
     parsed
-        .map(|line| line["request_id"].as_str().unwrap().to_owned())
+        .map(|line| line["client_request_id"].as_str().unwrap().to_owned())
         .collect()
 }
 

@@ -17,12 +17,12 @@ impl Judge<'_> {
             let (setting, value, field) = match slot.role {
                 SlotRole::Setting(Setting::Secret) if key.is_empty() && value.is_empty() => continue,
                 SlotRole::Setting(Setting::Secret) => {
-                    (Setting::Secret, format!("{key}/{value}").into(), slot.at.clone())
+                    (Setting::Secret, format!("{key}/{value}").into(), (&*slot.at).into())
                 }
                 SlotRole::Setting(_) | SlotRole::KeyedSetting if value.is_empty() => continue,
                 SlotRole::Setting(setting) => {
-                    let field = slot.parts.first().map_or(&slot.at, |(field, _)| field);
-                    (setting, value.into(), field.clone())
+                    let field = slot.parts.first().map_or(&*slot.at, |(field, _)| field);
+                    (setting, value.into(), field.into())
                 }
                 SlotRole::KeyedSetting => {
                     let setting = Setting::of_label(occurrence.part(Part::Kind)).ok_or(Reason::Internal)?;

@@ -91,7 +91,7 @@ impl Rights {
                 }
                 self.judge_place(Place::Platform, target, named_in, settings, trace)
             }
-            Scope::ProjectDomain { project, domain } if self.domains.contains(domain) => {
+            Scope::ProjectDomain { project, domain } if self.domains.iter().any(|known| **known == **domain) => {
                 let place = Place::Domain { project, domain };
                 self.judge_place(place, target, named_in, settings, trace)
             }

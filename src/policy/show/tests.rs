@@ -34,7 +34,7 @@ fn list(rights: &Rights, project: &str, domain: &str, kind: Option<ResourceKind>
         },
         needs: Action::ViewInventory.into(),
         resource: Some(Resource::Listed(kind)),
-        field: Box::default(),
+        field: Arc::default(),
         role: TargetRole::Acts,
     };
     let call = Call {

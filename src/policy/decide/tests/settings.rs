@@ -80,7 +80,7 @@ fn decide(question: &Question<'_>) -> (Result<Vec<String>, Refusal>, String) {
         scope: scope("ml/staging"),
         needs: ActionSet::from(question.action),
         resource: question.resource.clone(),
-        field: Box::default(),
+        field: Arc::default(),
         role: TargetRole::Acts,
     }];
     let call = Call {
