@@ -9,11 +9,13 @@ import argparse
 import base64
 import contextlib
 import json
+import os
 import pathlib
 import signal
 import subprocess
 import sys
 import tempfile
+import time
 
 import proxy
 
@@ -78,6 +80,7 @@ def listener(folder, certificate, key):
 
 def server(folder, suite_server):
     """Starts the suite's server as the runner wants it, in plain text, and the proxy in front of it."""
+    runner = os.getppid()
     asked = receive(sys.stdin.buffer)
     wanted = dict(fields(asked))
     use_tls, limit = wanted.get(4), wanted.get(6, 0)
@@ -97,8 +100,9 @@ def server(folder, suite_server):
         answer = field(1, "127.0.0.1") + field(2, running.ports["suite"])
         sys.stdout.buffer.write(framed(answer + (field(3, certificate) if certificate else b"")))
         sys.stdout.buffer.flush()
-        # The runner ends it.
-        running.process.wait()
+        # The runner ends it, or has ended itself.
+        while os.getppid() == runner and running.process.poll() is None:
+            time.sleep(0.2)
 
 
 def client(folder, suite_client):

@@ -6,6 +6,7 @@ Whatever fails and is not listed as an exception fails the run, and so does what
 import http.server
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -157,6 +158,8 @@ SUITES = {"h2spec": h2spec, "grpc": grpc, "tls": tls.run}
 
 
 def main():
+    # What it has started is to end with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     chosen = sys.argv[1:] or list(SUITES)
     if unknown := set(chosen) - set(SUITES):
         raise SystemExit(f"run.py: there is no suite {', '.join(sorted(unknown))}; there are {', '.join(SUITES)}")
