@@ -92,8 +92,8 @@ pub struct Origin<'a> {
 pub fn for_api(client: &HeaderMap, origin: Origin<'_>, port: Port) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(16);
     for name in &API {
-        if let Some(value) = client.get(name) {
-            headers.insert(name, value.clone());
+        for value in client.get_all(name) {
+            headers.append(name, value.clone());
         }
     }
     set_origin(&mut headers, origin, port);
@@ -215,6 +215,21 @@ mod tests {
             assert_eq!(headers["x-forwarded-host"], "flyte.example.com");
             assert_eq!(headers["host"], "flyte.example.com");
             assert_eq!(headers["x-request-id"], "000000000000000100000002");
+        }
+    }
+
+    #[test]
+    fn a_header_in_several_lines_travels_whole_and_in_order() {
+        let mut client = HeaderMap::new();
+        for vendor in ["a=1", "b=2", "c=3"] {
+            client.append("tracestate", HeaderValue::from_static(vendor));
+        }
+        let extra = HeaderName::from_static("flyte-authorization");
+        for headers in [for_api(&client, ORIGIN), for_page(&client, &extra, ORIGIN)] {
+            assert!(
+                headers.get_all("tracestate").iter().eq(["a=1", "b=2", "c=3"]),
+                "{headers:?}"
+            );
         }
     }
 
