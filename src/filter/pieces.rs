@@ -98,7 +98,8 @@ impl Pieces {
         let mut front = [0; N];
         let mut missing = &mut front[..];
         for piece in &mut self.pieces {
-            let (there, still) = mem::take(&mut missing).split_at_mut_checked(piece.len().min(missing.len()))?;
+            let here = piece.len().min(missing.len());
+            let (there, still) = mem::take(&mut missing).split_at_mut_checked(here)?;
             piece.copy_to_slice(there);
             missing = still;
         }
