@@ -173,7 +173,11 @@ impl Passed {
 
     /// Takes so many bytes from the front of a piece, which has them.
     fn run(&mut self, piece: &mut Bytes, length: usize) {
-        let begun = if self.block.is_empty() { 0 } else { length.min(BLOCK - self.block.len()) };
+        let begun = if self.block.is_empty() {
+            0
+        } else {
+            length.min(BLOCK - self.block.len())
+        };
         let short = if length - begun < SHORT { length } else { begun };
         self.copy(piece.get(..short).unwrap_or_default());
         piece.advance(short);

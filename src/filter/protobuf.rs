@@ -47,10 +47,7 @@ pub fn filter(
 }
 
 /// Reads the fields of a message, each with where it lies. One that goes on in another piece is put together.
-fn fields(
-    message: &Pieces,
-    mut field: impl FnMut(Range<usize>, u32, Value<'_>) -> Option<()>,
-) -> Option<()> {
+fn fields(message: &Pieces, mut field: impl FnMut(Range<usize>, u32, Value<'_>) -> Option<()>) -> Option<()> {
     let mut start = 0;
     let mut parted = Vec::new();
     for mut rest in message.iter() {
@@ -101,7 +98,10 @@ fn missing(beginning: &[u8]) -> Option<usize> {
         Some(_) => return None,
     };
     match length {
-        Some(length) => usize::try_from(length).ok()?.checked_sub(rest.len()).filter(|missing| *missing > 0),
+        Some(length) => usize::try_from(length)
+            .ok()?
+            .checked_sub(rest.len())
+            .filter(|missing| *missing > 0),
         None => (beginning.len() < MAX_HEAD).then_some(1),
     }
 }

@@ -273,7 +273,12 @@ fn a_page_has_the_token_of_the_next_in_place_of_its_own_and_nothing_else_changes
     for (before, behind, full, last) in [
         (r#"{ "token": "7","#, "}", r#"{ "token": "1","#, r#"{ "token": "","#),
         (r#"{"Token":null ,"#, " } ", r#"{"Token":"1" ,"#, r#"{"Token":"" ,"#),
-        (r#"{"t\u006fken":7.5,"#, "}", r#"{"t\u006fken":"1","#, r#"{"t\u006fken":"","#),
+        (
+            r#"{"t\u006fken":7.5,"#,
+            "}",
+            r#"{"t\u006fken":"1","#,
+            r#"{"t\u006fken":"","#,
+        ),
     ] {
         let document = format!("{before}\"projects\":{list}{behind}");
         let is = |page, front: &str, list: &str| {
@@ -320,8 +325,20 @@ fn a_page_has_the_token_of_the_next_in_place_of_its_own_and_nothing_else_changes
 #[test]
 fn t_resp_02_an_answer_in_any_two_pieces_and_in_pieces_of_any_length_is_filtered_alike() {
     let long = field(1, &[text(1, "ml"), field(3, &[7; 90])].concat());
-    let skipped = [&[0x1d, 1, 2, 3, 4, 0x21, 1, 2, 3, 4, 5, 6, 7, 8][..], &[0xa0, 0x06, 0xff, 0xff, 0x7f]].concat();
-    let parts = [project("ml"), project("fraud"), skipped, long, field(2, b"token"), project("fraud"), project("ml")];
+    let skipped = [
+        &[0x1d, 1, 2, 3, 4, 0x21, 1, 2, 3, 4, 5, 6, 7, 8][..],
+        &[0xa0, 0x06, 0xff, 0xff, 0x7f],
+    ]
+    .concat();
+    let parts = [
+        project("ml"),
+        project("fraud"),
+        skipped,
+        long,
+        field(2, b"token"),
+        project("fraud"),
+        project("ml"),
+    ];
     let message = parts.concat();
     let shown = |item: &Item<'_>| item.part(ItemPart::Project) == "ml";
     let whole = projects(&message, |id| id == "ml").unwrap();
@@ -329,7 +346,11 @@ fn t_resp_02_an_answer_in_any_two_pieces_and_in_pieces_of_any_length_is_filtered
         let check = |pieces: Pieces, how: &str| {
             let edits = super::protobuf::filter(&pieces, items, None, shown).unwrap();
             let answer = pieces.edited(&edits, b"front").concat();
-            assert_eq!((answer.strip_prefix(b"front").unwrap(), edits.withheld), (&*whole.answer, 2), "{how}");
+            assert_eq!(
+                (answer.strip_prefix(b"front").unwrap(), edits.withheld),
+                (&*whole.answer, 2),
+                "{how}"
+            );
         };
         for length in 1..=message.len() {
             check(Pieces::parted(&message, length), &format!("pieces of {length} bytes"));
@@ -372,7 +393,11 @@ fn t_resp_03_what_is_malformed_in_one_piece_is_so_in_many() {
                     let read = super::protobuf::filter(&pieces, items, None, |_| true);
                     // Longer than it says it is, a field may take in what comes behind it.
                     let whole = super::protobuf::filter(&in_pieces(&message, message.len()), items, None, |_| true);
-                    assert_eq!((read.is_some(), whole.is_some()), (false, false), "{wrong:?} in pieces of {length}");
+                    assert_eq!(
+                        (read.is_some(), whole.is_some()),
+                        (false, false),
+                        "{wrong:?} in pieces of {length}"
+                    );
                 }
             }
         }

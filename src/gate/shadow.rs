@@ -35,7 +35,10 @@ impl Tally {
             needs: filter.needs,
             judged: filter.judged.clone(),
             headers: response.headers().clone(),
-            gathered: response.status().is_success().then(|| Form::of(response.headers()).pieces(0)),
+            gathered: response
+                .status()
+                .is_success()
+                .then(|| Form::of(response.headers()).pieces(0)),
         }
     }
 

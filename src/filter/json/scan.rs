@@ -1,6 +1,5 @@
 //! Reads a JSON text (RFC 8259) from its beginning to its end, once, and to the letter.
 
-use memchr::memchr2;
 use std::borrow::Cow;
 use std::ops::Range;
 
@@ -12,7 +11,6 @@ pub(super) const MAX_DEPTH: usize = 512;
 pub(super) struct Scan<'a> {
     text: &'a str,
     at: usize,
-    has_controls: bool,
 }
 
 /// What stands between two quotation marks.
@@ -24,11 +22,7 @@ pub(super) struct Quoted {
 
 impl<'a> Scan<'a> {
     pub(super) fn new(text: &'a str) -> Self {
-        Self {
-            text,
-            at: 0,
-            has_controls: has_controls(text.as_bytes()),
-        }
+        Self { text, at: 0 }
     }
 
     /// Where the next byte is.
@@ -119,8 +113,8 @@ impl<'a> Scan<'a> {
         Some(start..self.at)
     }
 
-    /// Reads a value of which nothing is needed, where many are alike are alike: an array that is the same as the last one, byte by byte, ends where
-    /// that ended, and need not be read again.
+    /// Reads a value of which nothing is needed, where many are alike: an array that is the same as the last one, byte by
+    /// byte, ends where that ended, and need not be read again.
     pub(super) fn skip_repeated(&mut self, last: &mut &'a str) -> Option<()> {
         let start = self.at;
         let is_array = self.peek() == Some(b'[');
@@ -207,21 +201,33 @@ impl<'a> Scan<'a> {
         let start = self.at;
         let mut escaped = false;
         loop {
-            let rest = self.text.as_bytes().get(self.at..)?;
-            let plain = memchr2(b'"', b'\\', rest)?;
-            let (plain, special) = rest.split_at_checked(plain)?;
-            if self.has_controls && has_controls(plain) {
-                return None;
+            self.plain();
+            match self.byte()? {
+                b'"' => {
+                    return Some(Quoted {
+                        range: start..self.at - 1,
+                        escaped,
+                    });
+                }
+                b'\\' => {
+                    escaped = true;
+                    self.escape()?;
+                }
+                0..0x20 => return None,
+                _ => {}
             }
-            self.at += plain.len() + 1;
-            if special.first() == Some(&b'"') {
-                return Some(Quoted {
-                    range: start..self.at - 1,
-                    escaped,
-                });
+        }
+    }
+
+    /// Goes on to a byte of a text that stands for more than itself, or near its end.
+    fn plain(&mut self) {
+        while let Some(eight) = self.text.as_bytes().get(self.at..).and_then(|rest| rest.first_chunk()) {
+            let special = special(u64::from_le_bytes(*eight));
+            if special != 0 {
+                self.at += special.trailing_zeros() as usize / 8;
+                return;
             }
-            escaped = true;
-            self.escape()?;
+            self.at += eight.len();
         }
     }
 
@@ -260,8 +266,12 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// Whether there are bytes that a text cannot hold as themselves. Between values some may stand.
-fn has_controls(bytes: &[u8]) -> bool {
-    // All of them are looked at, so that many are at once.
-    bytes.iter().fold(false, |found, byte| found | (*byte < 0x20))
+/// Marks those of eight bytes that a text cannot hold as themselves: the first of them rightly, which is all that counts.
+/// (<https://graphics.stanford.edu/~seander/bithacks.html#HasLessInWord>)
+fn special(eight: u64) -> u64 {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const HIGH: u64 = ONES << 7;
+    let below = |bytes: u64, limit: u64| bytes.wrapping_sub(ONES * limit) & !bytes;
+    let is = |byte: u8| below(eight ^ (ONES * u64::from(byte)), 1);
+    (below(eight, 0x20) | is(b'"') | is(b'\\')) & HIGH
 }

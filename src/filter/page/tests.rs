@@ -37,6 +37,10 @@ fn pages_follow_each_other_and_a_full_one_has_a_token() {
         (usize::MAX, usize::MAX, 3, vec![], ""),
     ] {
         let (page, shown) = page(&label, offset, limit, items);
-        assert_eq!((shown, page.token().unwrap_or_default().as_str()), (taken, token), "{offset} {limit} {items}");
+        assert_eq!(
+            (shown, page.token().unwrap_or_default().as_str()),
+            (taken, token),
+            "{offset} {limit} {items}"
+        );
     }
 }

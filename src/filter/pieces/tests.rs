@@ -93,11 +93,16 @@ fn many_short_pieces_become_few_and_long_ones_are_not_copied() {
         ..Edits::default()
     };
     let passed = pieces.edited(&cut, &[]);
-    assert_eq!(passed.iter().map(|piece| piece.as_ptr()).collect::<Vec<_>>(), [long.slice(1..).as_ptr()]);
+    assert_eq!(
+        passed.iter().map(|piece| piece.as_ptr()).collect::<Vec<_>>(),
+        [long.slice(1..).as_ptr()]
+    );
     // Runs that are short are passed on together.
     let mut pieces = Pieces::default();
     pieces.push(long.clone());
-    let holes = (0..5 * BLOCK / 100).map(|number| number * 100..number * 100 + 50).collect();
+    let holes = (0..5 * BLOCK / 100)
+        .map(|number| number * 100..number * 100 + 50)
+        .collect();
     let holes = Edits {
         cuts: holes,
         ..Edits::default()
@@ -111,7 +116,10 @@ fn what_is_in_front_is_taken_off_wherever_it_is_parted() {
     for length in 1..9 {
         let mut pieces = Pieces::parted(b"12345678", length);
         assert_eq!(pieces.take_front().unwrap(), *b"12345");
-        assert_eq!((pieces.len(), pieces.iter().collect::<Vec<_>>().concat()), (3, b"678".to_vec()));
+        assert_eq!(
+            (pieces.len(), pieces.iter().collect::<Vec<_>>().concat()),
+            (3, b"678".to_vec())
+        );
         assert_eq!(pieces.take_front::<4>(), None);
         assert_eq!(pieces.take_front().unwrap(), *b"678");
         assert!(pieces.is_empty() && pieces.edited(&Edits::default(), &[]).is_empty());
