@@ -13,7 +13,7 @@ const BLOCK: usize = 16 << 10;
 /// Bytes in pieces, in order.
 #[derive(Debug, Default)]
 pub struct Pieces {
-    pieces: Vec<Bytes>,
+    list: Vec<Bytes>,
     /// What lies behind all of them, and is still short.
     last: Vec<u8>,
     /// Whether everything is put together.
@@ -54,36 +54,36 @@ impl Pieces {
             }
         } else {
             self.settle();
-            self.pieces.push(data);
+            self.list.push(data);
         }
     }
 
     fn settle(&mut self) {
         if !self.last.is_empty() {
-            self.pieces.push(mem::take(&mut self.last).into());
+            self.list.push(mem::take(&mut self.last).into());
         }
     }
 
     /// Each piece in order; some may be empty.
     pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        self.pieces.iter().map(|piece| &**piece).chain([&*self.last])
+        self.list.iter().map(|piece| &**piece).chain([&*self.last])
     }
 
     /// Everything, if it was to be one piece.
     #[must_use]
     pub fn one(&self) -> Option<&[u8]> {
-        self.pieces.is_empty().then_some(&*self.last)
+        self.list.is_empty().then_some(&*self.last)
     }
 
     /// Everything in one piece. What it came in is given back as it is copied.
     #[must_use]
     pub fn joined(mut self) -> Bytes {
         self.settle();
-        if let [_] = &*self.pieces {
-            return self.pieces.pop().unwrap_or_default();
+        if let [_] = &*self.list {
+            return self.list.pop().unwrap_or_default();
         }
         let mut whole = Vec::with_capacity(self.len);
-        for piece in self.pieces {
+        for piece in self.list {
             whole.extend_from_slice(&piece);
         }
         whole.into()
@@ -97,7 +97,7 @@ impl Pieces {
         self.settle();
         let mut front = [0; N];
         let mut missing = &mut front[..];
-        for piece in &mut self.pieces {
+        for piece in &mut self.list {
             let here = piece.len().min(missing.len());
             let (there, still) = mem::take(&mut missing).split_at_mut_checked(here)?;
             piece.copy_to_slice(there);
@@ -116,7 +116,7 @@ impl Pieces {
         passed.copy(front);
         let mut rest = Rest {
             piece: Bytes::new(),
-            behind: self.pieces.into_iter(),
+            behind: self.list.into_iter(),
         };
         let mut at = 0;
         for (index, cut) in edits.cuts.iter().enumerate() {
@@ -156,7 +156,7 @@ impl Rest {
 
 /// What is passed on.
 struct Passed {
-    pieces: Vec<Bytes>,
+    list: Vec<Bytes>,
     block: Vec<u8>,
     /// How much is to come, with what is in the block.
     left: usize,
@@ -165,7 +165,7 @@ struct Passed {
 impl Passed {
     fn of(length: usize) -> Self {
         Self {
-            pieces: Vec::with_capacity(length.div_ceil(BLOCK)),
+            list: Vec::with_capacity(length.div_ceil(BLOCK)),
             block: Vec::new(),
             left: length,
         }
@@ -184,7 +184,7 @@ impl Passed {
         if short < length {
             self.settle();
             self.left = self.left.saturating_sub(length - short);
-            self.pieces.push(piece.split_to(length - short));
+            self.list.push(piece.split_to(length - short));
         }
     }
 
@@ -206,13 +206,13 @@ impl Passed {
     fn settle(&mut self) {
         if !self.block.is_empty() {
             self.left = self.left.saturating_sub(self.block.len());
-            self.pieces.push(mem::take(&mut self.block).into());
+            self.list.push(mem::take(&mut self.block).into());
         }
     }
 
     fn end(mut self) -> Vec<Bytes> {
         self.settle();
-        self.pieces
+        self.list
     }
 }
 
@@ -223,7 +223,7 @@ impl Pieces {
         let pieces: Vec<Bytes> = pieces.into_iter().map(Bytes::copy_from_slice).collect();
         Self {
             len: pieces.iter().map(Bytes::len).sum(),
-            pieces,
+            list: pieces,
             ..Self::default()
         }
     }

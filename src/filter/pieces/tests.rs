@@ -84,7 +84,7 @@ fn many_short_pieces_become_few_and_long_ones_are_not_copied() {
     for byte in &whole {
         pieces.push(Bytes::copy_from_slice(&[*byte]));
     }
-    assert!(pieces.pieces.len() <= 5, "{}", pieces.pieces.len());
+    assert!(pieces.list.len() <= 5, "{}", pieces.list.len());
     let long = Bytes::from(whole);
     let mut pieces = Pieces::default();
     pieces.push(long.clone());
