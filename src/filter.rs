@@ -7,22 +7,25 @@ use std::ops::Range;
 
 pub mod json;
 pub mod page;
+pub mod pieces;
 pub mod protobuf;
 
 #[cfg(test)]
 mod tests;
 
-/// What of an answer is not shown. Nothing, unless items were found that are not.
+/// How an answer is changed before it is passed on. Not at all, unless it has items that are not shown, or pages.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Withheld {
-    /// How many items.
-    pub items: usize,
-    /// Their bytes, with those that separate them; in order.
+pub struct Edits {
+    /// How many items are not shown on any page.
+    pub withheld: usize,
+    /// What is taken out, with what separates it; in order.
     cuts: Vec<Range<usize>>,
+    /// What takes the place of one of the cuts, which may be empty.
+    inserted: Option<(usize, Vec<u8>)>,
 }
 
-impl Withheld {
-    /// Adds bytes, which lie behind all others.
+impl Edits {
+    /// Takes out bytes, which lie behind all others.
     fn cut(&mut self, bytes: Range<usize>) {
         match self.cuts.last_mut() {
             Some(last) if last.end == bytes.start => last.end = bytes.end,
@@ -31,18 +34,18 @@ impl Withheld {
         }
     }
 
-    /// Takes it out of the answer in which it was found; what stays moves together at the front. How long that is, in
-    /// bytes.
+    /// Takes out bytes, which lie behind all others, for something else to be put there.
+    fn cut_for_more(&mut self, bytes: Range<usize>) -> usize {
+        self.cuts.push(bytes);
+        self.cuts.len() - 1
+    }
+
+    /// The length of an answer of this length when it is changed, in bytes.
     #[must_use]
-    pub fn take_out(&self, answer: &mut [u8]) -> usize {
-        let mut end = self.cuts.first().map_or(answer.len(), |cut| cut.start);
-        let behind = self.cuts.iter().skip(1).map(|cut| cut.start);
-        let behind = behind.chain([answer.len()]);
-        for (stays, until) in self.cuts.iter().map(|cut| cut.end).zip(behind) {
-            answer.copy_within(stays..until, end);
-            end += until - stays;
-        }
-        end
+    pub fn length(&self, answer: usize) -> usize {
+        let cut: usize = self.cuts.iter().map(Range::len).sum();
+        let inserted = self.inserted.as_ref().map_or(0, |(_, text)| text.len());
+        answer.saturating_sub(cut) + inserted
     }
 }
 

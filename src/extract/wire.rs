@@ -13,7 +13,13 @@ pub(crate) enum Value<'a> {
 }
 
 /// Takes a tag: the field number and wire type.
+#[inline]
 pub(crate) fn tag(rest: &mut &[u8]) -> Option<(u32, u8)> {
+    // Most fields have a number below 16.
+    if let [byte @ 8..0x80, tail @ ..] = *rest {
+        *rest = tail;
+        return Some((u32::from(byte >> 3), byte & 7));
+    }
     let before = rest.len();
     let tag = varint(rest)?;
     // Some decoders stop after five bytes: only the shortest form has one reading.
@@ -26,6 +32,7 @@ pub(crate) fn tag(rest: &mut &[u8]) -> Option<(u32, u8)> {
 }
 
 /// Takes a value of a wire type.
+#[inline]
 pub(crate) fn value<'a>(rest: &mut &'a [u8], wire_type: u8) -> Option<Value<'a>> {
     match wire_type {
         0 => varint(rest).map(Value::Varint),
@@ -66,12 +73,18 @@ fn put_varint(mut number: u64, message: &mut Vec<u8>) {
     message.push(u8::try_from(number).unwrap_or_default());
 }
 
-fn varint(rest: &mut &[u8]) -> Option<u64> {
+/// Takes a number of up to 64 bits.
+#[inline]
+pub(crate) fn varint(rest: &mut &[u8]) -> Option<u64> {
     // Most tags and lengths.
     if let [byte @ 0..0x80, tail @ ..] = *rest {
         *rest = tail;
         return Some(u64::from(*byte));
     }
+    long(rest)
+}
+
+fn long(rest: &mut &[u8]) -> Option<u64> {
     let mut value = 0;
     for shift in (0..u64::BITS).step_by(7) {
         let (byte, tail) = rest.split_first()?;

@@ -3,8 +3,11 @@
 
 use super::*;
 use crate::catalog::Catalog;
-use crate::catalog::answer::Items;
+use crate::catalog::answer::{Items, Label};
 use crate::extract::wire::put_text;
+use bytes::Bytes;
+use page::Page;
+use pieces::Pieces;
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseResult;
 use std::sync::LazyLock;
@@ -16,13 +19,25 @@ struct Filtered {
     withheld: usize,
 }
 
-fn without(answer: &[u8], withheld: &Withheld) -> Filtered {
-    let mut answer = answer.to_vec();
-    let length = withheld.take_out(&mut answer);
-    answer.truncate(length);
+/// An answer in pieces of this length.
+fn in_pieces(answer: &[u8], length: usize) -> Pieces {
+    let mut pieces = Pieces::default();
+    for piece in answer.chunks(length.max(1)) {
+        pieces.push(Bytes::copy_from_slice(piece));
+    }
+    pieces
+}
+
+pub(super) fn edited(answer: &[u8], edits: &Edits) -> Vec<u8> {
+    let edited = in_pieces(answer, answer.len()).edited(edits, &[]).concat();
+    assert_eq!(edited.len(), edits.length(answer.len()));
+    edited
+}
+
+fn without(answer: &[u8], edits: &Edits) -> Filtered {
     Filtered {
-        answer,
-        withheld: withheld.items,
+        answer: edited(answer, edits),
+        withheld: edits.withheld,
     }
 }
 
@@ -31,7 +46,8 @@ mod protobuf {
     use super::*;
 
     pub(super) fn filter(message: &[u8], items: &Items, shown: impl FnMut(&Item<'_>) -> bool) -> Option<Filtered> {
-        super::super::protobuf::filter(message, items, shown).map(|withheld| without(message, &withheld))
+        let pieces = in_pieces(message, message.len());
+        super::super::protobuf::filter(&pieces, items, None, shown).map(|edits| without(message, &edits))
     }
 }
 
@@ -39,7 +55,7 @@ mod json {
     use super::*;
 
     pub(super) fn filter(document: &[u8], items: &Items, shown: impl FnMut(&Item<'_>) -> bool) -> Option<Filtered> {
-        super::super::json::filter(document, items, shown).map(|withheld| without(document, &withheld))
+        super::super::json::filter(document, items, None, shown).map(|edits| without(document, &edits))
     }
 }
 
@@ -213,6 +229,179 @@ fn json_without_a_list_or_with_nothing_to_leave_out_stays_to_the_letter() {
             (document.to_owned(), 0)
         );
     }
+}
+
+/// A page of a limit, behind an offset, as the answer is when it is filtered to what begins with `a`.
+fn paged(answer: &[u8], json: bool, (offset, limit): (usize, usize)) -> Option<Vec<u8>> {
+    let next = Label {
+        number: 2,
+        name: "token".into(),
+        json: "Token".into(),
+    };
+    let page = Page {
+        offset,
+        limit,
+        ..Page::first(&next)
+    };
+    let shown = |item: &Item<'_>| item.part(ItemPart::Project).starts_with('a');
+    let edits = with("ListProjects", |items| {
+        if json {
+            return super::json::filter(answer, items, Some(page), shown);
+        }
+        super::protobuf::filter(&in_pieces(answer, answer.len()), items, Some(page), shown)
+    })?;
+    Some(edited(answer, &edits))
+}
+
+#[test]
+fn a_page_has_the_token_of_the_next_in_place_of_its_own_and_nothing_else_changes() {
+    let items = ["a1", "x", "a2", "a3"].map(project);
+    let [a1, x, a2, a3] = &items;
+    let (token, other, new) = (text(2, "7"), text(2, "8"), text(900, "new"));
+    let own = [&token[..], a1, x, a2, &other, a3, &new].concat();
+    for (page, expected) in [
+        ((0, 0), [&a1[..], a2, a3, &new].concat()),
+        ((0, 1), [&a1[..], &new, &text(2, "1")].concat()),
+        ((1, 1), [&a2[..], &new, &text(2, "2")].concat()),
+        ((2, 2), [&a3[..], &new].concat()),
+        ((9, 2), new.clone()),
+    ] {
+        assert_eq!(paged(&own, false, page).unwrap(), expected, "{page:?}");
+    }
+    assert_eq!(paged(b"\x0a\x05x", false, (0, 1)), None);
+    let list = r#"[ {"id":"a1"} , {"id":"x"},{"id":"a2"} ]"#;
+    for (before, behind, full, last) in [
+        (r#"{ "token": "7","#, "}", r#"{ "token": "1","#, r#"{ "token": "","#),
+        (r#"{"Token":null ,"#, " } ", r#"{"Token":"1" ,"#, r#"{"Token":"" ,"#),
+        (
+            r#"{"t\u006fken":7.5,"#,
+            "}",
+            r#"{"t\u006fken":"1","#,
+            r#"{"t\u006fken":"","#,
+        ),
+    ] {
+        let document = format!("{before}\"projects\":{list}{behind}");
+        let is = |page, front: &str, list: &str| {
+            let expected = format!("{front}\"projects\":{list}{behind}");
+            let paged = paged(document.as_bytes(), true, page).unwrap();
+            assert_eq!(String::from_utf8(paged).unwrap(), expected, "{document}");
+        };
+        is((0, 1), full, r#"[{"id":"a1"}]"#);
+        is((0, 0), last, r#"[{"id":"a1"},{"id":"a2"}]"#);
+        is((2, 1), last, "[]");
+    }
+    for (document, full, last) in [
+        (
+            format!(r#"{{"projects":{list},"token":"7"}}"#),
+            r#"{"projects":[{"id":"a1"}],"token":"1"}"#,
+            r#"{"projects":[{"id":"a1"},{"id":"a2"}],"token":""}"#,
+        ),
+        (
+            format!(r#"{{"projects":{list} }} "#),
+            r#"{"projects":[{"id":"a1"}] ,"token":"1"} "#,
+            r#"{"projects":[{"id":"a1"},{"id":"a2"}] } "#,
+        ),
+    ] {
+        for (page, expected) in [((0, 1), full), ((0, 9), last)] {
+            let paged = paged(document.as_bytes(), true, page).unwrap();
+            assert_eq!(String::from_utf8(paged).unwrap(), expected, "{document}");
+        }
+    }
+    assert_eq!(paged(b"{ } ", true, (0, 0)).unwrap(), b"{ } ");
+    for broken in [
+        "",
+        "[]",
+        r#"{"token":"1","token":"2"}"#,
+        r#"{"token":"1","Token":"2"}"#,
+        r#"{"token":"1"}}"#,
+        r#"{"token":}"#,
+        r#"{"token":"1"#,
+    ] {
+        assert_eq!(paged(broken.as_bytes(), true, (0, 1)), None, "{broken}");
+    }
+}
+
+/// Wherever an answer is parted, and however large its parts are, it is filtered alike.
+#[test]
+fn t_resp_02_an_answer_in_any_two_pieces_and_in_pieces_of_any_length_is_filtered_alike() {
+    let long = field(1, &[text(1, "ml"), field(3, &[7; 90])].concat());
+    let skipped = [
+        &[0x1d, 1, 2, 3, 4, 0x21, 1, 2, 3, 4, 5, 6, 7, 8][..],
+        &[0xa0, 0x06, 0xff, 0xff, 0x7f],
+    ]
+    .concat();
+    let parts = [
+        project("ml"),
+        project("fraud"),
+        skipped,
+        long,
+        field(2, b"token"),
+        project("fraud"),
+        project("ml"),
+    ];
+    let message = parts.concat();
+    let shown = |item: &Item<'_>| item.part(ItemPart::Project) == "ml";
+    let whole = projects(&message, |id| id == "ml").unwrap();
+    with("ListProjects", |items| {
+        let check = |pieces: Pieces, how: &str| {
+            let edits = super::protobuf::filter(&pieces, items, None, shown).unwrap();
+            let answer = pieces.edited(&edits, b"front").concat();
+            assert_eq!(
+                (answer.strip_prefix(b"front").unwrap(), edits.withheld),
+                (&*whole.answer, 2),
+                "{how}"
+            );
+        };
+        for length in 1..=message.len() {
+            check(Pieces::parted(&message, length), &format!("pieces of {length} bytes"));
+        }
+        for at in 0..=message.len() {
+            let (one, other) = message.split_at(at);
+            check(Pieces::of([one, other]), &format!("parted at {at}"));
+            // What breaks off is not read, wherever it was parted; a piece that ends with a field is an answer itself.
+            let ends = super::protobuf::filter(&in_pieces(one, one.len()), items, None, shown).is_some();
+            for length in 1..5 {
+                let read = super::protobuf::filter(&Pieces::parted(one, length), items, None, shown);
+                assert_eq!(read.is_some(), ends, "the first {at} bytes in pieces of {length}");
+            }
+        }
+    });
+}
+
+#[test]
+fn t_resp_03_what_is_malformed_in_one_piece_is_so_in_many() {
+    let item = project("ml");
+    let malformed = [
+        // A tag that is not in its shortest form, no field, groups, no type, a number beyond 64 bits, a length beyond the end.
+        &[0x8a, 0x00, 0][..],
+        &[0x02, 0],
+        &[0x0b, 0x0c],
+        &[0x0f],
+        &[0x08, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02],
+        &[0xff; 30],
+        &[0x0a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01],
+        &[0x0a, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x00],
+        &[0x0a, 0x7f],
+        &[0x1d, 1],
+    ];
+    with("ListProjects", |items| {
+        for wrong in malformed {
+            for behind in [&[][..], &item] {
+                let message = [&item[..], wrong, behind].concat();
+                for length in 1..=message.len() {
+                    let pieces = Pieces::parted(&message, length);
+                    let read = super::protobuf::filter(&pieces, items, None, |_| true);
+                    // Longer than it says it is, a field may take in what comes behind it.
+                    let whole = super::protobuf::filter(&in_pieces(&message, message.len()), items, None, |_| true);
+                    assert_eq!(
+                        (read.is_some(), whole.is_some()),
+                        (false, false),
+                        "{wrong:?} in pieces of {length}"
+                    );
+                }
+            }
+        }
+    });
 }
 
 #[test]

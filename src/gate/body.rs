@@ -3,15 +3,17 @@
 use crate::catalog::{Access, Binding};
 use crate::config::Limits;
 use crate::extract::targets::Payload;
+use crate::filter::pieces::Pieces;
 use crate::model::denial::Denial;
 use crate::model::reason::Reason;
 use crate::protocol::envelope::{self, Encoding};
 use crate::protocol::{Protocol, RequestHead};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::HeaderValue;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
+use std::mem;
 use std::time::Duration;
 
 /// The largest message read from a caller who has shown no credential, in bytes: public calls have empty ones.
@@ -195,24 +197,28 @@ async fn read(body: &mut Option<Incoming>, limit: usize, deadline: Duration) -> 
 
 async fn collect(body: &mut Incoming, limit: usize) -> Result<Bytes, Denial> {
     let mut first = Bytes::new();
-    let mut rest: Option<BytesMut> = None;
+    let mut rest: Option<Pieces> = None;
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|_| Denial::from(Reason::BodyAborted))?.into_data() else {
             continue;
         };
-        let so_far = rest.as_ref().map_or(first.len(), BytesMut::len);
+        let so_far = rest.as_ref().map_or(first.len(), Pieces::len);
         if data.len() > limit.saturating_sub(so_far) {
             return Err(envelope::too_large((so_far + data.len()) as u64, limit));
         }
         // Most messages come in one piece, which is kept as it is.
-        if first.is_empty() {
+        if rest.is_none() && first.is_empty() {
             first = data;
         } else {
-            rest.get_or_insert_with(|| BytesMut::from(&first[..]))
-                .extend_from_slice(&data);
+            let rest = rest.get_or_insert_with(|| {
+                let mut pieces = Pieces::default();
+                pieces.push(mem::take(&mut first));
+                pieces
+            });
+            rest.push(data);
         }
     }
-    Ok(rest.map_or(first, BytesMut::freeze))
+    Ok(rest.map_or(first, Pieces::joined))
 }
 
 /// Reads and drops the rest of a refused request's body, within bounds, while the answer is on its way.

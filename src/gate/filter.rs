@@ -8,7 +8,8 @@ use crate::catalog::Route;
 use crate::catalog::answer::{ItemPart, Items, Show};
 use crate::extract::targets::Extracted;
 use crate::filter::page::Page;
-use crate::filter::{self, Item};
+use crate::filter::pieces::Pieces;
+use crate::filter::{self, Edits, Item};
 use crate::model::action::{Action, ActionSet};
 use crate::model::denial::Denial;
 use crate::model::reason::Reason;
@@ -171,102 +172,100 @@ impl<'a> Filter<'a> {
         let (mut parts, body) = response.into_parts();
         audit.response_head(parts.status.as_u16());
         audit.grpc_status(answer::grpc_status(&parts.headers));
-        let collecting = whole(body, is_grpc(&parts.headers));
+        let form = Form::of(&parts.headers);
+        let gathering = gathered(body, form);
         let look = || standing.as_mut().map_or(Ok(()), |standing| standing.look(audit));
-        let whole = upstream::watched(collecting, DEADLINE, look).await?;
-        let (mut body, trailers) = whole.ok_or(Reason::AnswerUnreadable)?;
+        let gathered = upstream::watched(gathering, DEADLINE, look).await?;
+        let (mut body, trailers) = gathered.ok_or(Reason::AnswerUnreadable)?;
         if let Some(standing) = standing {
             self.rights = Arc::clone(&standing.rights);
         }
         audit.grpc_status(trailers.as_ref().and_then(answer::grpc_status));
-        if !passes(parts.status) && !body.is_empty() {
-            let withheld = self.withhold(&parts.headers, &mut body, page);
-            audit.withheld(withheld.ok_or(Reason::AnswerUnreadable)?);
-        }
-        audit.response_bytes(body.len());
         parts.headers.remove(CONTENT_LENGTH);
         parts.headers.remove(ETAG);
-        let data = (!body.is_empty()).then(|| Frame::data(body.into()));
-        let frames: Vec<Frame<Bytes>> = data.into_iter().chain(trailers.map(Frame::trailers)).collect();
+        let pieces = if passes(parts.status) || body.is_empty() {
+            body.edited(&Edits::default(), &[])
+        } else {
+            let edits = self.edits(&parts.headers, &mut body, page);
+            let edits = edits.ok_or(Reason::AnswerUnreadable)?;
+            audit.withheld(edits.withheld);
+            let length = edits.length(body.len());
+            match form {
+                Form::Grpc => body.edited(&edits, &envelope::prefix(length).ok_or(Reason::AnswerUnreadable)?),
+                Form::Protobuf | Form::Json | Form::Other => {
+                    parts.headers.insert(CONTENT_LENGTH, length.into());
+                    body.edited(&edits, &[])
+                }
+            }
+        };
+        audit.response_bytes(pieces.iter().map(Bytes::len).sum());
+        let data = pieces.into_iter().map(Frame::data);
+        let frames: Vec<Frame<Bytes>> = data.chain(trailers.map(Frame::trailers)).collect();
         Ok(Response::from_parts(parts, Body::Frames(frames.into_iter())))
     }
 
-    /// Takes out of the body what is not shown, and tells how many items that was.
-    pub(super) fn withhold(
-        &self,
-        headers: &HeaderMap,
-        body: &mut Vec<u8>,
-        mut page: Option<Page<'_>>,
-    ) -> Option<usize> {
+    /// How a body is changed, of which the prefix of its one message is taken off.
+    pub(super) fn edits(&self, headers: &HeaderMap, body: &mut Pieces, page: Option<Page<'_>>) -> Option<Edits> {
         let mut encodings = headers.get_all(CONTENT_ENCODING).iter();
         if encodings.any(|encoding| encoding != "identity") {
             return None;
         }
-        let mut items = 0;
-        let shows = |item: &Item<'_>| {
-            if !self.shows(item) {
-                items += 1;
-                return false;
+        let shows = |item: &Item<'_>| self.shows(item);
+        match Form::of(headers) {
+            Form::Grpc => {
+                let prefix = body.take_front()?;
+                if prefix != envelope::prefix(body.len())? {
+                    return None;
+                }
+                filter::protobuf::filter(body, self.items, page, shows)
             }
-            page.as_mut().is_none_or(Page::takes)
-        };
-        if is_grpc(headers) {
-            let message = envelope::plain(body)?;
-            let withheld = filter::protobuf::filter(message, self.items, shows)?;
-            let length = withheld.take_out(message);
-            match page {
-                Some(page) => *body = envelope::frame(&page.in_protobuf(message.get(..length)?)?).into(),
-                None => envelope::shorten(body, length)?,
-            }
-            return Some(items);
+            Form::Protobuf => filter::protobuf::filter(body, self.items, page, shows),
+            Form::Json => filter::json::filter(body.one()?, self.items, page, shows),
+            Form::Other => None,
         }
-        let content_type = content_type(headers);
-        let is_json = content_type.starts_with(b"application/json");
-        let withheld = if is_json {
-            filter::json::filter(body, self.items, shows)?
-        } else if content_type == b"application/octet-stream" {
-            filter::protobuf::filter(body, self.items, shows)?
-        } else {
-            return None;
-        };
-        let length = withheld.take_out(body);
-        body.truncate(length);
-        match page {
-            Some(page) if is_json => *body = page.in_json(body)?,
-            Some(page) => *body = page.in_protobuf(body)?,
-            None => {}
-        }
-        Some(items)
     }
 }
 
-/// The whole body, within the bound, and its trailers. What has come is put together at once, so that the memory it came
-/// in is free for what follows.
-async fn whole(body: Received, grpc: bool) -> Option<(Vec<u8>, Option<HeaderMap>)> {
-    let announced = usize::try_from(body.size_hint().lower()).ok()?;
+/// How an answer is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    Grpc,
+    Protobuf,
+    Json,
+    Other,
+}
+
+impl Form {
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        match headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes) {
+            grpc if grpc.starts_with(b"application/grpc") => Self::Grpc,
+            b"application/octet-stream" => Self::Protobuf,
+            json if json.starts_with(b"application/json") => Self::Json,
+            _ => Self::Other,
+        }
+    }
+
+    /// What such an answer is gathered in, of which so many bytes are announced.
+    pub(super) fn pieces(self, announced: u64) -> Pieces {
+        match self {
+            Self::Json => Pieces::in_one(usize::try_from(announced).unwrap_or(MAX_BYTES).min(MAX_BYTES)),
+            Self::Grpc | Self::Protobuf | Self::Other => Pieces::default(),
+        }
+    }
+}
+
+/// The whole body, within the bound, and its trailers.
+async fn gathered(body: Received, form: Form) -> Option<(Pieces, Option<HeaderMap>)> {
+    let mut pieces = form.pieces(body.size_hint().lower());
     let mut body = Limited::new(body, MAX_BYTES);
-    let mut whole = Vec::with_capacity(announced.min(MAX_BYTES));
     let mut trailers = None;
     while let Some(frame) = body.frame().await {
         match frame.ok()?.into_data() {
-            Ok(data) => {
-                if grpc && whole.is_empty() {
-                    whole.reserve_exact(envelope::announced(&data).min(MAX_BYTES));
-                }
-                whole.extend_from_slice(&data);
-            }
+            Ok(data) => pieces.push(data),
             Err(frame) => trailers = frame.into_trailers().ok(),
         }
     }
-    Some((whole, trailers))
-}
-
-fn content_type(headers: &HeaderMap) -> &[u8] {
-    headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes)
-}
-
-fn is_grpc(headers: &HeaderMap) -> bool {
-    content_type(headers).starts_with(b"application/grpc")
+    Some((pieces, trailers))
 }
 
 /// Whether an answer with this status is an error, which has no items.

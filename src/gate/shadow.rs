@@ -1,10 +1,11 @@
 //! Shadow mode: an answer passes whole, and only how many items enforcing would leave out of it is told.
 
-use super::filter::{Filter, Judged};
+use super::filter::{Filter, Form, Judged};
+use crate::filter::pieces::Pieces;
 use crate::live::Snapshot;
 use crate::model::action::ActionSet;
 use crate::policy::decide::Rights;
-use bytes::BytesMut;
+use bytes::Bytes;
 use http::{HeaderMap, Response};
 use std::sync::Arc;
 
@@ -21,7 +22,7 @@ pub struct Tally {
     judged: Judged,
     headers: HeaderMap,
     // Nothing once it has become too long.
-    gathered: Option<BytesMut>,
+    gathered: Option<Pieces>,
 }
 
 impl Tally {
@@ -34,30 +35,33 @@ impl Tally {
             needs: filter.needs,
             judged: filter.judged.clone(),
             headers: response.headers().clone(),
-            gathered: response.status().is_success().then(BytesMut::new),
+            gathered: response
+                .status()
+                .is_success()
+                .then(|| Form::of(response.headers()).pieces(0)),
         }
     }
 
     /// More of the answer has passed.
-    pub(super) fn passed(&mut self, data: &[u8]) {
+    pub(super) fn passed(&mut self, data: &Bytes) {
         self.gathered = self
             .gathered
             .take()
             .filter(|so_far| so_far.len() + data.len() <= MAX_BYTES);
         if let Some(gathered) = &mut self.gathered {
-            gathered.extend_from_slice(data);
+            gathered.push(data.clone());
         }
     }
 
     /// How many items would have been left out; `None` if that cannot be told.
     pub(super) fn withheld(&mut self) -> Option<usize> {
-        let body = self.gathered.take().filter(|body| !body.is_empty())?;
+        let mut body = self.gathered.take().filter(|body| !body.is_empty())?;
         let filter = Filter {
             items: self.snapshot.catalog.lookup_rpc(&self.rpc)?.items()?,
             rights: Arc::clone(&self.rights),
             needs: self.needs,
             judged: self.judged.clone(),
         };
-        filter.withhold(&self.headers, &mut body.into(), None)
+        filter.edits(&self.headers, &mut body, None).map(|edits| edits.withheld)
     }
 }

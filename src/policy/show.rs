@@ -43,13 +43,7 @@ impl Rights {
     pub fn visible_project(&self, project: &str) -> bool {
         // Of a long list most is of no concern to anyone: told without judging each domain.
         let is_named = |grant: &Arc<Grant>| grant.projects.iter().any(|glob| glob.matches(project));
-        self.grants.iter().any(is_named)
-            && self.shows(Shown {
-                scope: Scope::ProjectInSomeDomain(project.into()),
-                needs: ActionSet::VIEWS,
-                resource: None,
-                named_in: None,
-            })
+        self.grants.iter().any(is_named) && self.allows_in_some_domain(project, ActionSet::VIEWS)
     }
 
     /// Whether it is plain that there is no project in which the principal may not view something.

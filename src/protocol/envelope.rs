@@ -88,34 +88,11 @@ pub fn frame(message: &[u8]) -> Bytes {
     framed.freeze()
 }
 
-/// How long the frame is of which these bytes are the beginning, by its own account; 0 if they do not say.
+/// What stands before a message of so many bytes that is not compressed. `None` if there is no such message.
 #[must_use]
-pub fn announced(beginning: &[u8]) -> usize {
-    match beginning {
-        [_, a, b, c, d, ..] => {
-            let length = usize::try_from(u32::from_be_bytes([*a, *b, *c, *d]));
-            length.map_or(0, |length| length.saturating_add(PREFIX))
-        }
-        _ => 0,
-    }
-}
-
-/// The message in a body that is exactly one frame and not compressed.
-#[must_use]
-pub fn plain(body: &mut [u8]) -> Option<&mut [u8]> {
-    let is_whole = announced(body) == body.len();
-    match body {
-        [0, _, _, _, _, message @ ..] if is_whole => Some(message),
-        _ => None,
-    }
-}
-
-/// Shortens the message in the one frame of a body to so many bytes. `None` if there is no frame.
-pub fn shorten(body: &mut Vec<u8>, length: usize) -> Option<()> {
-    let announced = u32::try_from(length).ok()?.to_be_bytes();
-    body.get_mut(1..PREFIX)?.copy_from_slice(&announced);
-    body.truncate(PREFIX + length);
-    Some(())
+pub fn prefix(length: usize) -> Option<[u8; PREFIX]> {
+    let [a, b, c, d] = u32::try_from(length).ok()?.to_be_bytes();
+    Some([0, a, b, c, d])
 }
 
 /// The refusal of a message above the limit. Clients look for "message larger than max" in it.
@@ -245,26 +222,6 @@ mod tests {
         let crc = wrong.len() - 8;
         *wrong.get_mut(crc).unwrap() ^= 1;
         assert_eq!(reason(framed(1, &wrong), Encoding::Gzip), Reason::FrameMalformed);
-    }
-
-    #[test]
-    fn t_resp_02_the_one_plain_frame_of_an_answer_is_shortened_in_place() {
-        let mut body = framed(0, b"hello").to_vec();
-        assert_eq!(plain(&mut body).unwrap(), b"hello");
-        shorten(&mut body, 2).unwrap();
-        assert_eq!(body, framed(0, b"he"));
-        assert_eq!(plain(&mut framed(0, b"").to_vec()).unwrap(), b"");
-        let two = [framed(0, b"a"), framed(0, b"b")].concat();
-        for mut wrong in [
-            Vec::new(),
-            vec![0; 4],
-            vec![0, 0, 0, 0, 1],
-            framed(1, b"a").to_vec(),
-            two,
-        ] {
-            assert_eq!(plain(&mut wrong), None);
-        }
-        assert_eq!(shorten(&mut Vec::new(), 0), None);
     }
 
     #[test]

@@ -225,7 +225,9 @@ mod tests {
             client.append("tracestate", HeaderValue::from_static(vendor));
         }
         let extra = HeaderName::from_static("flyte-authorization");
-        for headers in [for_api(&client, ORIGIN), for_page(&client, &extra, ORIGIN)] {
+        let id = RequestId::new(1, 2);
+        let origin = origin(&id);
+        for headers in [for_api(&client, origin, Port::Grpc), for_page(&client, &extra, origin)] {
             assert!(
                 headers.get_all("tracestate").iter().eq(["a=1", "b=2", "c=3"]),
                 "{headers:?}"

@@ -105,8 +105,16 @@ impl<'a> Scan<'a> {
         self.skip_from(first, MAX_DEPTH)
     }
 
-    /// The same, for values of which many are alike: an array that is the same as the last one, byte by byte, ends where
-    /// that ended, and need not be read again.
+    /// The same, and where the value lies.
+    pub(super) fn value(&mut self) -> Option<Range<usize>> {
+        let first = self.token()?;
+        let start = self.at - 1;
+        self.skip_from(first, MAX_DEPTH)?;
+        Some(start..self.at)
+    }
+
+    /// Reads a value of which nothing is needed, where many are alike: an array that is the same as the last one, byte by
+    /// byte, ends where that ended, and need not be read again.
     pub(super) fn skip_repeated(&mut self, last: &mut &'a str) -> Option<()> {
         let start = self.at;
         let is_array = self.peek() == Some(b'[');
@@ -236,6 +244,16 @@ impl<'a> Scan<'a> {
     pub(super) fn read_text(&mut self) -> Option<Cow<'a, str>> {
         let quoted = self.quoted()?;
         self.text(&quoted)
+    }
+
+    /// Whether a text is one of two. `None` for one with half a surrogate pair.
+    pub(super) fn is(&self, quoted: &Quoted, one: &str, other: &str) -> Option<bool> {
+        if quoted.escaped {
+            let text = self.text(quoted)?;
+            return Some(*text == *one || *text == *other);
+        }
+        let raw = self.text.as_bytes().get(quoted.range.clone())?;
+        Some(*raw == *one.as_bytes() || *raw == *other.as_bytes())
     }
 
     /// A text with its escapes undone. `None` for one with half a surrogate pair.

@@ -1,7 +1,7 @@
 //! The reader against another one: `serde_json`, and what its tree says. Then what only a hostile server would send.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use super::super::Withheld;
+use super::super::tests::edited;
 use super::scan::MAX_DEPTH;
 use super::*;
 use crate::catalog::Catalog;
@@ -106,7 +106,7 @@ fn told(message: &mut Tree, shape: &ItemShape, parts: &mut Vec<(ItemPart, String
             (ItemStep::Keep(part), Tree::Text(text)) => parts.push((*part, text.clone())),
             (ItemStep::Kind(_), Tree::Number(_, Some(number))) => parts.push((ItemPart::Kind, number.to_string())),
             (ItemStep::Kind(shape), Tree::Text(name)) => {
-                let number = known(name, shape).ok_or(())?;
+                let number = number(name, shape).ok_or(())?;
                 parts.push((ItemPart::Kind, number.to_string()));
             }
             _ => return Err(()),
@@ -141,14 +141,6 @@ fn expected(mut tree: Tree, items: &Items, shown: impl Fn(&str, &str) -> bool) -
     let withheld = before - kept.len();
     *list = kept;
     Ok((tree, withheld))
-}
-
-/// What stays of a document.
-fn rest(document: &[u8], withheld: &Withheld) -> Vec<u8> {
-    let mut rest = document.to_vec();
-    let length = withheld.take_out(&mut rest);
-    rest.truncate(length);
-    rest
 }
 
 /// Keys that matter in an answer of `ListExecutions`, in several spellings, and others.
@@ -285,16 +277,16 @@ proptest! {
         }
         let shown = |name: &str, kind: &str| name == "a" || kind == "1";
         let items = items("ListExecutions");
-        let read = filter(&document, items, |item| shown(item.part(ItemPart::Name), item.part(ItemPart::Kind)));
+        let read = filter(&document, items, None, |item| shown(item.part(ItemPart::Name), item.part(ItemPart::Kind)));
         let well_formed = str::from_utf8(&document).is_ok_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok());
         prop_assert!(well_formed || read.is_none());
         // Trees hold neither half a surrogate pair nor numbers that no double can hold; the bytes may.
         if let (true, Ok(tree)) = (well_formed, serde_json::from_slice::<Tree>(&document)) {
             match (read, expected(tree, items, shown)) {
-                (Some(withheld), Ok((tree, count))) => {
-                    let rest = rest(&document, &withheld);
+                (Some(edits), Ok((tree, count))) => {
+                    let rest = edited(&document, &edits);
                     prop_assert_eq!(serde_json::from_slice::<Tree>(&rest).unwrap(), tree);
-                    prop_assert_eq!(withheld.items, count);
+                    prop_assert_eq!(edits.withheld, count);
                     prop_assert!(count > 0 || rest == document);
                 }
                 (None, Err(())) => {}
@@ -307,16 +299,16 @@ proptest! {
     fn t_resp_03_of_an_answer_that_breaks_off_nothing_is_read(document in document(), place in any::<prop::sample::Index>()) {
         let document = document.trim_end();
         let cut = document.as_bytes().get(..place.index(document.len())).unwrap();
-        prop_assert_eq!(filter(cut, items("ListExecutions"), |_| true), None);
+        prop_assert_eq!(filter(cut, items("ListExecutions"), None, |_| true), None);
     }
 }
 
 fn projects(document: &str) -> Option<(String, usize)> {
-    let withheld = filter(document.as_bytes(), items("ListProjects"), |item| {
+    let edits = filter(document.as_bytes(), items("ListProjects"), None, |item| {
         item.part(ItemPart::Project) == "ml"
     })?;
-    let rest = rest(document.as_bytes(), &withheld);
-    Some((String::from_utf8(rest).unwrap(), withheld.items))
+    let rest = edited(document.as_bytes(), &edits);
+    Some((String::from_utf8(rest).unwrap(), edits.withheld))
 }
 
 #[test]
@@ -393,7 +385,7 @@ fn t_resp_03_what_no_server_should_send_yields_nothing() {
         b"{\"x\":\"\xed\xa0\x80\"}",
         b"{\"x\":\"\xf4\x90\x80\x80\"}",
     ] {
-        assert_eq!(filter(bytes, items("ListProjects"), |_| true), None);
+        assert_eq!(filter(bytes, items("ListProjects"), None, |_| true), None);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Call, Rights};
 use crate::catalog::WritePlace;
-use crate::model::action::Action;
+use crate::model::action::{Action, ActionSet};
 use crate::model::scope::{Resource, Scope, Target, TargetRole};
 use crate::model::setting::{Asked, Setting};
 use crate::policy::RuleName;
@@ -67,6 +67,20 @@ impl Rights {
     /// Whether a target is allowed. `named_in` is where its resource lies, if not in its scope.
     pub(in crate::policy) fn allows(&self, target: &Target, named_in: Option<Place<'_>>) -> bool {
         let verdict = self.judge(target, named_in, Settings::default(), &mut ());
+        matches!(verdict, Verdict::Allowed(_))
+    }
+
+    /// Whether one of these is allowed in some domain of a project, as for [`Scope::ProjectInSomeDomain`].
+    pub(in crate::policy) fn allows_in_some_domain(&self, project: &str, needs: ActionSet) -> bool {
+        let target = Target {
+            // Asked for a thousand projects in a row: the name is not copied for it.
+            scope: Scope::Global,
+            needs,
+            resource: None,
+            field: Arc::default(),
+            role: TargetRole::Acts,
+        };
+        let verdict = self.judge_some_domain(project, &target, &mut ());
         matches!(verdict, Verdict::Allowed(_))
     }
 
