@@ -42,6 +42,7 @@ mod filter;
 pub mod forward;
 mod lookup;
 pub mod page;
+mod panicking;
 mod push_down;
 pub mod redirect;
 pub mod request_id;
@@ -142,8 +143,8 @@ impl Gate {
                     request_id: &request_id,
                     snapshot: &snapshot,
                 };
-                self.judge_and_forward(parts, &mut body, protocol, around, &mut audit)
-                    .await
+                let judging = self.judge_and_forward(parts, &mut body, protocol, around, &mut audit);
+                panicking::caught(judging).await
             }
             Err(denial) => Err(denial),
         };

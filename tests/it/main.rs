@@ -34,6 +34,7 @@ mod documents;
 mod downloads;
 mod drain;
 mod extract;
+mod fault_panics;
 mod gateway_vectors;
 mod gateway_vectors_live;
 mod guards;
