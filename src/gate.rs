@@ -150,7 +150,8 @@ impl Gate {
         };
         match judged {
             Ok(Answer::Forwarded(response, standing, tally)) => {
-                answer::follow(response, protocol, request_id, (standing, tally), audit)
+                let patience = self.upstream.idle_timeout();
+                answer::follow(response, protocol, request_id, (standing, tally), patience, audit)
             }
             Ok(Answer::Filtered(mut response)) => {
                 audit.finish(Outcome::Forwarded);

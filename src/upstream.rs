@@ -58,6 +58,7 @@ pub struct Upstream {
     grpc: Pool,
     http: Pool,
     response_timeout: Duration,
+    idle_timeout: Duration,
 }
 
 impl Upstream {
@@ -76,7 +77,14 @@ impl Upstream {
             grpc: pool(Port::Grpc, grpc),
             http: pool(Port::Http, http),
             response_timeout: settings.response_timeout,
+            idle_timeout: settings.idle_timeout,
         }
+    }
+
+    /// How long an answer that has begun may pause.
+    #[must_use]
+    pub fn idle_timeout(&self) -> Duration {
+        self.idle_timeout
     }
 
     /// Sends a request and waits for the head of the answer, no longer than the configured time and the caller's own.

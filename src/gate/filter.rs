@@ -20,7 +20,7 @@ use crate::upstream;
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
-use http_body_util::{BodyExt, Limited};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body as _, Frame, Incoming};
 use std::sync::Arc;
 use std::time::Duration;
@@ -172,8 +172,7 @@ impl<'a> Filter<'a> {
         audit.grpc_status(answer::grpc_status(&parts.headers));
         let collecting = whole(body, is_grpc(&parts.headers));
         let look = || standing.as_mut().map_or(Ok(()), |standing| standing.look(audit));
-        let whole = upstream::watched(collecting, DEADLINE, look).await?;
-        let (mut body, trailers) = whole.ok_or(Reason::AnswerUnreadable)?;
+        let (mut body, trailers) = upstream::watched(collecting, DEADLINE, look).await??;
         if let Some(standing) = standing {
             self.rights = Arc::clone(&standing.rights);
         }
@@ -241,13 +240,23 @@ impl<'a> Filter<'a> {
 
 /// The whole body, within the bound, and its trailers. What has come is put together at once, so that the memory it came
 /// in is free for what follows.
-async fn whole(body: Incoming, grpc: bool) -> Option<(Vec<u8>, Option<HeaderMap>)> {
-    let announced = usize::try_from(body.size_hint().lower()).ok()?;
+///
+/// # Errors
+/// `answer_unreadable` for one above the bound, `upstream_failed` for one that breaks off.
+async fn whole(body: Incoming, grpc: bool) -> Result<(Vec<u8>, Option<HeaderMap>), Reason> {
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(MAX_BYTES);
     let mut body = Limited::new(body, MAX_BYTES);
     let mut whole = Vec::with_capacity(announced.min(MAX_BYTES));
     let mut trailers = None;
     while let Some(frame) = body.frame().await {
-        match frame.ok()?.into_data() {
+        let frame = frame.map_err(|error| {
+            if error.is::<LengthLimitError>() {
+                Reason::AnswerUnreadable
+            } else {
+                Reason::UpstreamFailed
+            }
+        })?;
+        match frame.into_data() {
             Ok(data) => {
                 if grpc && whole.is_empty() {
                     whole.reserve_exact(envelope::announced(&data).min(MAX_BYTES));
@@ -257,7 +266,7 @@ async fn whole(body: Incoming, grpc: bool) -> Option<(Vec<u8>, Option<HeaderMap>
             Err(frame) => trailers = frame.into_trailers().ok(),
         }
     }
-    Some((whole, trailers))
+    Ok((whole, trailers))
 }
 
 fn content_type(headers: &HeaderMap) -> &[u8] {

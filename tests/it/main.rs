@@ -35,6 +35,7 @@ mod downloads;
 mod drain;
 mod extract;
 mod fault_panics;
+mod fault_stalls;
 mod gateway_vectors;
 mod gateway_vectors_live;
 mod guards;
