@@ -105,7 +105,12 @@ impl Upstream {
             Port::Http => &self.http,
         };
         let limit = deadline.map_or(self.response_timeout, |deadline| deadline.min(self.response_timeout));
-        watched(pool.send(request), limit, look).await?
+        let response = watched(pool.send(request), limit, look).await??;
+        // Nothing asks for another protocol, and no connection is given out for one.
+        if response.status().is_informational() {
+            return Err(Reason::UpstreamFailed.into());
+        }
+        Ok(response)
     }
 }
 

@@ -36,6 +36,7 @@ mod drain;
 mod extract;
 mod fault_panics;
 mod fault_stalls;
+mod fault_upstream;
 mod gateway_vectors;
 mod gateway_vectors_live;
 mod guards;
