@@ -3,10 +3,7 @@
 use crate::Failure;
 use crate::load::{Asked, Done, Kind, Manner, Saw};
 use crate::oracle::{CALLERS, VERSIONS};
-use crate::world::{History, Trouble, World};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use flyte_authz_proxy::demo::control_plane::Arrival;
+use crate::world::{Arrived, History, Trouble, World};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -73,7 +70,7 @@ pub(crate) struct Reckoning<'a> {
 
 impl Reckoning<'_> {
     /// Every disagreement between callers, audit log, control plane and oracle.
-    pub(crate) fn disagreements(&self, done: &[Done], records: &[Record], arrivals: &[Arrival]) -> Vec<String> {
+    pub(crate) fn disagreements(&self, done: &[Done], records: &[Record], arrivals: &[Arrived]) -> Vec<String> {
         let mut problems = Vec::new();
         let mut by_number: HashMap<u64, &Record> = HashMap::new();
         let mut by_id: HashMap<&str, &Record> = HashMap::new();
@@ -214,7 +211,7 @@ impl Reckoning<'_> {
 
 /// What the control plane has seen: each request at most once, as its caller sent it, and none that was refused.
 fn arrived(
-    arrivals: &[Arrival],
+    arrivals: &[Arrived],
     records: &[Record],
     by_id: &HashMap<&str, &Record>,
     asked: &HashMap<u64, &Done>,
@@ -222,16 +219,12 @@ fn arrived(
 ) {
     let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
     for arrival in arrivals {
-        let ids = arrival.header("x-request-id");
-        let [id] = ids.as_slice() else {
-            problems.push(format!(
-                "a request arrived with the identifiers {ids:?}: {}",
-                arrival.target
-            ));
+        let [id] = arrival.ids.as_slice() else {
+            problems.push(format!("a request arrived without one identifier: {arrival:?}"));
             continue;
         };
         *seen.entry(id).or_default() += 1;
-        let record = by_id.get(id);
+        let record = by_id.get(&**id);
         let done = record.and_then(|record| asked.get(&record.number?));
         let (Some(record), Some(done)) = (record, done) else {
             problems.push(format!("{} arrived as {id} without a record", arrival.target));
@@ -250,31 +243,19 @@ fn arrived(
     }
 }
 
-fn arrived_rightly(arrival: &Arrival, record: &Record, asked: &Asked) -> Result<(), String> {
+fn arrived_rightly(arrival: &Arrived, record: &Record, asked: &Asked) -> Result<(), String> {
     let after_forwarding = |reason: &str| BY_UPSTREAM.contains(&reason) || reason == "right_withdrawn";
     if !record.reason.as_deref().is_none_or(after_forwarding) {
         return Err("WRONG ALLOW: it was refused and arrived".to_owned());
     }
-    let subjects: Vec<Option<String>> = arrival
-        .header("authorization")
-        .iter()
-        .map(|value| subject(value))
-        .collect();
-    if asked.kind != Kind::Page && subjects != [Some(CALLERS[asked.caller].0.to_owned())] {
-        return Err(format!("WRONG CREDENTIAL of {subjects:?} arrived"));
+    if asked.kind != Kind::Page && arrival.subjects != [Some(CALLERS[asked.caller].0.to_owned())] {
+        return Err(format!("WRONG CREDENTIAL of {:?} arrived", arrival.subjects));
     }
-    if let (Some(request), Some(_)) = (&arrival.request, asked.kind.ability()) {
-        let place = (request["id"]["project"].as_str(), request["id"]["domain"].as_str());
-        if place != (Some(asked.project), Some(asked.domain)) {
+    if let (Some(place), Some(_)) = (&arrival.place, asked.kind.ability()) {
+        let right = [asked.project, asked.domain].map(|part| Some(part.to_owned()));
+        if *place != right {
             return Err(format!("WRONG PLACE {place:?} arrived"));
         }
     }
     Ok(())
-}
-
-/// Whose token it is.
-fn subject(authorization: &str) -> Option<String> {
-    let claims = authorization.strip_prefix("Bearer ")?.split('.').nth(1)?;
-    let claims: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()?;
-    claims["sub"].as_str().map(str::to_owned)
 }

@@ -31,7 +31,7 @@ pub(crate) async fn play(world: &World, dice: &mut Dice, until: Instant, played:
             6 => certificates(world, dice).await?,
             7..=8 => way(world, dice).await,
             9..=12 => scripted(world, dice).await,
-            13 => identity(world, dice).await,
+            13 => identity(world, dice).await?,
             14 => {
                 let noted = world.trouble(Trouble::Issuer);
                 world.issuer.rotate()?;
@@ -52,16 +52,22 @@ pub(crate) async fn play(world: &World, dice: &mut Dice, until: Instant, played:
 }
 
 /// Plays faults that need nothing of the proxy, which is about to end.
-pub(crate) async fn play_at_the_end(world: &World, dice: &mut Dice, until: Instant, played: &mut Played) {
+pub(crate) async fn play_at_the_end(
+    world: &World,
+    dice: &mut Dice,
+    until: Instant,
+    played: &mut Played,
+) -> Result<(), Failure> {
     while Instant::now() < until {
         let name = match dice.below(4) {
             0 => way(world, dice).await,
-            1 => identity(world, dice).await,
+            1 => identity(world, dice).await?,
             _ => scripted(world, dice).await,
         };
         *played.entry(name).or_default() += 1;
         world.gather_arrivals();
     }
+    Ok(())
 }
 
 /// A policy that is broken, or gone: the last good one stays.
@@ -188,7 +194,7 @@ async fn scripted(world: &World, dice: &mut Dice) -> &'static str {
 }
 
 /// The issuer fails; sometimes it has new keys meanwhile.
-async fn identity(world: &World, dice: &mut Dice) -> &'static str {
+async fn identity(world: &World, dice: &mut Dice) -> Result<&'static str, Failure> {
     let noted = world.trouble(Trouble::Issuer);
     let (name, fault) = match dice.below(4) {
         0 => ("issuer down", issuer::Fault::Down),
@@ -197,8 +203,12 @@ async fn identity(world: &World, dice: &mut Dice) -> &'static str {
         _ => ("issuer sends garbage", issuer::Fault::Garbage),
     };
     world.issuer.fail(fault);
+    if dice.below(2) == 0 {
+        world.issuer.rotate()?;
+        world.mint();
+    }
     tokio::time::sleep(dice.between(500, 2500)).await;
     world.issuer.fail(issuer::Fault::None);
     noted();
-    name
+    Ok(name)
 }

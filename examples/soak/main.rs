@@ -245,10 +245,10 @@ async fn end(
     let start = Instant::now();
     let until = start + Duration::from_secs(4);
     let mut callers = callers(load, seed, until);
-    faults::play_at_the_end(world, dice, start + Duration::from_secs(2), played).await;
+    faults::play_at_the_end(world, dice, start + Duration::from_secs(2), played).await?;
     let ending = Instant::now();
     world.signal("TERM")?;
-    faults::play_at_the_end(world, dice, until, played).await;
+    faults::play_at_the_end(world, dice, until, played).await?;
     done.extend(gather(&mut callers).await?);
     let status = loop {
         match world.ended() {

@@ -3,6 +3,8 @@
 use crate::Failure;
 use crate::oracle::{CALLERS, VERSIONS};
 use crate::relay::{Relay, Way};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use flyte_authz_proxy::clock::{Clock, SystemClock};
 use flyte_authz_proxy::demo::certificates::Certificates;
 use flyte_authz_proxy::demo::control_plane::{Arrival, ControlPlane, Fault, Options, Script};
@@ -73,9 +75,41 @@ pub(crate) struct World {
     tokens: Mutex<Vec<String>>,
     /// One that had expired before the start.
     pub(crate) expired: String,
-    arrivals: Mutex<Vec<Arrival>>,
+    arrivals: Mutex<Vec<Arrived>>,
     child: Mutex<Child>,
     rotations: Mutex<usize>,
+}
+
+/// What counts of a request that arrived at the control plane.
+#[derive(Debug)]
+pub(crate) struct Arrived {
+    pub(crate) target: String,
+    /// Its identifiers; there should be one.
+    pub(crate) ids: Vec<String>,
+    /// Whose tokens it carried.
+    pub(crate) subjects: Vec<Option<String>>,
+    /// The project and domain of its message, once that had come.
+    pub(crate) place: Option<[Option<String>; 2]>,
+}
+
+impl Arrived {
+    fn of(arrival: &Arrival) -> Self {
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let place = |request: &Value| ["project", "domain"].map(|part| text(&request["id"][part]));
+        Self {
+            target: arrival.target.clone(),
+            ids: arrival.header("x-request-id").into_iter().map(str::to_owned).collect(),
+            subjects: arrival.header("authorization").into_iter().map(subject).collect(),
+            place: arrival.request.as_ref().map(place),
+        }
+    }
+}
+
+/// Whose token it is.
+fn subject(authorization: &str) -> Option<String> {
+    let claims = authorization.strip_prefix("Bearer ")?.split('.').nth(1)?;
+    let claims: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()?;
+    claims["sub"].as_str().map(str::to_owned)
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -326,10 +360,11 @@ impl World {
 
     /// Takes what has arrived at the control plane since the last time.
     pub(crate) fn gather_arrivals(&self) {
-        locked(&self.arrivals).extend(self.control_plane.take_ended());
+        let ended = self.control_plane.take_ended();
+        locked(&self.arrivals).extend(ended.iter().map(Arrived::of));
     }
 
-    pub(crate) fn arrivals(&self) -> Vec<Arrival> {
+    pub(crate) fn arrivals(&self) -> Vec<Arrived> {
         self.gather_arrivals();
         std::mem::take(&mut locked(&self.arrivals))
     }

@@ -34,6 +34,7 @@ mod documents;
 mod downloads;
 mod drain;
 mod extract;
+mod fault_audit;
 mod fault_clock;
 mod fault_descriptors;
 mod fault_identity;
