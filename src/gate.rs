@@ -265,7 +265,9 @@ impl Gate {
         match filter {
             Some(filter) if enforcing => {
                 audit.stage(Stage::Filter);
-                let filtered = filter.apply(response, page, &mut standing, audit).await?;
+                let filtered = filter
+                    .apply(response, self.upstream.idle_timeout(), page, &mut standing, audit)
+                    .await?;
                 Ok(Answer::Filtered(Box::new(filtered)))
             }
             filter => {

@@ -163,6 +163,7 @@ impl<'a> Filter<'a> {
     pub(super) async fn apply(
         mut self,
         response: Response<Incoming>,
+        patience: Duration,
         page: Option<Page<'_>>,
         standing: &mut Option<Standing>,
         audit: &mut AuditGuard,
@@ -170,7 +171,7 @@ impl<'a> Filter<'a> {
         let (mut parts, body) = response.into_parts();
         audit.response_head(parts.status.as_u16());
         audit.grpc_status(answer::grpc_status(&parts.headers));
-        let collecting = whole(body, is_grpc(&parts.headers));
+        let collecting = whole(body, is_grpc(&parts.headers), patience);
         let look = || standing.as_mut().map_or(Ok(()), |standing| standing.look(audit));
         let (mut body, trailers) = upstream::watched(collecting, DEADLINE, look).await??;
         if let Some(standing) = standing {
@@ -242,13 +243,18 @@ impl<'a> Filter<'a> {
 /// in is free for what follows.
 ///
 /// # Errors
-/// `answer_unreadable` for one above the bound, `upstream_failed` for one that breaks off.
-async fn whole(body: Incoming, grpc: bool) -> Result<(Vec<u8>, Option<HeaderMap>), Reason> {
+/// `answer_unreadable` for one above the bound, `upstream_failed` for one that breaks off, `upstream_timeout` for one that
+/// pauses for longer.
+async fn whole(body: Incoming, grpc: bool, patience: Duration) -> Result<(Vec<u8>, Option<HeaderMap>), Reason> {
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(MAX_BYTES);
     let mut body = Limited::new(body, MAX_BYTES);
     let mut whole = Vec::with_capacity(announced.min(MAX_BYTES));
     let mut trailers = None;
-    while let Some(frame) = body.frame().await {
+    loop {
+        let coming = tokio::time::timeout(patience, body.frame()).await;
+        let Some(frame) = coming.map_err(|_| Reason::UpstreamTimeout)? else {
+            return Ok((whole, trailers));
+        };
         let frame = frame.map_err(|error| {
             if error.is::<LengthLimitError>() {
                 Reason::AnswerUnreadable
@@ -266,7 +272,6 @@ async fn whole(body: Incoming, grpc: bool) -> Result<(Vec<u8>, Option<HeaderMap>
             Err(frame) => trailers = frame.into_trailers().ok(),
         }
     }
-    Ok((whole, trailers))
 }
 
 fn content_type(headers: &HeaderMap) -> &[u8] {

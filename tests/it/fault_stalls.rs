@@ -131,12 +131,15 @@ async fn a_client_that_does_not_read_for_a_while_gets_the_whole_answer_afterward
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_list_that_breaks_off_while_it_is_read_is_the_control_planes_failure() {
-    let proxy = Proxy::start().await;
-    proxy
-        .control_plane
-        .script(Script::on("ListProjects", Fault::ResetMidway).times(2));
-    for by_grpc in [true, false] {
+async fn a_list_that_breaks_off_or_stalls_while_it_is_read_is_the_control_planes_failure() {
+    let proxy = impatient().await;
+    for (by_grpc, fault, reason) in [
+        (true, Fault::ResetMidway, Reason::UpstreamFailed),
+        (false, Fault::ResetMidway, Reason::UpstreamFailed),
+        (true, Fault::StallMidway, Reason::UpstreamTimeout),
+        (false, Fault::StallMidway, Reason::UpstreamTimeout),
+    ] {
+        proxy.control_plane.script(Script::on("ListProjects", fault).times(1));
         let (records, refusals) = (proxy.record_count(), proxy.metric("refusals_total"));
         let token = proxy.ml();
         let reply = if by_grpc {
@@ -148,9 +151,10 @@ async fn a_list_that_breaks_off_while_it_is_read_is_the_control_planes_failure()
             proxy.client.get(Some(&token), "/api/v1/projects").await
         };
         let reply = reply.unwrap();
-        assert!(reply.message().contains("[upstream_failed; request "), "{reply:?}");
+        let told = format!("[{}; request ", reason.label());
+        assert!(reply.message().contains(&told), "{reply:?}");
         let record = proxy.records_after(records, 1).await.pop().unwrap();
-        assert_eq!(record["reason"], "upstream_failed");
+        assert_eq!(record["reason"], reason.label());
         assert!((proxy.metric("refusals_total") - refusals - 1.0).abs() < f64::EPSILON);
     }
 }
