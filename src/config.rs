@@ -180,6 +180,8 @@ pub struct Upstream {
     pub connect_timeout: Duration,
     /// How long an answer may take to begin.
     pub response_timeout: Duration,
+    /// How long an answer that has begun may pause.
+    pub idle_timeout: Duration,
 }
 
 /// A scheme, host and port.

@@ -44,6 +44,7 @@ mod filter;
 pub mod forward;
 mod lookup;
 pub mod page;
+mod panicking;
 mod push_down;
 pub mod redirect;
 pub mod request_id;
@@ -144,14 +145,16 @@ impl Gate {
                     request_id: &request_id,
                     snapshot: &snapshot,
                 };
-                self.judge_and_forward(parts, &mut body, protocol, around, &mut audit)
-                    .await
+                let judging = self.judge_and_forward(parts, &mut body, protocol, around, &mut audit);
+                // What calls this moves its own state several times; of these kilobytes it moves a pointer.
+                panicking::caught(Box::pin(judging)).await
             }
             Err(denial) => Err(denial),
         };
         match judged {
             Ok(Answer::Forwarded(response, standing, tally)) => {
-                answer::follow(response, protocol, request_id, (standing, tally), audit)
+                let patience = self.upstream.idle_timeout();
+                answer::follow(response, protocol, request_id, (standing, tally), patience, audit)
             }
             Ok(Answer::Filtered(mut response)) => {
                 audit.finish(Outcome::Forwarded);
@@ -268,7 +271,9 @@ impl Gate {
         match filter {
             Some(filter) if enforcing => {
                 audit.stage(Stage::Filter);
-                let filtered = filter.apply(response, page, &mut standing, audit).await?;
+                let filtered = filter
+                    .apply(response, self.upstream.idle_timeout(), page, &mut standing, audit)
+                    .await?;
                 Ok(Answer::Filtered(Box::new(filtered)))
             }
             filter => {

@@ -123,8 +123,9 @@ pub async fn run(listener: Arc<Listener>, socket: TcpListener, mut drain: watch:
     }
 }
 
-/// The next connection. Errors of `accept` (no more file descriptors, say) pass.
+/// The next connection. Errors of `accept` (no more file descriptors, say) pass; of those in a row the first is logged.
 async fn accept(listener: &Listener, socket: &TcpListener) -> (TcpStream, SocketAddr) {
+    let mut told = false;
     loop {
         match socket.accept().await {
             Ok((stream, peer)) => {
@@ -134,7 +135,9 @@ async fn accept(listener: &Listener, socket: &TcpListener) -> (TcpStream, Socket
                 }
             }
             Err(error) => {
-                tracing::warn!(listener = %listener.name, %error, "a connection could not be accepted");
+                if !std::mem::replace(&mut told, true) {
+                    tracing::warn!(listener = %listener.name, %error, "a connection could not be accepted");
+                }
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }

@@ -68,6 +68,7 @@ pub struct Upstream {
     grpc: Pool,
     http: Pool,
     response_timeout: Duration,
+    idle_timeout: Duration,
 }
 
 impl Upstream {
@@ -86,7 +87,14 @@ impl Upstream {
             grpc: pool(Port::Grpc, grpc),
             http: pool(Port::Http, http),
             response_timeout: settings.response_timeout,
+            idle_timeout: settings.idle_timeout,
         }
+    }
+
+    /// How long an answer that has begun may pause.
+    #[must_use]
+    pub fn idle_timeout(&self) -> Duration {
+        self.idle_timeout
     }
 
     /// Sends a request and waits for the head of the answer, no longer than the configured time and the caller's own.
@@ -107,7 +115,12 @@ impl Upstream {
             Port::Http => &self.http,
         };
         let limit = deadline.map_or(self.response_timeout, |deadline| deadline.min(self.response_timeout));
-        watched(pool.send(request), limit, look).await?
+        let response = watched(pool.send(request), limit, look).await??;
+        // Nothing asks for another protocol, and no connection is given out for one.
+        if response.status().is_informational() {
+            return Err(Reason::UpstreamFailed.into());
+        }
+        Ok(response)
     }
 }
 

@@ -123,4 +123,11 @@ fn start_log(config: &Config) {
     if let Err(error) = started {
         print_error(&format!("the log cannot be started: {error}\n"));
     }
+    // Not what the panic says: that can be a piece of a request.
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let thread = std::thread::current();
+        let thread = thread.name().unwrap_or_default();
+        tracing::error!(place, thread, "a defect: the program panicked here; please report it");
+    }));
 }

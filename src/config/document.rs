@@ -124,6 +124,9 @@ pub struct UpstreamDocument {
     /// How long the answer to a request may take to begin.
     #[serde(default = "one_minute")]
     pub response_timeout: Placed<String>,
+    /// How long an answer that has begun may pause.
+    #[serde(default = "one_minute")]
+    pub idle_timeout: Placed<String>,
 }
 
 /// Where one port is served.

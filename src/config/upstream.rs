@@ -31,6 +31,7 @@ pub(super) fn check(check: &mut Check<'_>, written: &UpstreamDocument) -> Upstre
         ca,
         connect_timeout: check.duration(&written.connect_timeout, MILLISECOND..=HOUR),
         response_timeout: check.duration(&written.response_timeout, MILLISECOND..=HOUR),
+        idle_timeout: check.duration(&written.idle_timeout, MILLISECOND..=HOUR),
     }
 }
 

@@ -23,14 +23,16 @@ type HttpClient = hyper_util::client::legacy::Client<HttpsConnector<HttpConnecto
 /// What went wrong on the client's side.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// The client side of TLS: trusting the authority if any, with a certificate of its own if any.
+/// The client side of TLS: trusting the authorities of a PEM text if any, with a certificate of its own if any.
 ///
 /// # Errors
-/// When the authority or the certificate cannot be read.
+/// When an authority or the certificate cannot be read.
 pub fn tls(authority: Option<&str>, identity: Option<&ClientIdentity>) -> Result<ClientConfig, Failure> {
     let mut roots = RootCertStore::empty();
     if let Some(authority) = authority {
-        roots.add(CertificateDer::from_pem_slice(authority.as_bytes())?)?;
+        for certificate in CertificateDer::pem_slice_iter(authority.as_bytes()) {
+            roots.add(certificate?)?;
+        }
     }
     let builder = ClientConfig::builder().with_root_certificates(roots);
     let Some(identity) = identity else {

@@ -165,6 +165,11 @@ impl ControlPlane {
         self.shared.arrivals.count()
     }
 
+    /// The requests that have been answered or abandoned, which are then forgotten.
+    pub fn take_ended(&self) -> Vec<Arrival> {
+        self.shared.arrivals.take_ended()
+    }
+
     /// Forgets all arrivals. What is stored stays.
     pub fn clear(&self) {
         self.shared.arrivals.clear();

@@ -17,6 +17,7 @@ use http_body_util::Full;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::time::{Instant, Sleep};
 
 /// The body of an answer.
@@ -36,18 +37,23 @@ pub struct Followed {
     /// Nothing once it was broken off, which ends the request upstream.
     inner: Option<Received>,
     audit: Option<AuditGuard>,
-    watch: Option<Watch>,
+    watch: Watch,
     /// In shadow mode, of answers that enforcing would filter.
     tally: Option<Box<Tally>>,
 }
 
-/// Looks now and then whether an answer may still be passed on.
+/// Looks now and then whether an answer may still be passed on, and whether anything of it comes.
 #[derive(Debug)]
 struct Watch {
-    standing: Standing,
+    /// Nothing for public calls.
+    standing: Option<Standing>,
     protocol: Protocol,
     request_id: RequestId,
     next: Instant,
+    /// How long the answer may pause.
+    patience: Duration,
+    /// Since when it has to be waited for. A client that does not read is not the control plane's pause.
+    waiting_since: Option<Instant>,
     /// Made when an answer has to be waited for: most come at once.
     timer: Option<Pin<Box<Sleep>>>,
 }
@@ -63,12 +69,13 @@ pub enum BrokenOff {
     Ended(Reason),
 }
 
-/// Passes an upstream answer on, as long as its call may go on.
+/// Passes an upstream answer on, as long as its call may go on and it pauses no longer than `patience`.
 pub(super) fn follow(
     response: Response<Received>,
     protocol: Protocol,
     request_id: RequestId,
     (standing, tally): (Option<Standing>, Option<Box<Tally>>),
+    patience: Duration,
     mut audit: AuditGuard,
 ) -> Response<Body> {
     audit.response_head(response.status().as_u16());
@@ -76,13 +83,15 @@ pub(super) fn follow(
     let (mut parts, inner) = response.into_parts();
     headers::clean_response(&mut parts.headers);
     parts.headers.insert(REQUEST_ID, request_id.header());
-    let watch = standing.map(|standing| Watch {
+    let watch = Watch {
         standing,
         protocol,
         request_id,
         next: Instant::now() + LOOK,
+        patience,
+        waiting_since: None,
         timer: None,
-    });
+    };
     let followed = Followed {
         inner: Some(inner),
         audit: Some(audit),
@@ -146,8 +155,8 @@ impl Followed {
             Poll::Ready(frame) => matches!(frame, Some(Ok(frame)) if frame.is_data()),
         };
         if goes_on
-            && let (Some(watch), Some(audit)) = (&mut self.watch, &mut self.audit)
-            && let Err(denial) = watch.look_if_due(polled.is_pending(), task, audit)
+            && let Some(audit) = &mut self.audit
+            && let Err(denial) = self.watch.look_if_due(polled.is_pending(), task, audit)
         {
             return Poll::Ready(Some(self.break_off(&denial)));
         }
@@ -177,16 +186,17 @@ impl Followed {
     /// Ends the answer: with trailers where the protocol has them, otherwise by an error that ends the connection or stream.
     fn break_off(&mut self, denial: &Denial) -> Result<Frame<Bytes>, BrokenOff> {
         self.inner = None;
-        let watch = self.watch.take().filter(|watch| watch.protocol == Protocol::Grpc);
+        let by_grpc = self.watch.protocol == Protocol::Grpc;
         if let Some(mut audit) = self.audit.take() {
-            if watch.is_some() {
+            if by_grpc {
                 audit.grpc_status(Some(denial.reason.status().grpc.into()));
             }
             audit.fail(denial);
         }
-        match watch {
-            Some(watch) => Ok(Frame::trailers(deny::trailers(denial, &watch.request_id))),
-            None => Err(BrokenOff::Ended(denial.reason)),
+        if by_grpc {
+            Ok(Frame::trailers(deny::trailers(denial, &self.watch.request_id)))
+        } else {
+            Err(BrokenOff::Ended(denial.reason))
         }
     }
 
@@ -211,22 +221,35 @@ impl Watch {
             let now = Instant::now();
             if now >= self.next {
                 self.next = now + LOOK;
-                self.standing.look(audit)?;
+                if let Some(standing) = &mut self.standing {
+                    standing.look(audit)?;
+                }
             }
             if !waiting {
+                self.waiting_since = None;
                 return Ok(());
             }
+            let end = *self.waiting_since.get_or_insert(now) + self.patience;
+            if now >= end {
+                return Err(paused(self.patience));
+            }
+            let next = self.next.min(end);
             let timer = self
                 .timer
-                .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(self.next)));
-            if timer.deadline() != self.next {
-                timer.as_mut().reset(self.next);
+                .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(next)));
+            if timer.deadline() != next {
+                timer.as_mut().reset(next);
             }
             if timer.as_mut().poll(task).is_pending() {
                 return Ok(());
             }
         }
     }
+}
+
+fn paused(patience: Duration) -> Denial {
+    let message = format!("the control plane began to answer, and then nothing came for {patience:?}");
+    Denial::new(Reason::UpstreamTimeout, message)
 }
 
 impl Drop for Followed {

@@ -22,7 +22,7 @@ use crate::upstream::received::Received;
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
-use http_body_util::{BodyExt, Limited};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body as _, Frame};
 use std::sync::Arc;
 use std::time::Duration;
@@ -165,6 +165,7 @@ impl<'a> Filter<'a> {
     pub(super) async fn apply(
         mut self,
         response: Response<Received>,
+        patience: Duration,
         page: Option<Page<'_>>,
         standing: &mut Option<Standing>,
         audit: &mut AuditGuard,
@@ -173,10 +174,9 @@ impl<'a> Filter<'a> {
         audit.response_head(parts.status.as_u16());
         audit.grpc_status(answer::grpc_status(&parts.headers));
         let form = Form::of(&parts.headers);
-        let gathering = gathered(body, form);
+        let gathering = gathered(body, form, patience);
         let look = || standing.as_mut().map_or(Ok(()), |standing| standing.look(audit));
-        let gathered = upstream::watched(gathering, DEADLINE, look).await?;
-        let (mut body, trailers) = gathered.ok_or(Reason::AnswerUnreadable)?;
+        let (mut body, trailers) = upstream::watched(gathering, DEADLINE, look).await??;
         if let Some(standing) = standing {
             self.rights = Arc::clone(&standing.rights);
         }
@@ -255,17 +255,31 @@ impl Form {
 }
 
 /// The whole body, within the bound, and its trailers.
-async fn gathered(body: Received, form: Form) -> Option<(Pieces, Option<HeaderMap>)> {
+///
+/// # Errors
+/// `answer_unreadable` for one above the bound, `upstream_failed` for one that breaks off, `upstream_timeout` for one that
+/// pauses for longer.
+async fn gathered(body: Received, form: Form, patience: Duration) -> Result<(Pieces, Option<HeaderMap>), Reason> {
     let mut pieces = form.pieces(body.size_hint().lower());
     let mut body = Limited::new(body, MAX_BYTES);
     let mut trailers = None;
-    while let Some(frame) = body.frame().await {
-        match frame.ok()?.into_data() {
+    loop {
+        let coming = tokio::time::timeout(patience, body.frame()).await;
+        let Some(frame) = coming.map_err(|_| Reason::UpstreamTimeout)? else {
+            return Ok((pieces, trailers));
+        };
+        let frame = frame.map_err(|error| {
+            if error.is::<LengthLimitError>() {
+                Reason::AnswerUnreadable
+            } else {
+                Reason::UpstreamFailed
+            }
+        })?;
+        match frame.into_data() {
             Ok(data) => pieces.push(data),
             Err(frame) => trailers = frame.into_trailers().ok(),
         }
     }
-    Some((pieces, trailers))
 }
 
 /// Whether an answer with this status is an error, which has no items.

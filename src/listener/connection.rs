@@ -151,14 +151,13 @@ where
         let answers = answers.clone();
         let info = Arc::clone(&info);
         let running = Running::begin(&counted);
-        // The library moves what it is given several times, and this is some kilobytes of state.
-        Box::pin(async move {
+        async move {
             let response: Response<Body> = answers.handle(request, &info).await;
             Ok::<_, Infallible>(response.map(|body| Tracked {
                 body,
                 _running: running,
             }))
-        })
+        }
     });
     let limits = &listener.limits;
     let io = TokioIo::new(stream);

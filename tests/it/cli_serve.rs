@@ -58,8 +58,14 @@ shutdown: {{delay: 100ms, drain: 10s}}
     }
 
     pub(crate) fn serve(&self) -> Serving {
+        self.serve_by(&[PROGRAM])
+    }
+
+    /// The same by a command that ends with the program.
+    pub(crate) fn serve_by(&self, command: &[&str]) -> Serving {
         let file = |name: &str| File::create(self.path(name)).unwrap();
-        let child = Command::new(PROGRAM)
+        let child = Command::new(command[0])
+            .args(&command[1..])
             .args(["serve", "--config", text(&self.path("config.yaml"))])
             .stdin(Stdio::null())
             .stdout(file("stdout"))
@@ -132,6 +138,10 @@ pub(crate) struct Serving {
 }
 
 impl Serving {
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn signal(&self, name: &str) {
         let status = Command::new("kill")
             .args(["-s", name, &self.child.id().to_string()])

@@ -81,6 +81,12 @@ impl Arrivals {
         self.log().arrivals.len()
     }
 
+    pub(super) fn take_ended(&self) -> Vec<Arrival> {
+        let mut log = self.log();
+        let ended = |arrival: &mut Arrival| arrival.outcome != Outcome::Pending;
+        log.arrivals.extract_if(.., ended).collect()
+    }
+
     pub(super) fn clear(&self) {
         self.log().arrivals.clear();
     }

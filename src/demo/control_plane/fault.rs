@@ -25,6 +25,8 @@ pub enum Fault {
     Reset,
     /// Send half of the answer's bytes, then break off.
     ResetMidway,
+    /// Send half of the answer's bytes, then nothing more.
+    StallMidway,
     /// Answer with status 200 and bytes that are no message.
     Garbage,
     /// A gRPC trailers-only error; the gateway shows it as its HTTP status.
@@ -148,6 +150,10 @@ pub(super) fn play(fault: Option<&Fault>, bytes: Bytes) -> (Vec<Step>, bool) {
             let pause = Step::Pause(Duration::from_millis(50));
             let half = bytes.slice(..bytes.len() / 2);
             (vec![Step::Data(half), pause, Step::Break], false)
+        }
+        Some(Fault::StallMidway) => {
+            let half = bytes.slice(..bytes.len() / 2);
+            (vec![Step::Data(half), Step::Pause(Duration::from_hours(1))], false)
         }
         Some(Fault::Garbage) => (
             vec![Step::Data(Bytes::from_static(b"\xff<html>\x00 this is no message"))],
