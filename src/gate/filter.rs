@@ -3,12 +3,14 @@
 
 use super::answer::{self, Body};
 use super::standing::Standing;
+use super::whole::{self, Whole};
 use crate::audit::AuditGuard;
 use crate::catalog::Route;
 use crate::catalog::answer::{ItemPart, Items, Show};
 use crate::extract::targets::Extracted;
 use crate::filter::page::Page;
 use crate::filter::{self, Item};
+use crate::held::Hold;
 use crate::model::action::{Action, ActionSet};
 use crate::model::denial::Denial;
 use crate::model::reason::Reason;
@@ -17,11 +19,9 @@ use crate::policy::decide::{Permit, Rights};
 use crate::policy::show::Shown;
 use crate::protocol::envelope;
 use crate::upstream;
-use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
-use http_body_util::{BodyExt, Limited};
-use hyper::body::{Body as _, Frame, Incoming};
+use hyper::body::Incoming;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -159,10 +159,11 @@ impl<'a> Filter<'a> {
     /// plane pass unchanged. If the policy is replaced while the answer arrives, the new one counts.
     ///
     /// # Errors
-    /// `answer_unreadable`, `upstream_timeout`, or why the call may not go on.
+    /// `answer_unreadable`, `memory_full`, `upstream_timeout`, or why the call may not go on.
     pub(super) async fn apply(
         mut self,
         response: Response<Incoming>,
+        mut hold: Hold,
         page: Option<Page<'_>>,
         standing: &mut Option<Standing>,
         audit: &mut AuditGuard,
@@ -170,9 +171,9 @@ impl<'a> Filter<'a> {
         let (mut parts, body) = response.into_parts();
         audit.response_head(parts.status.as_u16());
         audit.grpc_status(answer::grpc_status(&parts.headers));
-        let collecting = whole(body, is_grpc(&parts.headers));
+        let collecting = whole::read(body, is_grpc(&parts.headers), MAX_BYTES, &mut hold);
         let look = || standing.as_mut().map_or(Ok(()), |standing| standing.look(audit));
-        let whole = upstream::watched(collecting, DEADLINE, look).await?;
+        let whole = upstream::watched(collecting, DEADLINE, look).await??;
         let (mut body, trailers) = whole.ok_or(Reason::AnswerUnreadable)?;
         if let Some(standing) = standing {
             self.rights = Arc::clone(&standing.rights);
@@ -185,9 +186,8 @@ impl<'a> Filter<'a> {
         audit.response_bytes(body.len());
         parts.headers.remove(CONTENT_LENGTH);
         parts.headers.remove(ETAG);
-        let data = (!body.is_empty()).then(|| Frame::data(body.into()));
-        let frames: Vec<Frame<Bytes>> = data.into_iter().chain(trailers.map(Frame::trailers)).collect();
-        Ok(Response::from_parts(parts, Body::Frames(frames.into_iter())))
+        let whole = Whole::held(body, trailers, hold)?;
+        Ok(Response::from_parts(parts, Body::Whole(Box::new(whole))))
     }
 
     /// Takes out of the body what is not shown, and tells how many items that was.
@@ -237,27 +237,6 @@ impl<'a> Filter<'a> {
         }
         Some(items)
     }
-}
-
-/// The whole body, within the bound, and its trailers. What has come is put together at once, so that the memory it came
-/// in is free for what follows.
-async fn whole(body: Incoming, grpc: bool) -> Option<(Vec<u8>, Option<HeaderMap>)> {
-    let announced = usize::try_from(body.size_hint().lower()).ok()?;
-    let mut body = Limited::new(body, MAX_BYTES);
-    let mut whole = Vec::with_capacity(announced.min(MAX_BYTES));
-    let mut trailers = None;
-    while let Some(frame) = body.frame().await {
-        match frame.ok()?.into_data() {
-            Ok(data) => {
-                if grpc && whole.is_empty() {
-                    whole.reserve_exact(envelope::announced(&data).min(MAX_BYTES));
-                }
-                whole.extend_from_slice(&data);
-            }
-            Err(frame) => trailers = frame.into_trailers().ok(),
-        }
-    }
-    Some((whole, trailers))
 }
 
 fn content_type(headers: &HeaderMap) -> &[u8] {

@@ -79,7 +79,9 @@ pub(super) async fn call(
             .and_then(|value| canonical::parse_timeout(value.as_bytes()));
     }
     let query = query.as_deref().or(head.query());
-    let body = Either::Left(Full::new(body.into_forwarded()));
+    // Counted as held until the answer begins; by then it has been sent.
+    let (body, _hold) = body.into_forwarded();
+    let body = Either::Left(Full::new(body));
     let request = with_query(head, query, headers, body)?;
     upstream.send(port, request, deadline, look).await
 }

@@ -1,6 +1,7 @@
 //! Shadow mode: an answer passes whole, and only how many items enforcing would leave out of it is told.
 
 use super::filter::{Filter, Judged};
+use crate::held::Hold;
 use crate::live::Snapshot;
 use crate::model::action::ActionSet;
 use crate::policy::decide::Rights;
@@ -20,13 +21,20 @@ pub struct Tally {
     needs: ActionSet,
     judged: Judged,
     headers: HeaderMap,
-    // Nothing once it has become too long.
+    // Nothing once it has become too long, or too much is held.
     gathered: Option<BytesMut>,
+    hold: Hold,
 }
 
 impl Tally {
     /// Watches an answer by the filter that enforcing would apply.
-    pub(super) fn of<B>(filter: &Filter<'_>, rpc: &str, snapshot: &Arc<Snapshot>, response: &Response<B>) -> Self {
+    pub(super) fn of<B>(
+        filter: &Filter<'_>,
+        rpc: &str,
+        snapshot: &Arc<Snapshot>,
+        response: &Response<B>,
+        hold: Hold,
+    ) -> Self {
         Self {
             snapshot: Arc::clone(snapshot),
             rights: Arc::clone(&filter.rights),
@@ -35,6 +43,7 @@ impl Tally {
             judged: filter.judged.clone(),
             headers: response.headers().clone(),
             gathered: response.status().is_success().then(BytesMut::new),
+            hold,
         }
     }
 
@@ -46,6 +55,9 @@ impl Tally {
             .filter(|so_far| so_far.len() + data.len() <= MAX_BYTES);
         if let Some(gathered) = &mut self.gathered {
             gathered.extend_from_slice(data);
+            if self.hold.set(gathered.capacity()).is_err() {
+                self.gathered = None;
+            }
         }
     }
 

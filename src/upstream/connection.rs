@@ -21,9 +21,11 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tower_service::Service;
 
-/// HTTP/2 windows: large enough that one stream is not held up by acknowledgements, small enough to bound memory.
-const STREAM_WINDOW: u32 = 1 << 20;
-const CONNECTION_WINDOW: u32 = 4 << 20;
+/// HTTP/2 windows: large enough that one stream is not held up by acknowledgements, small enough to bound memory. That of
+/// the connection is the largest there is: it is shared by the answers to all clients, and must never be full of those
+/// that some of them do not take.
+const STREAM_WINDOW: u32 = 256 << 10;
+const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 
 /// How long a peer may acknowledge nothing before its connection is given up.
 const DEAD_PEER: Duration = Duration::from_secs(20);

@@ -86,7 +86,7 @@ async fn everything_else_is_refused_and_nothing_reaches_the_control_plane() {
     for method in ["POST", "DELETE", "PUT", "OPTIONS"] {
         let stream = TcpStream::connect(proxy.app.admin).await.unwrap();
         let sent =
-            format!("{method} /status HTTP/1.1\r\nhost: admin\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
+            format!("{method} /status HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
         let answer = exchange(stream, sent).await;
         assert!(
             answer.starts_with("HTTP/1.1 405") && answer.contains("allow: GET, HEAD"),
@@ -96,7 +96,7 @@ async fn everything_else_is_refused_and_nothing_reaches_the_control_plane() {
     let stream = TcpStream::connect(proxy.app.admin).await.unwrap();
     let answer = exchange(
         stream,
-        "HEAD /status HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n",
+        "HEAD /status HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n",
     )
     .await;
     assert!(
