@@ -183,7 +183,7 @@ pub(crate) async fn http2(proxy: &Proxy, fields: &[(&[u8], &[u8])], data: Option
 }
 
 /// A frame (RFC 9113, section 4.1).
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     let mut frame = length.get(1..).unwrap().to_vec();
     frame.extend([kind, flags]);
@@ -193,7 +193,7 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 }
 
 /// A literal header field, not indexed and not compressed (RFC 7541, section 6.2.2).
-fn literal(name: &[u8], value: &[u8]) -> Vec<u8> {
+pub(crate) fn literal(name: &[u8], value: &[u8]) -> Vec<u8> {
     let text = |text: &[u8]| {
         let mut bytes = Vec::new();
         match u8::try_from(text.len()) {
