@@ -6,7 +6,7 @@ DESCRIPTORS := target/descriptors/flyteidl-1.16.8.binpb
 
 DIST ?= amd64 arm64
 
-.PHONY: help demo demo-stay test unit e2e test-idp test-deploy test-helm test-kustomize test-image test-upgrade test-prometheus test-dist dist policies lint fmt doc bench descriptors clean-demo
+.PHONY: help demo demo-stay test unit e2e test-idp test-deploy test-helm test-kustomize test-image test-upgrade test-prometheus test-dist dist floods policies lint fmt doc bench descriptors clean-demo
 
 help: ## List the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -27,6 +27,9 @@ unit: descriptors ## Unit and integration tests
 
 test-upgrade: descriptors ## Two proxies behind HAProxy restarted in turn under load: no request is lost
 	scripts/upgrade.sh
+
+floods: descriptors ## What attacks cost the proxy and a well-behaved client beside them: a table (FLOODS_SECONDS=5 each)
+	scripts/floods.sh
 
 policies: ## The decision tests of the sample policies
 	$(CARGO) run --quiet --locked -- test policies

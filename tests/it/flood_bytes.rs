@@ -49,7 +49,7 @@ pub(crate) async fn gzip_bombs(target: &Target, bomb: &[u8], count: u32) -> Host
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn t_grpc_04_bombs_in_parallel_are_refused_within_bounds() {
-    let target = Target::start("").await;
+    let target = Target::start("body_bytes: 512KiB, decompressed_bytes: 512KiB").await;
     let arrivals = target.control_plane.count();
     let bomb = bomb();
     let mut attacks = Vec::new();

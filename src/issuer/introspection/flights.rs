@@ -10,7 +10,7 @@ use tokio::sync::{Semaphore, watch};
 /// The most tokens that are asked about or wait for it at one time.
 const MOST: usize = 1024;
 /// The most of these that one client has brought.
-const MOST_OF_ONE: usize = MOST / 4;
+const MOST_OF_ONE: usize = MOST / 2;
 /// The most questions at one time about tokens that one client has brought: half of those that are asked at all.
 const AT_ONE_TIME: usize = super::AT_ONE_TIME / 2;
 
@@ -156,12 +156,12 @@ mod tests {
         let mut all: Vec<_> = (0..MOST_OF_ONE).map(|token| join(token, client(0)).unwrap()).collect();
         let neighbour = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 9, 9, 9, 9).into();
         assert!(join(MOST, neighbour).is_none(), "it is the same client");
-        for number in 1..4_u16 {
+        for number in 1..2_u16 {
             let first = usize::from(number) * MOST_OF_ONE;
             all.extend((first..first + MOST_OF_ONE).map(|token| join(token, client(number)).unwrap()));
         }
-        assert!(join(MOST, client(4)).is_none());
-        assert!(join(7, client(4)).unwrap().1.is_none(), "who joins takes no room");
+        assert!(join(MOST, client(2)).is_none());
+        assert!(join(7, client(2)).unwrap().1.is_none(), "who joins takes no room");
         drop(all);
         assert!(join(MOST, client(0)).is_some());
         assert!(flights.0.lock().unwrap().by_client.len() <= 1);
