@@ -261,7 +261,7 @@ impl Default for LimitsDocument {
             body_bytes: Placed::default_of("4MiB"),
             decompressed_bytes: Placed::default_of("4MiB"),
             message_fields: Placed::default_of(200_000_u64),
-            held_bytes: Placed::default_of("512MiB"),
+            held_bytes: Placed::default_of("256MiB"),
             tls_handshake: Placed::default_of("10s"),
             preface: Placed::default_of("10s"),
             headers_timeout: Placed::default_of("10s"),
