@@ -88,6 +88,7 @@ limits: {{{limits}}}
             .stderr(File::create(&log).unwrap())
             .spawn()
             .unwrap();
+        let began = Instant::now();
         let address = loop {
             let written = fs::read_to_string(&log).unwrap();
             let complete = written.rsplit_once('\n').map_or("", |(lines, _)| lines);
@@ -97,6 +98,7 @@ limits: {{{limits}}}
             if let Some(line) = lines.find(|line| line["message"] == "listening") {
                 break line["address"].as_str().unwrap().parse().unwrap();
             }
+            assert!(began.elapsed() < PATIENCE, "it does not start: {written}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         };
         let mut tls = client::tls(Some(&certificates.authority), None).unwrap();
@@ -332,8 +334,15 @@ impl Hostile {
 
     /// Waits until something has been seen.
     pub(crate) async fn until(&self, what: &str, condition: impl Fn(&Seen) -> bool) -> Seen {
-        crate::sockets::eventually(what, || condition(&self.seen())).await;
-        self.seen()
+        let begun = Instant::now();
+        loop {
+            let seen = self.seen();
+            if condition(&seen) {
+                return seen;
+            }
+            assert!(begun.elapsed() < PATIENCE, "{what}: {seen:?}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 }
 

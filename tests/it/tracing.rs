@@ -225,7 +225,9 @@ async fn a_traced_call_has_a_span_for_each_stage_below_the_callers_and_the_contr
     let request = collector.requests.lock().unwrap()[0].clone();
     let resource = request.resource_spans[0].resource.clone().unwrap();
     assert_eq!(said(&resource.attributes)["service.name"], "flyte-authz-proxy");
-    assert!((proxy.metric("traces_total{result=\"exported\"}") - 1.0).abs() < f64::EPSILON);
+    // Counted once the collector's answer has been read.
+    let exported = || (proxy.metric("traces_total{result=\"exported\"}") - 1.0).abs() < f64::EPSILON;
+    eventually("the trace is counted", exported).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
