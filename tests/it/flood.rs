@@ -321,7 +321,8 @@ impl Hostile {
     /// Sends all of it, as long as the connection lasts.
     pub(crate) async fn flood(&mut self, all: impl IntoIterator<Item = Vec<u8>>) {
         for bytes in all {
-            if self.seen.lock().unwrap().ended || !self.send(&bytes).await {
+            let ended = self.seen().ended;
+            if ended || !self.send(&bytes).await {
                 return;
             }
         }
