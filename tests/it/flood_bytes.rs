@@ -20,10 +20,10 @@ const LIST: &str = "AdminService/ListExecutions";
 const PROJECTS: &str = "AdminService/ListProjects";
 const MEBIBYTE: usize = 1 << 20;
 
-/// A gRPC frame that decompresses to sixteen times the limit on messages.
+/// A gRPC frame that decompresses to four times the default limit on messages, and fits into the window of a stream.
 pub(crate) fn bomb() -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-    encoder.write_all(&vec![0; 64 * MEBIBYTE]).unwrap();
+    encoder.write_all(&vec![0; 16 * MEBIBYTE]).unwrap();
     let mut framed = envelope::frame(&encoder.finish().unwrap()).to_vec();
     framed[0] = 1;
     framed
