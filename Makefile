@@ -8,7 +8,7 @@ DIST ?= amd64 arm64
 SOAK_PROFILE ?= dev
 SOAK_DIRECTORY = target/$(patsubst dev,debug,$(SOAK_PROFILE))
 
-.PHONY: help demo demo-stay soak test unit e2e test-idp test-deploy test-helm test-kustomize test-image test-upgrade test-prometheus test-dist dist policies conformance lint fmt doc bench descriptors clean-demo
+.PHONY: help demo demo-stay soak test unit e2e test-idp test-deploy test-helm test-kustomize test-image test-upgrade test-prometheus test-dist dist floods policies conformance lint fmt doc bench descriptors clean-demo
 
 help: ## List the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -33,6 +33,9 @@ test-upgrade: descriptors ## Two proxies behind HAProxy restarted in turn under 
 soak: descriptors ## Random faults and policy changes under load, every request reckoned up (SOAK_SECONDS, default 60; SOAK_SEED; SOAK_PROFILE)
 	@$(CARGO) build --quiet --locked --profile $(SOAK_PROFILE) --features demo --bin flyte-authz-proxy --example soak
 	$(SOAK_DIRECTORY)/examples/soak $(SOAK_DIRECTORY)/flyte-authz-proxy $(DESCRIPTORS)
+
+floods: descriptors ## What attacks cost the proxy and a well-behaved client beside them: a table (FLOODS_SECONDS=5 each)
+	scripts/floods.sh
 
 policies: ## The decision tests of the sample policies
 	$(CARGO) run --quiet --locked -- test policies

@@ -2,14 +2,16 @@
 //! Plain HTTP/1.1, open to whoever reaches it: keep it off public networks.
 
 use crate::config::Enforcement;
+use crate::held::HeldBytes;
 use crate::issuer::Issuers;
 use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::upstream::replica::Replicas;
 use crate::whoami;
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, WWW_AUTHENTICATE};
+use http::uri::Authority;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -17,6 +19,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -37,6 +40,10 @@ pub struct Admin {
     pub issuers: Arc<Issuers>,
     /// The addresses of the control plane's ports, gRPC first.
     pub replicas: [Arc<Replicas>; 2],
+    /// The host names it answers for, in lower case; IP addresses and `localhost` it answers for always.
+    pub hosts: Vec<Box<str>>,
+    /// The bytes that all requests hold.
+    pub held: Arc<HeldBytes>,
     /// Whether it tells what a token is taken for.
     pub whoami: bool,
     /// Whether the policy's refusals are acted on.
@@ -79,6 +86,12 @@ impl Admin {
                 .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             return response;
         }
+        if !self.answers_for(request.headers()) {
+            return text(
+                StatusCode::MISDIRECTED_REQUEST,
+                "ask by IP address or localhost, or add the host name to admin.hosts\n",
+            );
+        }
         match request.uri().path() {
             "/healthz" => text(StatusCode::OK, "ok\n"),
             "/readyz" => self.ready(),
@@ -90,6 +103,25 @@ impl Admin {
                 "known are /healthz, /readyz, /status and /metrics\n",
             ),
         }
+    }
+
+    /// Whether the request asks for a host that can only be meant as this listener. A page in a browser reaches loopback and
+    /// private addresses by a name of its own that resolves to them, and then reads the answer: its name is in `host`.
+    fn answers_for(&self, headers: &HeaderMap) -> bool {
+        let mut hosts = headers.get_all(HOST).iter();
+        let Some(host) = hosts.next() else {
+            // HTTP/1.0, which load balancers check health with and no browser speaks.
+            return true;
+        };
+        let authority = host.to_str().ok().and_then(|host| host.parse::<Authority>().ok());
+        let Some(authority) = authority.filter(|_| hosts.next().is_none()) else {
+            return false;
+        };
+        let host = authority.host();
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        bare.unwrap_or(host).parse::<IpAddr>().is_ok()
+            || host.eq_ignore_ascii_case("localhost")
+            || self.hosts.iter().any(|known| known.eq_ignore_ascii_case(host))
     }
 
     /// Ready means: not about to end, every issuer has keys, and the control plane's names have been resolved. A policy is always
@@ -168,6 +200,9 @@ impl Admin {
 
     fn metrics(&self) -> Response<Full<Bytes>> {
         self.metrics.ready.set(self.is_ready().into());
+        self.metrics
+            .held_bytes
+            .set(i64::try_from(self.held.now()).unwrap_or(i64::MAX));
         match self.metrics.render() {
             Ok(body) => answer(StatusCode::OK, prometheus::TEXT_FORMAT, body.into()),
             Err(error) => {

@@ -15,6 +15,7 @@ use crate::gate::authenticate::{FixedCaller, Identity};
 use crate::gate::redirect::Redirect;
 use crate::gate::request_id::RequestIds;
 use crate::gate::{Gate, Service};
+use crate::held::HeldBytes;
 use crate::issuer::Issuers;
 use crate::listener::{self, Listener};
 use crate::live::Live;
@@ -80,6 +81,7 @@ struct Shared {
     replicas: [Arc<Replicas>; 2],
     cookie_keys: Arc<[CookieKeys]>,
     room: Arc<Semaphore>,
+    held: Arc<HeldBytes>,
 }
 
 impl App {
@@ -113,6 +115,9 @@ impl App {
         let (leave, leaving) = watch::channel(false);
         let (drain, draining) = watch::channel(false);
         let (stop, stopping) = watch::channel(false);
+        metrics
+            .held_bytes_limit
+            .set(i64::try_from(config.limits.held_bytes).unwrap_or(i64::MAX));
         let live = Arc::clone(&loaded.live);
         let (replicas, resolution) = Resolution::of(&config.upstream, resolver, &metrics);
         let shared = Arc::new(Shared {
@@ -137,6 +142,7 @@ impl App {
             replicas,
             cookie_keys: loaded.cookie_keys,
             room: Arc::new(Semaphore::new(config.limits.connections)),
+            held: Arc::new(HeldBytes::new(config.limits.held_bytes)),
             config,
         });
         let reloads = Reloads {
@@ -154,6 +160,8 @@ impl App {
             live: Arc::clone(&live),
             issuers: loaded.issuers,
             replicas: shared.replicas.clone(),
+            hosts: shared.config.admin_hosts.clone(),
+            held: Arc::clone(&shared.held),
             whoami: shared.config.admin_whoami,
             enforcement: shared.config.enforcement,
             leaving,
@@ -364,6 +372,7 @@ impl Shared {
             recorder: Arc::clone(&self.recorder),
             scope_rules: Arc::clone(&self.scope_rules),
             limits: self.config.limits.clone(),
+            held: Arc::clone(&self.held),
             enforcement: self.config.enforcement,
             audit_claims: self.config.audit.claims,
             credential_header: self.config.credentials.header.clone(),

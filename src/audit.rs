@@ -109,9 +109,10 @@ impl AuditGuard {
     }
 
     /// Begins the trace, if there are traces; the headers are then changed to what goes upstream.
-    pub fn trace(&mut self, headers: &mut HeaderMap, method: &Method) {
+    /// `by_hop`: whether they come from a trusted hop.
+    pub fn trace(&mut self, headers: &mut HeaderMap, by_hop: bool, method: &Method) {
         if let Some(tracer) = &self.recorder.tracer {
-            let trace = tracer.begin(headers, self.recorder.clock.now());
+            let trace = tracer.begin(headers, by_hop, self.recorder.clock.now());
             self.record.trace_id = Some(trace.id().into());
             self.traced = Some(Traced::new(trace, method));
         }

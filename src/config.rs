@@ -37,7 +37,9 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// The address for metrics and health.
     pub admin: SocketAddr,
-    /// Whether that listener tells what a token is taken for.
+    /// The host names that listener answers for, in lower case.
+    pub admin_hosts: Vec<Box<str>>,
+    /// Whether it tells what a token is taken for.
     pub admin_whoami: bool,
     /// Where FlyteAdmin is.
     pub upstream: Upstream,
@@ -245,6 +247,8 @@ pub struct Limits {
     pub decompressed_bytes: usize,
     /// Fields of a request message, nested ones included.
     pub message_fields: usize,
+    /// Bytes that all requests together may hold.
+    pub held_bytes: usize,
     /// How long a TLS handshake may take.
     pub tls_handshake: Duration,
     /// How long a connection may take to show which HTTP version it speaks, and before that to send its PROXY header.
@@ -253,6 +257,8 @@ pub struct Limits {
     pub headers_timeout: Duration,
     /// How long the body of a request may take to arrive.
     pub body_timeout: Duration,
+    /// How long a client may take none of an answer that waits for it.
+    pub stall_timeout: Duration,
     /// How long a connection may stay without a request.
     pub idle: Duration,
 }
@@ -288,8 +294,10 @@ pub struct Tracing {
     pub endpoint: Endpoint,
     /// PEM file with the authorities trusted for it; `None` for those of the system.
     pub ca: Option<PathBuf>,
-    /// The share of requests that are traced, of those whose caller does not say.
+    /// The share of requests that are traced, of those of which nobody who decides says whether they are.
     pub sample_ratio: Ratio,
+    /// Whether callers decide, and not only trusted hops.
+    pub callers_decide: bool,
     /// How many traces may wait to be exported.
     pub queue: usize,
     /// Whether spans name the caller.

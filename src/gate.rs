@@ -7,6 +7,7 @@ use crate::config::{AuditClaims, Limits};
 use crate::credential::cookie::CookieKeys;
 use crate::extract::WalkLimits;
 use crate::extract::targets::{self, Extracted, Input, RestInput, ScopeRules};
+use crate::held::HeldBytes;
 use crate::issuer::Issuers;
 use crate::live::{Live, Snapshot};
 use crate::metrics::Outcome;
@@ -51,6 +52,7 @@ pub mod request_id;
 mod set;
 pub mod shadow;
 mod standing;
+mod whole;
 
 pub use answer::Body;
 pub use connection::{ConnectionInfo, Service};
@@ -81,6 +83,8 @@ pub struct Gate {
     pub scope_rules: Arc<ScopeRules>,
     /// Bounds on requests.
     pub limits: Limits,
+    /// The bytes that all requests hold.
+    pub held: Arc<HeldBytes>,
     /// Whether the policy's refusals are acted on.
     pub enforcement: Enforcement,
     /// What is recorded of callers.
@@ -135,7 +139,7 @@ impl Gate {
         let recorder = Arc::clone(&self.recorder);
         let mut audit = AuditGuard::start(recorder, protocol, request_id.clone(), self.listener.clone(), info.peer);
         request_id::correlate(&parts.headers, &mut audit);
-        audit.trace(&mut parts.headers, &parts.method);
+        audit.trace(&mut parts.headers, info.hops.is_some(), &parts.method);
         let snapshot = self.live.load();
         let judged = match provenance(info, &parts.headers, &mut audit) {
             Ok(provenance) => {
@@ -195,7 +199,7 @@ impl Gate {
             (route.access == Access::Scoped).then_some(route.action),
         );
         audit.stage(Stage::Verify);
-        let authenticated = self.authenticate(&head, route.access, around.info).await?;
+        let authenticated = self.authenticate(&head, route.access, around).await?;
         self.record_caller(&authenticated, snapshot, audit);
         self.accept(authenticated.caller.principal(), route.access)?;
         let rights = authenticated.caller.rights(snapshot);
@@ -204,7 +208,7 @@ impl Gate {
             .map_err(|refusal| by_policy(refusal, snapshot, audit))?;
         let binding = rest.map(|rest| rest.binding);
         audit.stage(Stage::Receive);
-        let body = body::judged(&head, route.access, binding, body, &self.limits).await?;
+        let body = body::judged(&head, route.access, binding, body, &self.limits, self.held.hold()).await?;
         audit.request_bytes(body.len());
         audit.stage(Stage::Judge);
         let touched = self.touched(route, rest.as_ref(), &head, &body)?;
@@ -272,12 +276,22 @@ impl Gate {
             Some(filter) if enforcing => {
                 audit.stage(Stage::Filter);
                 let filtered = filter
-                    .apply(response, self.upstream.idle_timeout(), page, &mut standing, audit)
+                    .apply(
+                        response,
+                        self.upstream.idle_timeout(),
+                        self.held.hold(),
+                        page,
+                        &mut standing,
+                        audit,
+                    )
                     .await?;
                 Ok(Answer::Filtered(Box::new(filtered)))
             }
             filter => {
-                let tally = filter.map(|filter| Box::new(Tally::of(&filter, &route.rpc, snapshot, &response)));
+                let tally = filter.map(|filter| {
+                    let hold = self.held.hold();
+                    Box::new(Tally::of(&filter, &route.rpc, snapshot, &response, hold))
+                });
                 Ok(Answer::Forwarded(response, standing, tally))
             }
         }

@@ -16,6 +16,7 @@ use cache::{Entry, TokenCache};
 use introspection::Introspection;
 use keys::Issuer;
 use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -179,7 +180,16 @@ impl Issuers {
         self.load_balancer.is_some()
     }
 
-    /// Verifies a token, or asks about it: if it is opaque, a `Bearer`, and an issuer is configured for that.
+    /// As [`Issuers::verify_from`], for a token that is not brought by a client.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn verify(&self, scheme: Scheme, token: &str) -> Result<Arc<VerifiedToken>, Denial> {
+        self.verify_from(Ipv6Addr::UNSPECIFIED.into(), scheme, token).await
+    }
+
+    /// Verifies a token that a client has brought, or asks about it: if it is opaque, a `Bearer`, and an issuer is
+    /// configured for that.
     ///
     /// If it names a key that is not known, waits up to two seconds for one attempt to fetch newer keys; such attempts are at least ten seconds apart, however many requests want one, and a key that one has not brought
     /// is not asked for again for a minute, unless the keys change.
@@ -188,7 +198,7 @@ impl Issuers {
     /// Those of [`UnverifiedToken::parse`] and [`UnverifiedToken::verify`]; `issuer_unknown`; `keys_unavailable` while
     /// the issuer has no keys, or none that are fresh enough; for opaque tokens `token_inactive`, those of claims, and
     /// `introspection_unavailable`. For [`Scheme::LoadBalancer`] see `LoadBalancer::verify`.
-    pub async fn verify(&self, scheme: Scheme, token: &str) -> Result<Arc<VerifiedToken>, Denial> {
+    pub async fn verify_from(&self, client: IpAddr, scheme: Scheme, token: &str) -> Result<Arc<VerifiedToken>, Denial> {
         let now = self.clock.unix_seconds();
         let cached = self
             .cache(scheme)
@@ -200,7 +210,7 @@ impl Issuers {
             && scheme == Scheme::Bearer
             && is_opaque(token)
         {
-            return introspection.verify(token).await;
+            return introspection.verify(token, client).await;
         }
         self.observer.cache(cached.is_some());
         if let Some(entry) = cached {

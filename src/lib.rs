@@ -18,6 +18,7 @@ pub mod policy;
 
 // Effects: files, sockets, threads.
 pub mod trust;
+pub mod held;
 pub mod live;
 pub mod files;
 pub mod named_secret;

@@ -17,6 +17,7 @@ pub mod connection;
 pub mod preface;
 pub mod proxy_protocol;
 pub mod socket;
+mod stall;
 
 /// One configured address, as every worker serves it.
 #[derive(Debug)]

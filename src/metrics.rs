@@ -171,6 +171,10 @@ pub struct Metrics {
     pub audit_dropped: IntCounter,
     /// Traces by what became of them.
     pub traces: IntCounterVec,
+    /// Bytes that requests hold.
+    pub held_bytes: IntGauge,
+    /// How many they may.
+    pub held_bytes_limit: IntGauge,
     /// Audit records that wait to be written.
     pub audit_queue: IntGauge,
     /// How many audit records can wait.
@@ -334,6 +338,14 @@ impl Metrics {
                 "traces_total",
                 "Traces of requests by result: `exported`, `failed` when the collector did not take them, or `dropped` when too many were waiting.",
                 &["result"],
+            )?,
+            held_bytes: make.gauge(
+                "held_bytes",
+                "Bytes of messages and of answers to be filtered that requests hold in memory now.",
+            )?,
+            held_bytes_limit: make.gauge(
+                "held_bytes_limit",
+                "How many bytes requests may hold: the setting `limits.held_bytes`.",
             )?,
             audit_queue: make.gauge("audit_queue_records", "Audit records that wait to be written.")?,
             audit_queue_capacity: make.gauge("audit_queue_capacity", "How many audit records can wait to be written.")?,

@@ -81,6 +81,8 @@ pub struct Summary {
 #[derive(Debug)]
 pub struct Tracer {
     sample: Ratio,
+    /// Whether callers decide what is traced, and not only trusted hops.
+    callers_decide: bool,
     /// Whether spans name the caller.
     pub subject: bool,
     random: RandomState,
@@ -135,6 +137,7 @@ pub fn start(settings: &Tracing, metrics: &Arc<Metrics>) -> Result<(Tracer, Expo
     let exporter = Exporter::new(settings, finished, Arc::clone(metrics))?;
     let tracer = Tracer {
         sample: settings.sample_ratio,
+        callers_decide: settings.callers_decide,
         subject: settings.subject,
         random: RandomState::new(),
         count: AtomicU64::new(0),
@@ -146,20 +149,21 @@ pub fn start(settings: &Tracing, metrics: &Arc<Metrics>) -> Result<(Tracer, Expo
 
 impl Tracer {
     /// Begins the trace of a request: as part of the caller's, or a new one. The headers are changed to what goes upstream.
-    pub fn begin(&self, headers: &mut HeaderMap, now: Duration) -> Trace {
+    pub fn begin(&self, headers: &mut HeaderMap, by_hop: bool, now: Duration) -> Trace {
         let parent = Parent::of(headers);
         let trace_id = parent.as_ref().map_or_else(
             || (u128::from(self.next()) << 64) | u128::from(self.next()),
             |parent| parent.trace_id,
         );
-        // Whether the caller's trace is recorded is the caller's decision; that keeps traces whole.
-        let sampled = parent.as_ref().map_or_else(
-            || {
-                self.sample
-                    .takes(u64::try_from(trace_id & u128::from(u64::MAX)).unwrap_or_default())
-            },
-            |parent| parent.sampled,
-        );
+        let sampled = match &parent {
+            // Whoever is let decide does; that keeps traces whole.
+            Some(parent) if by_hop || self.callers_decide => parent.sampled,
+            // Not by the trace's identifier: whoever makes that up could have all of its requests traced.
+            Some(_) => self.sample.takes(self.next()),
+            None => self
+                .sample
+                .takes(u64::try_from(trace_id & u128::from(u64::MAX)).unwrap_or_default()),
+        };
         let forward = self.next();
         let spans = sampled.then(|| {
             Box::new(Spans {

@@ -2,7 +2,7 @@
 
 use super::document::{AuditDocument, CredentialsDocument, Document, FlyteDocument, LimitsDocument, Placed};
 use super::{
-    Audit, AuditOutput, Config, Credentials, Flyte, Limits, issuers, listeners, load_balancer, policy, quantity,
+    Audit, AuditOutput, Config, Credentials, Flyte, Limits, hops, issuers, listeners, load_balancer, policy, quantity,
     secrets, tracing, upstream,
 };
 use crate::document;
@@ -81,6 +81,7 @@ impl<'a> Check<'a> {
         let issuers = issuers::check(self, &document.issuers);
         Config {
             admin: listeners::admin(self, &document.admin, &listeners),
+            admin_hosts: hops::host_names(self, &document.admin.hosts),
             admin_whoami: *document.admin.whoami.value(),
             listeners,
             upstream: upstream::check(self, &document.upstream),
@@ -184,15 +185,21 @@ impl<'a> Check<'a> {
             body_bytes: self.size(&written.body_bytes, 1024..=GIB),
             decompressed_bytes: self.size(&written.decompressed_bytes, 1024..=GIB),
             message_fields: self.count(&written.message_fields, 100..=100_000_000),
+            held_bytes: self.size(&written.held_bytes, (1 << 20)..=(1 << 40)),
             tls_handshake: self.duration(&written.tls_handshake, MILLISECOND..=HOUR),
             preface: self.duration(&written.preface, MILLISECOND..=HOUR),
             headers_timeout: self.duration(&written.headers_timeout, MILLISECOND..=HOUR),
             body_timeout: self.duration(&written.body_timeout, MILLISECOND..=HOUR),
+            stall_timeout: self.duration(&written.stall_timeout, MILLISECOND..=HOUR),
             idle: self.duration(&written.idle, MILLISECOND..=24 * HOUR),
         };
         if limits.decompressed_bytes < limits.body_bytes {
             let place = later(written.decompressed_bytes.place(), written.body_bytes.place());
             self.error(place, "`decompressed_bytes` is less than `body_bytes`, so that no body of that size could pass; make them equal");
+        }
+        if limits.held_bytes / 4 * 3 < limits.decompressed_bytes {
+            let place = later(written.held_bytes.place(), written.decompressed_bytes.place());
+            self.error(place, "three quarters of `held_bytes` are less than `decompressed_bytes`, so that no message of that size could pass; write more");
         }
         if limits.idle <= CLIENT_PING {
             self.warning(

@@ -90,6 +90,9 @@ fn zero() -> Placed<u64> {
 pub struct AdminDocument {
     /// IP address and port.
     pub address: Placed<String>,
+    /// Host names it answers for, besides IP addresses and `localhost`: any other is refused, since a page in a browser
+    /// could reach a loopback address by a name of its own.
+    pub hosts: Vec<Placed<String>>,
     /// Whether `/whoami` tells, for a token sent in `authorization`, what the proxy makes of it.
     pub whoami: Placed<bool>,
 }
@@ -98,6 +101,7 @@ impl Default for AdminDocument {
     fn default() -> Self {
         Self {
             address: Placed::default_of("127.0.0.1:9090"),
+            hosts: Vec::new(),
             whoami: Placed::default_of(false),
         }
     }
@@ -232,6 +236,9 @@ pub struct LimitsDocument {
     pub decompressed_bytes: Placed<String>,
     /// Fields of a request message, nested ones included.
     pub message_fields: Placed<u64>,
+    /// Bytes of messages and of answers to be filtered that all requests together may hold in memory; what would hold more
+    /// is refused with `memory_full`. The last quarter is kept for those of at most 64 KiB.
+    pub held_bytes: Placed<String>,
     /// How long a TLS handshake may take.
     pub tls_handshake: Placed<String>,
     /// How long a connection may take to show which HTTP version it speaks, and before that to send its PROXY header.
@@ -240,6 +247,9 @@ pub struct LimitsDocument {
     pub headers_timeout: Placed<String>,
     /// How long the body of a request may take to arrive.
     pub body_timeout: Placed<String>,
+    /// How long a client may take none of an answer that waits for it; what it does not take is broken off after at most
+    /// twice as long.
+    pub stall_timeout: Placed<String>,
     /// How long a connection may stay without a request; Flyte's clients ping every 30 s.
     pub idle: Placed<String>,
 }
@@ -254,10 +264,12 @@ impl Default for LimitsDocument {
             body_bytes: Placed::default_of("4MiB"),
             decompressed_bytes: Placed::default_of("4MiB"),
             message_fields: Placed::default_of(200_000_u64),
+            held_bytes: Placed::default_of("256MiB"),
             tls_handshake: Placed::default_of("10s"),
             preface: Placed::default_of("10s"),
             headers_timeout: Placed::default_of("10s"),
             body_timeout: Placed::default_of("30s"),
+            stall_timeout: Placed::default_of("60s"),
             idle: Placed::default_of("5m"),
         }
     }

@@ -107,8 +107,16 @@ pub(super) fn redirect(check: &mut Check<'_>, listener: &ListenerDocument) -> Op
             "there is no host to which browsers may be led; write the public host names, such as `flyte.example.com`",
         );
     }
+    Some(RedirectToHttps {
+        hosts: host_names(check, written.hosts.value()),
+        port: port(check, written),
+    })
+}
+
+/// Host names, each once.
+pub(super) fn host_names(check: &mut Check<'_>, written: &[Placed<String>]) -> Vec<Box<str>> {
     let mut hosts: Vec<Box<str>> = Vec::new();
-    for host in written.hosts.value() {
+    for host in written {
         let Some(name) = host_name(host.value()) else {
             let message = format!(
                 "`{}` is no host name; write one such as `flyte.example.com`, without scheme, port or wildcard",
@@ -122,10 +130,7 @@ pub(super) fn redirect(check: &mut Check<'_>, listener: &ListenerDocument) -> Op
         }
         hosts.push(name);
     }
-    Some(RedirectToHttps {
-        hosts,
-        port: port(check, written),
-    })
+    hosts
 }
 
 /// A host name (RFC 1123, section 2.1) in lower case.

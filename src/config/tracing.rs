@@ -27,6 +27,7 @@ pub(super) fn check(check: &mut Check<'_>, written: &TracingDocument) -> Tracing
         endpoint,
         ca,
         sample_ratio: check.ratio(&written.sample_ratio),
+        callers_decide: written.callers_decide,
         queue: check.count(&written.queue, 1..=1_000_000),
         subject: written.subject,
     }

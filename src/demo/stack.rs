@@ -253,7 +253,7 @@ async fn ready(admin: SocketAddr) -> Result<(), Failure> {
     for _ in 0..200 {
         let mut stream = tokio::net::TcpStream::connect(admin).await?;
         stream
-            .write_all(b"GET /readyz HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n")
+            .write_all(b"GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
             .await?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await?;

@@ -2,6 +2,7 @@
 
 use super::shadow::Tally;
 use super::standing::Standing;
+use super::whole::Whole;
 use crate::audit::AuditGuard;
 use crate::metrics::Outcome;
 use crate::model::denial::Denial;
@@ -25,8 +26,8 @@ use tokio::time::{Instant, Sleep};
 pub enum Body {
     /// The proxy's own.
     Full(Full<Bytes>),
-    /// The proxy's own, with trailers.
-    Frames(std::vec::IntoIter<Frame<Bytes>>),
+    /// One that is there whole, with trailers.
+    Whole(Box<Whole>),
     /// The upstream's, passed on as it comes.
     Followed(Box<Followed>),
 }
@@ -118,7 +119,7 @@ impl HttpBody for Body {
     fn poll_frame(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         match &mut *self {
             Self::Full(full) => Pin::new(full).poll_frame(task).map_err(|never| match never {}),
-            Self::Frames(frames) => Poll::Ready(frames.next().map(Ok)),
+            Self::Whole(whole) => Poll::Ready(whole.next_frame().map(Ok)),
             Self::Followed(followed) => followed.poll_frame(task),
         }
     }
@@ -126,7 +127,7 @@ impl HttpBody for Body {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Full(full) => full.is_end_stream(),
-            Self::Frames(frames) => frames.as_slice().is_empty(),
+            Self::Whole(whole) => whole.is_end_stream(),
             Self::Followed(followed) => followed.is_end_stream(),
         }
     }
@@ -134,7 +135,7 @@ impl HttpBody for Body {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Full(full) => full.size_hint(),
-            Self::Frames(_) => SizeHint::default(),
+            Self::Whole(_) => SizeHint::default(),
             Self::Followed(followed) => followed
                 .inner
                 .as_ref()

@@ -1,7 +1,7 @@
 //! Finds out who is calling, and which one credential goes upstream.
 
 use super::certificate::CertificateIdentity;
-use super::{ConnectionInfo, Gate};
+use super::{ConnectionInfo, Gate, Surroundings};
 use crate::catalog::Access;
 use crate::config::{self, FixedPrincipal};
 use crate::credential::load_balancer;
@@ -161,7 +161,7 @@ impl Gate {
         &self,
         head: &RequestHead,
         access: Access,
-        info: &ConnectionInfo,
+        around: Surroundings<'_>,
     ) -> Result<Authenticated, Denial> {
         if access == Access::Public {
             return Ok(Authenticated {
@@ -171,7 +171,7 @@ impl Gate {
                 session_token: None,
             });
         }
-        let certified = self.certified(head, info)?;
+        let certified = self.certified(head, around.info)?;
         if let Some(caller) = certified.or(match &self.identity {
             Identity::Fixed(caller) => Some(caller),
             Identity::Tokens | Identity::Certificate(_) => None,
@@ -191,9 +191,13 @@ impl Gate {
         let session = self.session(head)?;
         let load_balancer = self.load_balancer_header(head);
         let credentials = locate::locate(head.headers(), &session, &self.credential_header, load_balancer)?;
+        let client = around.provenance.client;
         let mut verified: Option<(Arc<VerifiedToken>, &Credential<'_>)> = None;
         for credential in &credentials {
-            let token = self.issuers.verify(credential.scheme, credential.token).await?;
+            let token = self
+                .issuers
+                .verify_from(client, credential.scheme, credential.token)
+                .await?;
             match &verified {
                 None => verified = Some((token, credential)),
                 Some((first, _)) if same_principal(&first.principal, &token.principal) => {}

@@ -4,6 +4,7 @@ use crate::catalog::{Access, Binding};
 use crate::config::Limits;
 use crate::extract::targets::Payload;
 use crate::filter::pieces::Pieces;
+use crate::held::Hold;
 use crate::model::denial::Denial;
 use crate::model::reason::Reason;
 use crate::protocol::envelope::{self, Encoding};
@@ -24,11 +25,12 @@ const DISCARD_BYTES: usize = 4 << 20;
 const DISCARD_TIME: Duration = Duration::from_secs(5);
 
 /// The body of a request to be judged.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct JudgedBody {
     message: Bytes,
     forwarded: Bytes,
     codec: Codec,
+    hold: Hold,
 }
 
 /// How the message is written.
@@ -91,17 +93,17 @@ impl JudgedBody {
         }
     }
 
-    /// What goes upstream.
+    /// What goes upstream, and what counts it as held.
     #[must_use]
-    pub fn into_forwarded(self) -> Bytes {
-        self.forwarded
+    pub fn into_forwarded(self) -> (Bytes, Hold) {
+        (self.forwarded, self.hold)
     }
 }
 
 /// Reads the one message of an API call, a short one of a public call. `binding` is `None` for gRPC.
 ///
 /// # Errors
-/// `message_too_large`, `body_timeout`, `body_aborted`, `frame_malformed`, `encoding_unsupported`,
+/// `message_too_large`, `memory_full`, `body_timeout`, `body_aborted`, `frame_malformed`, `encoding_unsupported`,
 /// `content_type_unsupported`, `body_unexpected`.
 pub async fn judged(
     head: &RequestHead,
@@ -109,6 +111,7 @@ pub async fn judged(
     binding: Option<&Binding>,
     body: &mut Option<Incoming>,
     limits: &Limits,
+    mut hold: Hold,
 ) -> Result<JudgedBody, Denial> {
     let bound = if access == Access::Public {
         PUBLIC_BYTES
@@ -119,14 +122,16 @@ pub async fn judged(
         let encoding = Encoding::parse(head.headers().get("grpc-encoding").map(HeaderValue::as_bytes))?;
         let limit = limits.body_bytes.min(bound).saturating_add(envelope::PREFIX);
         let unary = envelope::open(
-            read(body, limit, limits.body_timeout).await?,
+            read(body, limit, limits.body_timeout, &mut hold).await?,
             encoding,
             limits.decompressed_bytes.min(bound),
         )?;
+        hold.set(unary.framed.len())?;
         return Ok(JudgedBody {
             message: unary.message,
             forwarded: unary.framed,
             codec: Codec::Protobuf,
+            hold,
         });
     }
     if head
@@ -141,7 +146,7 @@ pub async fn judged(
     }
     let accepts_body = binding.is_some_and(|binding| binding.body);
     let limit = if accepts_body { limits.body_bytes.min(bound) } else { 0 };
-    let bytes = match read(body, limit, limits.body_timeout).await {
+    let bytes = match read(body, limit, limits.body_timeout, &mut hold).await {
         Err(denial) if !accepts_body && denial.reason == Reason::MessageTooLarge => {
             return Err(Reason::BodyUnexpected.into());
         }
@@ -156,6 +161,7 @@ pub async fn judged(
         message: bytes.clone(),
         forwarded: bytes,
         codec,
+        hold,
     })
 }
 
@@ -183,19 +189,20 @@ fn codec(head: &RequestHead, body: &Bytes) -> Result<Codec, Denial> {
 }
 
 /// Reads a whole body. Trailers of the request are dropped.
-async fn read(body: &mut Option<Incoming>, limit: usize, deadline: Duration) -> Result<Bytes, Denial> {
+async fn read(body: &mut Option<Incoming>, limit: usize, deadline: Duration, hold: &mut Hold) -> Result<Bytes, Denial> {
     let Some(body) = body.as_mut().filter(|body| !body.is_end_stream()) else {
         return Ok(Bytes::new());
     };
     if body.size_hint().lower() > limit as u64 {
         return Err(envelope::too_large(body.size_hint().lower(), limit));
     }
-    tokio::time::timeout(deadline, collect(body, limit))
+    tokio::time::timeout(deadline, collect(body, limit, hold))
         .await
         .unwrap_or_else(|_| Err(Reason::BodyTimeout.into()))
 }
 
-async fn collect(body: &mut Incoming, limit: usize) -> Result<Bytes, Denial> {
+/// What is announced does not count before it arrives: otherwise announcements alone could use up what may be held.
+async fn collect(body: &mut Incoming, limit: usize, hold: &mut Hold) -> Result<Bytes, Denial> {
     let mut first = Bytes::new();
     let mut rest: Option<Pieces> = None;
     while let Some(frame) = body.frame().await {
@@ -206,6 +213,7 @@ async fn collect(body: &mut Incoming, limit: usize) -> Result<Bytes, Denial> {
         if data.len() > limit.saturating_sub(so_far) {
             return Err(envelope::too_large((so_far + data.len()) as u64, limit));
         }
+        hold.set(so_far + data.len())?;
         // Most messages come in one piece, which is kept as it is.
         if rest.is_none() && first.is_empty() {
             first = data;

@@ -3,6 +3,7 @@
 
 use super::answer::{self, Body};
 use super::standing::Standing;
+use super::whole::{self, Bounds, Whole};
 use crate::audit::AuditGuard;
 use crate::catalog::Route;
 use crate::catalog::answer::{ItemPart, Items, Show};
@@ -10,6 +11,7 @@ use crate::extract::targets::Extracted;
 use crate::filter::page::Page;
 use crate::filter::pieces::Pieces;
 use crate::filter::{self, Edits, Item};
+use crate::held::Hold;
 use crate::model::action::{Action, ActionSet};
 use crate::model::denial::Denial;
 use crate::model::reason::Reason;
@@ -22,8 +24,7 @@ use crate::upstream::received::Received;
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::body::{Body as _, Frame};
+use hyper::body::Body as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -161,11 +162,12 @@ impl<'a> Filter<'a> {
     /// plane pass unchanged. If the policy is replaced while the answer arrives, the new one counts.
     ///
     /// # Errors
-    /// `answer_unreadable`, `upstream_timeout`, or why the call may not go on.
+    /// `answer_unreadable`, `memory_full`, `upstream_timeout`, or why the call may not go on.
     pub(super) async fn apply(
         mut self,
         response: Response<Received>,
         patience: Duration,
+        mut hold: Hold,
         page: Option<Page<'_>>,
         standing: &mut Option<Standing>,
         audit: &mut AuditGuard,
@@ -174,7 +176,12 @@ impl<'a> Filter<'a> {
         audit.response_head(parts.status.as_u16());
         audit.grpc_status(answer::grpc_status(&parts.headers));
         let form = Form::of(&parts.headers);
-        let gathering = gathered(body, form, patience);
+        let pieces = form.pieces(body.size_hint().lower());
+        let bounds = Bounds {
+            bytes: MAX_BYTES,
+            patience,
+        };
+        let gathering = whole::gathered(body, pieces, bounds, &mut hold);
         let look = || standing.as_mut().map_or(Ok(()), |standing| standing.look(audit));
         let (mut body, trailers) = upstream::watched(gathering, DEADLINE, look).await??;
         if let Some(standing) = standing {
@@ -191,7 +198,7 @@ impl<'a> Filter<'a> {
             audit.withheld(edits.withheld);
             let length = edits.length(body.len());
             match form {
-                Form::Grpc => body.edited(&edits, &envelope::prefix(length).ok_or(Reason::AnswerUnreadable)?),
+                Form::Grpc => body.edited(&edits, &envelope::prefix(length)),
                 Form::Protobuf | Form::Json | Form::Other => {
                     parts.headers.insert(CONTENT_LENGTH, length.into());
                     body.edited(&edits, &[])
@@ -199,9 +206,8 @@ impl<'a> Filter<'a> {
             }
         };
         audit.response_bytes(pieces.iter().map(Bytes::len).sum());
-        let data = pieces.into_iter().map(Frame::data);
-        let frames: Vec<Frame<Bytes>> = data.chain(trailers.map(Frame::trailers)).collect();
-        Ok(Response::from_parts(parts, Body::Frames(frames.into_iter())))
+        let whole = Whole::held(pieces, trailers, hold);
+        Ok(Response::from_parts(parts, Body::Whole(Box::new(whole))))
     }
 
     /// How a body is changed, of which the prefix of its one message is taken off.
@@ -214,7 +220,7 @@ impl<'a> Filter<'a> {
         match Form::of(headers) {
             Form::Grpc => {
                 let prefix = body.take_front()?;
-                if prefix != envelope::prefix(body.len())? {
+                if prefix != envelope::prefix(body.len()) {
                     return None;
                 }
                 filter::protobuf::filter(body, self.items, page, shows)
@@ -250,34 +256,6 @@ impl Form {
         match self {
             Self::Json => Pieces::in_one(usize::try_from(announced).unwrap_or(MAX_BYTES).min(MAX_BYTES)),
             Self::Grpc | Self::Protobuf | Self::Other => Pieces::default(),
-        }
-    }
-}
-
-/// The whole body, within the bound, and its trailers.
-///
-/// # Errors
-/// `answer_unreadable` for one above the bound, `upstream_failed` for one that breaks off, `upstream_timeout` for one that
-/// pauses for longer.
-async fn gathered(body: Received, form: Form, patience: Duration) -> Result<(Pieces, Option<HeaderMap>), Reason> {
-    let mut pieces = form.pieces(body.size_hint().lower());
-    let mut body = Limited::new(body, MAX_BYTES);
-    let mut trailers = None;
-    loop {
-        let coming = tokio::time::timeout(patience, body.frame()).await;
-        let Some(frame) = coming.map_err(|_| Reason::UpstreamTimeout)? else {
-            return Ok((pieces, trailers));
-        };
-        let frame = frame.map_err(|error| {
-            if error.is::<LengthLimitError>() {
-                Reason::AnswerUnreadable
-            } else {
-                Reason::UpstreamFailed
-            }
-        })?;
-        match frame.into_data() {
-            Ok(data) => pieces.push(data),
-            Err(frame) => trailers = frame.into_trailers().ok(),
         }
     }
 }

@@ -75,8 +75,9 @@ pub(super) async fn call(
             .get("grpc-timeout")
             .and_then(|value| canonical::parse_timeout(value.as_bytes()));
     }
-    let body = Body::Message(body.into_forwarded());
-    let request = with_query(head, query.as_deref(), headers, body)?;
+    // Counted as held until the answer begins; by then it has been sent.
+    let (body, _hold) = body.into_forwarded();
+    let request = with_query(head, query.as_deref(), headers, Body::Message(body))?;
     upstream.send(port, request, deadline, look).await
 }
 

@@ -4,21 +4,23 @@
 use super::Gate;
 use super::answer::grpc_status;
 use super::authenticate::Authenticated;
+use super::whole::{self, Bounds};
 use crate::audit::AuditGuard;
 use crate::extract::execution::{self, ExecutionId};
+use crate::filter::pieces::Pieces;
+use crate::held::Hold;
 use crate::model::denial::Denial;
 use crate::model::reason::Reason;
 use crate::model::scope::{Resource, Run, Scope, Target};
 use crate::policy::decide::{Call, Permit, Rights};
 use crate::protocol::envelope::{self, Encoding};
 use crate::protocol::{RequestHead, canonical};
+use crate::upstream::Port;
 use crate::upstream::headers::{self, Origin};
-use crate::upstream::received::Received;
-use crate::upstream::{self, Port, Upstream};
+use crate::upstream::{self, received::Received};
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, TE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
-use http_body_util::{BodyExt, Limited};
 use std::time::Duration;
 
 const GET_EXECUTION: &str = "/flyteidl.service.AdminService/GetExecution";
@@ -53,7 +55,7 @@ impl Gate {
     ///
     /// # Errors
     /// Why the control plane could not be asked: `upstream_unreachable`, `upstream_timeout`, `upstream_failed`,
-    /// `answer_unreadable`, `credential_refused`.
+    /// `answer_unreadable`, `credential_refused`, `memory_full`.
     pub(super) async fn decide_by_runs(
         &self,
         call: &Call<'_>,
@@ -65,7 +67,7 @@ impl Gate {
             return Ok(None);
         }
         let limit = deadline(asking.head).map_or(DEADLINE, |deadline| deadline.min(DEADLINE));
-        let lookups = look_up(&self.upstream, asking, call.targets, audit);
+        let lookups = self.look_up(asking, call.targets, audit);
         let targets = tokio::time::timeout(limit, lookups)
             .await
             .map_err(|_| failed(Reason::UpstreamTimeout))??;
@@ -77,32 +79,52 @@ impl Gate {
         let permit = rights.decide(&call, &mut ()).into_permit().ok();
         Ok(permit.map(|permit| (permit, targets)))
     }
-}
 
-/// The targets with what their stored executions run. What does not exist stays as it is, and is refused like what is not
-/// listed.
-async fn look_up(
-    upstream: &Upstream,
-    asking: Asking<'_>,
-    targets: &[Target],
-    audit: &mut AuditGuard,
-) -> Result<Vec<Target>, Denial> {
-    let mut known: Vec<(ExecutionId<'_>, Option<Run>)> = Vec::new();
-    for id in targets.iter().filter_map(stored) {
-        if known.len() < MOST && !known.iter().any(|(other, _)| *other == id) {
-            audit.looks_up();
-            known.push((id, ask(upstream, asking, id).await?));
+    /// The targets with what their stored executions run. What does not exist stays as it is, and is refused like what is not
+    /// listed.
+    async fn look_up(
+        &self,
+        asking: Asking<'_>,
+        targets: &[Target],
+        audit: &mut AuditGuard,
+    ) -> Result<Vec<Target>, Denial> {
+        let mut known: Vec<(ExecutionId<'_>, Option<Run>)> = Vec::new();
+        for id in targets.iter().filter_map(stored) {
+            if known.len() < MOST && !known.iter().any(|(other, _)| *other == id) {
+                audit.looks_up();
+                known.push((id, self.ask(asking, id).await?));
+            }
         }
+        let named = |target: &Target| {
+            let run = stored(target).and_then(|id| known.iter().find(|(other, _)| *other == id)?.1.clone());
+            let mut target = target.clone();
+            if let Some(Resource::RunBy(execution)) = &mut target.resource {
+                execution.runs = run;
+            }
+            target
+        };
+        Ok(targets.iter().map(named).collect())
     }
-    let named = |target: &Target| {
-        let run = stored(target).and_then(|id| known.iter().find(|(other, _)| *other == id)?.1.clone());
-        let mut target = target.clone();
-        if let Some(Resource::RunBy(execution)) = &mut target.resource {
-            execution.runs = run;
-        }
-        target
-    };
-    Ok(targets.iter().map(named).collect())
+
+    /// What the execution runs; nothing if the caller cannot get it, or gets another.
+    async fn ask(&self, asking: Asking<'_>, id: ExecutionId<'_>) -> Result<Option<Run>, Denial> {
+        let message = envelope::frame(&id.request());
+        let mut request = Request::new(upstream::Body::Message(message));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = Uri::from_static(GET_EXECUTION);
+        *request.headers_mut() = request_headers(asking);
+        let response = self
+            .upstream
+            .send(Port::Grpc, request, deadline(asking.head), || Ok(()))
+            .await
+            .map_err(|denial| failed(denial.reason))?;
+        let Some((message, _hold)) = read(response, self.upstream.idle_timeout(), self.held.hold()).await? else {
+            return Ok(None);
+        };
+        let found = execution::read(&message).ok_or_else(|| failed(Reason::AnswerUnreadable))?;
+        // A database that compares loosely finds another one than the call names.
+        Ok(found.id.is_same(&id).then_some(found.runs))
+    }
 }
 
 /// The execution that a target is about, if it is about one.
@@ -118,25 +140,6 @@ fn stored(target: &Target) -> Option<ExecutionId<'_>> {
     }
 }
 
-/// What the execution runs; nothing if the caller cannot get it, or gets another.
-async fn ask(upstream: &Upstream, asking: Asking<'_>, id: ExecutionId<'_>) -> Result<Option<Run>, Denial> {
-    let message = envelope::frame(&id.request());
-    let mut request = Request::new(upstream::Body::Message(message));
-    *request.method_mut() = Method::POST;
-    *request.uri_mut() = Uri::from_static(GET_EXECUTION);
-    *request.headers_mut() = request_headers(asking);
-    let response = upstream
-        .send(Port::Grpc, request, deadline(asking.head), || Ok(()))
-        .await
-        .map_err(|denial| failed(denial.reason))?;
-    let Some(message) = read(response).await? else {
-        return Ok(None);
-    };
-    let found = execution::read(&message).ok_or_else(|| failed(Reason::AnswerUnreadable))?;
-    // A database that compares loosely finds another one than the call names.
-    Ok(found.id.is_same(&id).then_some(found.runs))
-}
-
 /// As for a call that is forwarded, but always gRPC and never compressed.
 fn request_headers(asking: Asking<'_>) -> HeaderMap {
     let mut headers = headers::for_api(asking.head.headers(), asking.origin, Port::Grpc);
@@ -150,14 +153,22 @@ fn request_headers(asking: Asking<'_>) -> HeaderMap {
 }
 
 /// The message of the answer; none if there is nothing that the caller can get.
-async fn read(response: Response<Received>) -> Result<Option<Bytes>, Denial> {
+async fn read(
+    response: Response<Received>,
+    patience: Duration,
+    mut hold: Hold,
+) -> Result<Option<(Bytes, Hold)>, Denial> {
     let (parts, body) = response.into_parts();
     if parts.status != StatusCode::OK {
         return Err(failed(Reason::UpstreamFailed));
     }
-    let collected = Limited::new(body, MAX_BYTES).collect().await;
-    let collected = collected.map_err(|_| failed(Reason::UpstreamFailed))?;
-    let status = collected.trailers().and_then(grpc_status);
+    let bounds = Bounds {
+        bytes: MAX_BYTES,
+        patience,
+    };
+    let gathered = whole::gathered(body, Pieces::in_one(0), bounds, &mut hold).await;
+    let (message, trailers) = gathered.map_err(|denial| failed(denial.reason))?;
+    let status = trailers.as_ref().and_then(grpc_status);
     match status.or_else(|| grpc_status(&parts.headers)) {
         Some(GRPC_OK) => {}
         Some(NOT_FOUND | INVALID_ARGUMENT | PERMISSION_DENIED) => return Ok(None),
@@ -166,9 +177,9 @@ async fn read(response: Response<Received>) -> Result<Option<Bytes>, Denial> {
         Some(UNAVAILABLE) => return Err(failed(Reason::UpstreamUnreachable)),
         Some(_) | None => return Err(failed(Reason::UpstreamFailed)),
     }
-    let opened = envelope::open(collected.to_bytes(), Encoding::Identity, MAX_BYTES);
+    let opened = envelope::open(message.joined(), Encoding::Identity, MAX_BYTES);
     let opened = opened.map_err(|_| failed(Reason::AnswerUnreadable))?;
-    Ok(Some(opened.message))
+    Ok(Some((opened.message, hold)))
 }
 
 /// The caller's own deadline, if it sends one.

@@ -1,6 +1,7 @@
 //! What is no API call: pages such as login and console, CORS preflights, and the health check.
 
 use super::answer::Body;
+use super::whole::Whole;
 use super::{Answer, Gate, Surroundings, body, forward};
 use crate::audit::AuditGuard;
 use crate::catalog::{Access, Page};
@@ -13,7 +14,7 @@ use bytes::Bytes;
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue, Response};
 use http_body_util::Limited;
-use hyper::body::{Body as _, Frame, Incoming};
+use hyper::body::{Body as _, Incoming};
 use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
 
@@ -80,14 +81,11 @@ impl Gate {
         audit: &mut AuditGuard,
     ) -> Result<Answer, Denial> {
         audit.route(super::HEALTH_CHECK.into(), None);
-        body::judged(head, Access::Public, None, body, &self.limits).await?;
+        body::judged(head, Access::Public, None, body, &self.limits, self.held.hold()).await?;
         let mut trailers = HeaderMap::new();
         trailers.insert("grpc-status", HeaderValue::from_static("0"));
-        let frames = vec![
-            Frame::data(envelope::frame(SERVING)),
-            Frame::<Bytes>::trailers(trailers),
-        ];
-        let mut response = Response::new(Body::Frames(frames.into_iter()));
+        let whole = Whole::short(envelope::frame(SERVING), trailers);
+        let mut response = Response::new(Body::Whole(Box::new(whole)));
         response
             .headers_mut()
             .insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));

@@ -2,6 +2,7 @@
 
 use super::filter::{Filter, Form, Judged};
 use crate::filter::pieces::Pieces;
+use crate::held::Hold;
 use crate::live::Snapshot;
 use crate::model::action::ActionSet;
 use crate::policy::decide::Rights;
@@ -21,13 +22,20 @@ pub struct Tally {
     needs: ActionSet,
     judged: Judged,
     headers: HeaderMap,
-    // Nothing once it has become too long.
+    // Nothing once it has become too long, or too much is held.
     gathered: Option<Pieces>,
+    hold: Hold,
 }
 
 impl Tally {
     /// Watches an answer by the filter that enforcing would apply.
-    pub(super) fn of<B>(filter: &Filter<'_>, rpc: &str, snapshot: &Arc<Snapshot>, response: &Response<B>) -> Self {
+    pub(super) fn of<B>(
+        filter: &Filter<'_>,
+        rpc: &str,
+        snapshot: &Arc<Snapshot>,
+        response: &Response<B>,
+        hold: Hold,
+    ) -> Self {
         Self {
             snapshot: Arc::clone(snapshot),
             rights: Arc::clone(&filter.rights),
@@ -39,6 +47,7 @@ impl Tally {
                 .status()
                 .is_success()
                 .then(|| Form::of(response.headers()).pieces(0)),
+            hold,
         }
     }
 
@@ -50,6 +59,9 @@ impl Tally {
             .filter(|so_far| so_far.len() + data.len() <= MAX_BYTES);
         if let Some(gathered) = &mut self.gathered {
             gathered.push(data.clone());
+            if self.hold.set(gathered.len()).is_err() {
+                self.gathered = None;
+            }
         }
     }
 

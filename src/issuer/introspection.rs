@@ -14,9 +14,10 @@ use crate::model::problem::Problem;
 use crate::model::reason::Reason;
 use crate::named_secret::NamedSecret;
 use endpoint::{Endpoint, Failure};
-use flights::Flights;
+use flights::{Flight, Flights};
 use pause::Pause;
 use refused::RefusedTokens;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -122,12 +123,12 @@ impl Introspection {
         &self.rules
     }
 
-    /// Finds out about an opaque token: as remembered, or by asking.
+    /// Finds out about an opaque token that a client has brought: as remembered, or by asking.
     ///
     /// # Errors
     /// `token_malformed` if it is too long, those of [`introspected::principal`], and `introspection_unavailable` without
     /// a usable answer.
-    pub(super) async fn verify(self: &Arc<Self>, token: &str) -> Outcome {
+    pub(super) async fn verify(self: &Arc<Self>, token: &str, client: IpAddr) -> Outcome {
         if token.len() > self.max_bytes {
             let message = format!("the token has more than {} bytes", self.max_bytes);
             return Err(Denial::new(Reason::TokenMalformed, message));
@@ -137,14 +138,14 @@ impl Introspection {
         if let Some(outcome) = remembered {
             return outcome;
         }
-        let Some((mut coming, duty)) = self.flights.join(token) else {
+        let Some((mut coming, duty)) = self.flights.join(token, client) else {
             return self.held_back();
         };
         if let Some(flight) = duty {
             // In a task of its own: the request that asks first may go away, and others wait for the answer.
             let asked = Arc::clone(self);
             tokio::spawn(async move {
-                let outcome = asked.find_out(flight.token()).await;
+                let outcome = asked.find_out(&flight).await;
                 flight.land(outcome);
             });
         }
@@ -163,7 +164,8 @@ impl Introspection {
         self.refused.get(token).map(Err)
     }
 
-    async fn find_out(&self, token: &str) -> Outcome {
+    async fn find_out(&self, flight: &Flight) -> Outcome {
+        let token = flight.token();
         // The answer may have come since the request looked.
         if let Some(outcome) = self.remembered(token) {
             return outcome;
@@ -171,7 +173,9 @@ impl Introspection {
         if self.pause.lasts() {
             return self.held_back();
         }
-        let Ok(Ok(_room)) = tokio::time::timeout(self.patience, self.room.acquire()).await else {
+        // First among the questions of the same client, so that one with many of them does not make all others wait.
+        let room = async { (flight.room().acquire().await, self.room.acquire().await) };
+        let Ok((Ok(_own), Ok(_room))) = tokio::time::timeout(self.patience, room).await else {
             return self.held_back();
         };
         if self.pause.lasts() {

@@ -1,5 +1,6 @@
 //! How busy a connection is, told by its stream and its requests, asked by who ends it when it is idle or too slow.
 
+use super::stall::Taken;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
@@ -10,6 +11,8 @@ pub(super) struct Activity {
     begun: AtomicU64,
     /// Bytes have been read that belong to no request yet.
     partial: AtomicBool,
+    /// How far the answer over HTTP/1.1 has been taken, which is one at a time.
+    taken: Arc<Taken>,
 }
 
 impl Activity {
@@ -19,6 +22,7 @@ impl Activity {
             running: AtomicUsize::new(0),
             begun: AtomicU64::new(0),
             partial: AtomicBool::new(true),
+            taken: Arc::default(),
         })
     }
 
@@ -37,6 +41,11 @@ impl Activity {
         self.begun.load(Ordering::Relaxed)
     }
 
+    /// Whether an answer runs over HTTP/1.1 of which nothing has been taken since a look that found `before`.
+    pub(super) fn stalls(&self, before: &mut u64) -> bool {
+        self.taken.stalls(before) && self.is_busy()
+    }
+
     /// Whether bytes have arrived that belong to no request yet.
     pub(super) fn has_partial_head(&self) -> bool {
         self.partial.load(Ordering::Relaxed)
@@ -53,7 +62,15 @@ impl Running {
         activity.running.fetch_add(1, Ordering::Relaxed);
         activity.begun.fetch_add(1, Ordering::Relaxed);
         activity.partial.store(false, Ordering::Relaxed);
+        activity.taken.taken();
         Self(Arc::clone(activity))
+    }
+}
+
+impl Running {
+    /// How far its answer over HTTP/1.1 has been taken.
+    pub(super) fn taken(&self) -> Arc<Taken> {
+        Arc::clone(&self.0.taken)
     }
 }
 

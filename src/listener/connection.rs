@@ -2,6 +2,7 @@
 
 use super::activity::{Activity, Running};
 use super::preface::{self, HttpVersion, Rewound};
+use super::stall::{Streams, Taken};
 use super::{HandshakeFailure, Listener, proxy_protocol};
 use crate::config::Limits;
 use crate::gate::certificate::PeerCertificate;
@@ -11,7 +12,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -153,8 +154,15 @@ where
         let running = Running::begin(&counted);
         async move {
             let response: Response<Body> = answers.handle(request, &info).await;
+            let taken = match version {
+                HttpVersion::One => running.taken(),
+                HttpVersion::Two => Taken::of_stream(),
+            };
+            taken.taken();
+            taken.handed();
             Ok::<_, Infallible>(response.map(|body| Tracked {
                 body,
+                taken,
                 _running: running,
             }))
         }
@@ -187,8 +195,8 @@ fn http1_builder(limits: &Limits) -> http1::Builder {
     builder
 }
 
-fn http2_builder(limits: &Limits) -> http2::Builder<TokioExecutor> {
-    let mut builder = http2::Builder::new(TokioExecutor::new());
+fn http2_builder(limits: &Limits) -> http2::Builder<Streams> {
+    let mut builder = http2::Builder::new(Streams(limits.stall_timeout));
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.streams_per_connection)
@@ -202,7 +210,8 @@ fn http2_builder(limits: &Limits) -> http2::Builder<TokioExecutor> {
 }
 
 /// Drives a connection. Ends it gracefully on drain, at `kept`, or after `idle` without a request; cuts it off when a request head
-/// takes longer than `head` (a later one is given at most twice that), or when it does not end.
+/// takes longer than `head` (a later one is given at most twice that), when an answer over HTTP/1.1 is not taken, or when
+/// it does not end.
 async fn supervise<C: GracefulConnection<Error = hyper::Error>>(
     mut connection: Pin<&mut C>,
     activity: &Activity,
@@ -213,6 +222,8 @@ async fn supervise<C: GracefulConnection<Error = hyper::Error>>(
 ) -> Result<(), HandshakeFailure> {
     let tick = head.unwrap_or(limits.idle).min(limits.idle);
     let mut seen = 0;
+    let mut taken = 0;
+    let mut look = Instant::now() + limits.stall_timeout;
     // Whether part of a head was there at the last look; then it has had `head` since.
     let mut waited = true;
     let mut quiet_since = Instant::now();
@@ -232,6 +243,12 @@ async fn supervise<C: GracefulConnection<Error = hyper::Error>>(
             () = until(kept), if !ending => {
                 connection.as_mut().graceful_shutdown();
                 ending = true;
+            }
+            () = tokio::time::sleep_until(look), if head.is_some() => {
+                look = Instant::now() + limits.stall_timeout;
+                if activity.stalls(&mut taken) {
+                    return Ok(());
+                }
             }
             () = tokio::time::sleep_until(check) => {
                 check = Instant::now() + tick;
@@ -266,10 +283,11 @@ async fn until(moment: Option<Instant>) {
     }
 }
 
-/// An answer's body that keeps its connection from counting as idle.
+/// An answer's body that keeps its connection from counting as idle, and tells whether it is taken.
 #[derive(Debug)]
 struct Tracked {
     body: Body,
+    taken: Arc<Taken>,
     _running: Running,
 }
 
@@ -281,7 +299,12 @@ impl hyper::body::Body for Tracked {
         mut self: Pin<&mut Self>,
         task: &mut std::task::Context<'_>,
     ) -> std::task::Poll<Option<Result<hyper::body::Frame<Self::Data>, Self::Error>>> {
-        Pin::new(&mut self.body).poll_frame(task)
+        self.taken.taken();
+        let polled = Pin::new(&mut self.body).poll_frame(task);
+        if matches!(polled, std::task::Poll::Ready(Some(Ok(_)))) {
+            self.taken.handed();
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

@@ -191,6 +191,7 @@ reasons! {
     CredentialRefused "credential_refused" UNAUTHENTICATED Upstream "the control plane does not accept the credential; log in again",
     UpstreamTimeout "upstream_timeout" DEADLINE Upstream "the control plane did not answer in time",
     AuditFull "audit_full" UNAVAILABLE Proxy "the audit log cannot take more records now; try again",
+    MemoryFull "memory_full" UNAVAILABLE Proxy "too many bytes of other requests are held in memory now (`limits.held_bytes`); try again",
     ShuttingDown "shutting_down" UNAVAILABLE Proxy "the proxy is shutting down; try again",
     Internal "internal" INTERNAL Proxy "the proxy failed; the fault is recorded",
 }

@@ -66,10 +66,10 @@ pub fn open(body: Bytes, encoding: Encoding, limit: usize) -> Result<Unary, Deni
             framed: body,
         }),
         (1, Encoding::Gzip) => {
-            let message = gunzip(rest, limit)?;
+            let framed = gunzip(rest, limit)?;
             Ok(Unary {
-                framed: frame(&message),
-                message,
+                message: framed.slice(PREFIX..),
+                framed,
             })
         }
         (1, Encoding::Identity) => malformed("the gRPC frame says it is compressed but grpc-encoding does not say how"),
@@ -81,18 +81,17 @@ pub fn open(body: Bytes, encoding: Encoding, limit: usize) -> Result<Unary, Deni
 #[must_use]
 pub fn frame(message: &[u8]) -> Bytes {
     let mut framed = BytesMut::with_capacity(PREFIX + message.len());
-    framed.put_u8(0);
-    // Messages are bounded far below 4 GiB by the limits on bodies.
-    framed.put_u32(u32::try_from(message.len()).unwrap_or(u32::MAX));
+    framed.put_slice(&prefix(message.len()));
     framed.put_slice(message);
     framed.freeze()
 }
 
-/// What stands before a message of so many bytes that is not compressed. `None` if there is no such message.
+/// What stands before an uncompressed message of so many bytes.
 #[must_use]
-pub fn prefix(length: usize) -> Option<[u8; PREFIX]> {
-    let [a, b, c, d] = u32::try_from(length).ok()?.to_be_bytes();
-    Some([0, a, b, c, d])
+pub fn prefix(length: usize) -> [u8; PREFIX] {
+    // Messages and answers are bounded far below 4 GiB.
+    let [a, b, c, d] = u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes();
+    [0, a, b, c, d]
 }
 
 /// The refusal of a message above the limit. Clients look for "message larger than max" in it.
@@ -104,7 +103,7 @@ pub fn too_large(size: u64, limit: usize) -> Denial {
     )
 }
 
-/// Decompresses exactly one gzip member with nothing behind it.
+/// Decompresses exactly one gzip member with nothing behind it, into one uncompressed frame.
 fn gunzip(compressed: &[u8], limit: usize) -> Result<Bytes, Denial> {
     let malformed = || {
         Denial::new(
@@ -113,10 +112,11 @@ fn gunzip(compressed: &[u8], limit: usize) -> Result<Bytes, Denial> {
         )
     };
     let mut decoder = flate2::bufread::GzDecoder::new(compressed);
-    let mut message = Vec::with_capacity(limit.min(compressed.len().saturating_mul(4)));
+    let mut framed = Vec::with_capacity(PREFIX + limit.min(compressed.len().saturating_mul(4)));
+    framed.extend_from_slice(&prefix(0));
     let read = (&mut decoder)
         .take(limit as u64 + 1)
-        .read_to_end(&mut message)
+        .read_to_end(&mut framed)
         .map_err(|_| malformed())?;
     if read > limit {
         return Err(too_large(read as u64, limit));
@@ -124,7 +124,10 @@ fn gunzip(compressed: &[u8], limit: usize) -> Result<Bytes, Denial> {
     if !decoder.into_inner().is_empty() {
         return Err(malformed());
     }
-    Ok(message.into())
+    if let Some(place) = framed.first_chunk_mut() {
+        *place = prefix(read);
+    }
+    Ok(framed.into())
 }
 
 #[cfg(test)]

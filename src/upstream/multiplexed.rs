@@ -12,9 +12,11 @@ use hyper_util::rt::TokioIo;
 use std::sync::{Mutex, PoisonError};
 use tower_service::Service as _;
 
-/// HTTP/2 windows: large enough that one stream is not held up by acknowledgements, small enough to bound memory.
-const STREAM_WINDOW: u32 = 1 << 20;
-const CONNECTION_WINDOW: u32 = 4 << 20;
+/// HTTP/2 windows: large enough that one stream is not held up by acknowledgements, small enough to bound memory. That of
+/// the connection is the largest there is: it is shared by the answers to all clients, and must never be full of those
+/// that some of them do not take.
+const STREAM_WINDOW: u32 = 256 << 10;
+const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 /// The largest head or trailers of an answer, in bytes.
 const MAX_HEADERS: u32 = 16 << 10;
 /// How many requests may run before the other side has said how many it takes.

@@ -86,7 +86,7 @@ async fn everything_else_is_refused_and_nothing_reaches_the_control_plane() {
     for method in ["POST", "DELETE", "PUT", "OPTIONS"] {
         let stream = TcpStream::connect(proxy.app.admin).await.unwrap();
         let sent =
-            format!("{method} /status HTTP/1.1\r\nhost: admin\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
+            format!("{method} /status HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
         let answer = exchange(stream, sent).await;
         assert!(
             answer.starts_with("HTTP/1.1 405") && answer.contains("allow: GET, HEAD"),
@@ -96,7 +96,7 @@ async fn everything_else_is_refused_and_nothing_reaches_the_control_plane() {
     let stream = TcpStream::connect(proxy.app.admin).await.unwrap();
     let answer = exchange(
         stream,
-        "HEAD /status HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n",
+        "HEAD /status HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n",
     )
     .await;
     assert!(
@@ -222,4 +222,57 @@ async fn answers_of_the_control_plane_are_counted_by_what_they_say() {
     proxy.client.get(None, "/api/v1/projects").await.unwrap();
     let all: f64 = ["ok", "client_error", "server_error"].map(counted).iter().sum();
     assert!((all - 6.0).abs() < f64::EPSILON);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_that_reaches_the_admin_listener_by_a_name_of_its_own_is_told_nothing() {
+    let proxy = Proxy::start_with(|setup| {
+        setup.edit = Box::new(|text| {
+            text.replace(
+                "admin: { address: 127.0.0.1:0 }",
+                "admin: { address: 127.0.0.1:0, hosts: [Proxy.flyte.svc] }",
+            )
+        });
+    })
+    .await;
+    let ask = async |path: &str, host: &str| {
+        let stream = TcpStream::connect(proxy.app.admin).await.unwrap();
+        exchange(
+            stream,
+            format!("GET {path} HTTP/1.1\r\n{host}connection: close\r\n\r\n"),
+        )
+        .await
+    };
+    for path in ["/healthz", "/readyz", "/status", "/metrics", "/whoami"] {
+        for host in [
+            "host: evil.example.com\r\n",
+            "host: evil.example.com:9090\r\n",
+            "host: 127.0.0.1.evil.example.com\r\n",
+            "host: localhost.\r\n",
+            "host: \r\n",
+            "host: 127.0.0.1\r\nhost: evil.example.com\r\n",
+            "host: evil.example.com\r\nhost: 127.0.0.1\r\n",
+            "host: localhost@evil.example.com\r\n",
+            "host: svc\r\n",
+        ] {
+            let answer = ask(path, host).await;
+            let refused = answer.starts_with("HTTP/1.1 421") || answer.starts_with("HTTP/1.1 400");
+            assert!(refused, "{path} {host}: {answer}");
+            assert!(
+                !answer.contains("flyte_authz_") && !answer.contains("\"policy\""),
+                "{answer}"
+            );
+        }
+    }
+    for host in [
+        "",
+        "host: 127.0.0.1\r\n",
+        "host: 10.1.2.3:9090\r\n",
+        "host: [::1]:9090\r\n",
+        "host: LOCALHOST:9090\r\n",
+        "host: proxy.flyte.SVC:9090\r\n",
+    ] {
+        let answer = ask("/readyz", host).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{host}: {answer}");
+    }
 }

@@ -143,7 +143,7 @@ policy: {path: policy.yaml, poll: 1s}
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let mut stream = TcpStream::connect(app.admin).await.unwrap();
-    let request = b"GET /readyz HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n";
+    let request = b"GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
     stream.write_all(request).await.unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await.unwrap();

@@ -225,7 +225,9 @@ async fn a_traced_call_has_a_span_for_each_stage_below_the_callers_and_the_contr
     let request = collector.requests.lock().unwrap()[0].clone();
     let resource = request.resource_spans[0].resource.clone().unwrap();
     assert_eq!(said(&resource.attributes)["service.name"], "flyte-authz-proxy");
-    assert!((proxy.metric("traces_total{result=\"exported\"}") - 1.0).abs() < f64::EPSILON);
+    // Counted once the collector's answer has been read.
+    let exported = || (proxy.metric("traces_total{result=\"exported\"}") - 1.0).abs() < f64::EPSILON;
+    eventually("the trace is counted", exported).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -297,9 +299,33 @@ async fn refusals_failures_filtered_answers_and_rest_are_told_apart_in_their_spa
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_but_a_trusted_hop_can_have_every_request_traced() {
+    let collector = Collector::start(Manner::Takes).await;
+    for (hops, by_hop) in [("", false), ("trusted_hops: [127.0.0.1/32]", true)] {
+        let tracing = format!(
+            "tracing: {{otlp_endpoint: \"http://{}\", sample_ratio: 0.0}}\n",
+            collector.address
+        );
+        let proxy = Proxy::start_with(|setup| {
+            setup.configuration.push_str(&tracing);
+            let plain = format!("- name: plain\n    {hops}");
+            setup.edit = Box::new(move |text| text.replace("- name: plain", &plain));
+        })
+        .await;
+        for _ in 0..5 {
+            let sampled = format!("00-{TRACE}-{PARENT}-01");
+            list(&proxy, "ml", &[("traceparent", &sampled)]).await;
+            let outgoing = arrived(&proxy, "traceparent").remove(0);
+            let flag = if by_hop { "-01" } else { "-00" };
+            assert!(outgoing.contains(TRACE) && outgoing.ends_with(flag), "{outgoing}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_caller_decides_whether_its_trace_is_recorded_and_the_ratio_decides_for_the_others() {
     let collector = Collector::start(Manner::Takes).await;
-    let proxy = proxy(collector.address, ", sample_ratio: 0.25").await;
+    let proxy = proxy(collector.address, ", sample_ratio: 0.25, callers_decide: true").await;
     for _ in 0..200 {
         list(&proxy, "ml", &[]).await;
         let outgoing = arrived(&proxy, "traceparent").remove(0);

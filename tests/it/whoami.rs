@@ -42,7 +42,7 @@ fn alice(proxy: &Proxy) -> Value {
 /// What the admin listener answers to these header lines.
 async fn ask(proxy: &Proxy, headers: &str) -> (u16, String, Value) {
     let stream = TcpStream::connect(proxy.app.admin).await.unwrap();
-    let request = format!("GET /whoami HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n{headers}\r\n");
+    let request = format!("GET /whoami HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{headers}\r\n");
     let answer = exchange(stream, request).await;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
@@ -171,7 +171,7 @@ async fn the_endpoint_looks_at_one_authorization_header_and_nothing_else() {
     for method in ["POST", "PUT"] {
         let stream = TcpStream::connect(proxy.app.admin).await.unwrap();
         let sent = format!(
-            "{method} /whoami HTTP/1.1\r\nhost: admin\r\nconnection: close\r\nauthorization: Bearer {token}\r\ncontent-length: 0\r\n\r\n"
+            "{method} /whoami HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\nauthorization: Bearer {token}\r\ncontent-length: 0\r\n\r\n"
         );
         assert!(exchange(stream, sent).await.starts_with("HTTP/1.1 405"), "{method}");
     }

@@ -14,9 +14,12 @@ pub struct TracingDocument {
     /// PEM file with the authorities trusted for `https://`; without it those of the system.
     #[serde(default, deserialize_with = "present")]
     pub ca: Option<Placed<String>>,
-    /// The share of requests that are traced, 0 to 1, of those whose caller does not say; the others as their caller says.
+    /// The share of requests that are traced, 0 to 1. Where a trusted hop says whether one is, that counts.
     #[serde(default = "all")]
     pub sample_ratio: Placed<f64>,
+    /// Whether every caller decides whether its requests are traced, as trusted hops do, by the flag of its `traceparent`.
+    #[serde(default)]
+    pub callers_decide: bool,
     /// How many traces may wait to be sent; more are dropped and counted.
     #[serde(default = "some_thousand")]
     pub queue: Placed<u64>,

@@ -184,7 +184,10 @@ async fn a_storm_of_tokens_asks_only_so_much_at_one_time() {
     for number in 0..300 {
         let issuers = Arc::clone(&world.issuers);
         requests.spawn(async move {
-            let verified = issuers.verify(Scheme::Bearer, &format!("made-up-{number}")).await;
+            // Of two clients, since one alone has half of the room.
+            let client = std::net::IpAddr::from([192, 0, 2, u8::from(number % 2 == 0)]);
+            let token = format!("made-up-{number}");
+            let verified = issuers.verify_from(client, Scheme::Bearer, &token).await;
             verified.err().map(|denial| denial.reason)
         });
     }
@@ -378,4 +381,41 @@ async fn only_opaque_bearer_tokens_are_shown_to_the_issuer() {
     assert_eq!(denial.reason, Reason::IssuerUnknown);
     assert!(denial.message.contains("opaque tokens only"), "{}", denial.message);
     assert_eq!(world.asked(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn t_time_made_up_tokens_of_one_client_do_not_hold_up_the_tokens_of_others() {
+    let world = World::with(|settings| settings.timeout = Duration::from_secs(2)).await;
+    world.idp.fail(Fault::Slow(Duration::from_millis(300)));
+    let from = |last: u8| std::net::IpAddr::from([192, 0, 2, last]);
+    let mut storm = JoinSet::new();
+    for number in 0..1000 {
+        let issuers = Arc::clone(&world.issuers);
+        storm.spawn(async move {
+            let token = format!("made-up-{number}");
+            let verified = issuers.verify_from(from(66), Scheme::Bearer, &token).await;
+            assert!(verified.is_err());
+        });
+    }
+    while world.asked() < 16 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    for number in 0..3 {
+        let token = format!("another-{number}");
+        world.idp.say(&token, &good());
+        let begun = StdInstant::now();
+        world
+            .issuers
+            .verify_from(from(7), Scheme::Bearer, &token)
+            .await
+            .unwrap();
+        assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    }
+    assert!(
+        world.idp.most_at_one_time() <= AT_ONE_TIME / 2 + 1,
+        "half of the room is left to others"
+    );
+    while let Some(ended) = storm.join_next().await {
+        ended.unwrap();
+    }
 }
