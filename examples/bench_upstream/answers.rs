@@ -1,7 +1,4 @@
-//! What the proxies of `make bench` forward to: fixed answers, as fast as hyper gives them.
-//!
-//! `bench_upstream GRPC_ADDRESS HTTP_ADDRESS`. `GET /count` on the second says how many requests were answered, so that
-//! a run in which calls went missing, or got past a refusal, is noticed.
+//! Fixed answers of a control plane: gRPC over plain HTTP/2, REST over HTTP/1.1.
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
@@ -19,10 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use tokio::net::TcpListener;
 
-type Failure = Box<dyn std::error::Error + Send + Sync>;
-
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// A small `ExecutionCreateResponse`, with its gRPC prefix.
 const MESSAGE: &[u8] = b"\0\0\0\0\x19\x0a\x17\x0a\x02ml\x12\x0bdevelopment\x22\x04name";
@@ -35,13 +29,8 @@ static LIST: LazyLock<(Bytes, Bytes)> = LazyLock::new(projects);
 
 static ANSWERED: AtomicU64 = AtomicU64::new(0);
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Failure> {
-    let mut arguments = std::env::args().skip(1);
-    let (Some(grpc), Some(http)) = (arguments.next(), arguments.next()) else {
-        return Err("usage: bench_upstream GRPC_ADDRESS HTTP_ADDRESS".into());
-    };
-    let (grpc, http) = (TcpListener::bind(grpc).await?, TcpListener::bind(http).await?);
+/// Answers on both until one fails.
+pub(crate) async fn serve(grpc: TcpListener, http: TcpListener) -> Result<(), Failure> {
     tokio::try_join!(serve_grpc(grpc), serve_http(http))?;
     Ok(())
 }
