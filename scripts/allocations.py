@@ -17,7 +17,7 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 # As in tests/allocations.rs.
-COUNTED = 100
+COUNTED = 50
 # A thread is known by what it runs.
 THREADS = {"worker": "app::spawn_worker", "audit": "audit::sink", "control": "app::control", "pass-through": "allocations::pass_through", "answering": "allocations::answering"}
 # Passed over when looking for who allocates.
