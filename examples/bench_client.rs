@@ -5,13 +5,14 @@
 //! file in turn, on the connections h2load would have.
 
 use bytes::Bytes;
-use flyte_authz_proxy::demo::client::Failure;
 use http::Request;
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::client::Resumption;
-use rustls::{ClientConfig, ClientConnection, HandshakeKind};
+use rustls::{ClientConfig, ClientConnection, HandshakeKind, RootCertStore};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
 use serde_json::{Value, json};
 use std::io::Write;
 use std::net::SocketAddr;
@@ -20,9 +21,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
 /// As h2load has them in the other measurements.
 const CONNECTIONS: usize = 8;
 const STREAMS: usize = 16;
+
+/// How a client of HTTP/2 begins: its preface, and settings of which none is changed.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
 const RPC: &str = "https://localhost/flyteidl.service.AdminService/CreateExecution";
 
@@ -31,7 +37,7 @@ fn main() -> Result<(), Failure> {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let printed = match arguments.as_slice() {
         ["handshakes", address, authority, count, kind] => {
-            let mut tls = trusting(authority, b"h2")?;
+            let mut tls = trusting(authority)?;
             if *kind == "full" {
                 tls.resumption = Resumption::disabled();
             }
@@ -47,7 +53,7 @@ fn main() -> Result<(), Failure> {
                 sent: AtomicUsize::new(0),
             };
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(all(calls, address.parse()?, trusting(authority, b"h2")?))?
+            runtime.block_on(all(calls, address.parse()?, trusting(authority)?))?
         }
         _ => return Err("usage: bench_client handshakes|tokens …, see the source".into()),
     };
@@ -55,9 +61,14 @@ fn main() -> Result<(), Failure> {
     Ok(())
 }
 
-fn trusting(authority: &str, protocol: &[u8]) -> Result<ClientConfig, Failure> {
-    let mut tls = flyte_authz_proxy::demo::client::tls(Some(&std::fs::read_to_string(authority)?), None)?;
-    tls.alpn_protocols = vec![protocol.to_vec()];
+/// Trusts one authority, and speaks HTTP/2.
+fn trusting(authority: &str) -> Result<ClientConfig, Failure> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(authority)?)?;
+    let mut tls = ClientConfig::builder()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    tls.alpn_protocols = vec![b"h2".to_vec()];
     Ok(tls)
 }
 
@@ -72,7 +83,11 @@ fn handshakes(address: SocketAddr, tls: &Arc<ClientConfig>, count: usize) -> Res
         while connection.is_handshaking() {
             connection.complete_io(&mut socket)?;
         }
-        // With it the next handshake is shorter; it comes after the handshake.
+        // With a ticket the next handshake is shorter. It comes after this one, from some only with what they say next.
+        connection.writer().write_all(PREFACE)?;
+        while connection.wants_write() {
+            connection.write_tls(&mut socket)?;
+        }
         while connection.tls13_tickets_received() == 0 {
             if connection.read_tls(&mut socket)? == 0 {
                 return Err("the connection ended before a ticket came".into());
