@@ -66,10 +66,10 @@ lint: ## Formatting, clippy and documentation, without warnings
 fmt: ## Format
 	$(CARGO) fmt
 
-bench: ## Compare CPU and latency with a bare pass-through, HAProxy and Envoy
+bench: ## Compare CPU, latency and memory with a bare pass-through, HAProxy, nginx and Envoy
 	scripts/bench.sh
 
-bench-micro: descriptors ## What the engines cost by themselves, with allocations
+bench-micro: descriptors ## What the engines cost by themselves, with allocations (MICRO=decide for some)
 	$(CARGO) bench --locked --features demo --bench micro -- $(MICRO)
 
 descriptors: $(DESCRIPTORS) ## The published descriptors of Flyte's API

@@ -41,7 +41,7 @@ class Amount:
         self.most_rules = 2_000 if quick else 100_000
         self.issuers = (1, 10) if quick else (1, 10, 100)
         self.tokens = (1, 10) if quick else (1, 100, 1000)
-        self.reload_seconds = 3 if quick else 8
+        self.reload_seconds = 3 if quick else 6
 
 
 def write(name, text):

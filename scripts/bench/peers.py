@@ -96,6 +96,10 @@ def teams(rules):
     return names
 
 
+def policy_directory(rules):
+    return f"policy-{rules}"
+
+
 def policy(rules):
     """Writes the policy with a rule for every team, ten thousand in a file, and returns its directory."""
     texts = [
@@ -104,7 +108,7 @@ def policy(rules):
         + ('      - { projects: ["own-*"], domains: ["*"], role: viewer }\n' if team == "ml" else "")
         for team in teams(rules)
     ]
-    directory = f"policy-{rules}"
+    directory = policy_directory(rules)
     for start in range(0, rules, 10_000):
         write(f"{directory}/rules-{start}.yaml", "version: 1\nrules:\n" + "".join(texts[start : start + 10_000]))
     return directory

@@ -149,7 +149,7 @@ def page(rounds, grown, reloads, alone):
     if grown:
         parts += ["## Growth", growth(grown)]
     if reloads:
-        parts += ["## A large policy", "Started with, and changed twice while calls are made.", reload(reloads)]
+        parts += ["## A large policy", "Started with, and changed while calls are made; a change is looked for every second.", reload(reloads)]
     if verified:
         parts += ["## Verifying a token, by itself", table(["algorithm", "µs"], verified)]
     return "\n\n".join(part for part in parts if part) + "\n"

@@ -301,16 +301,18 @@ fn every_field_of_the_audit_record_is_documented_and_no_other() {
     assert_eq!(documented, fields);
 }
 
-const PAGES: [&str; 19] = [
+const PAGES: [&str; 21] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
     "SECURITY.md",
     "CHANGELOG.md",
+    "benches/README.md",
     "docs/audit.md",
     "docs/config.md",
     "docs/metrics.md",
     "docs/monitoring.md",
+    "docs/performance/README.md",
     "docs/ingress.md",
     "docs/policy.md",
     "docs/reasons.md",
