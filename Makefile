@@ -8,7 +8,7 @@ DIST ?= amd64 arm64
 SOAK_PROFILE ?= dev
 SOAK_DIRECTORY = target/$(patsubst dev,debug,$(SOAK_PROFILE))
 
-.PHONY: help demo demo-stay soak test unit e2e test-idp test-deploy test-helm test-kustomize test-image test-upgrade test-prometheus test-dist dist floods policies conformance lint fmt doc bench descriptors clean-demo
+.PHONY: help demo demo-stay soak test unit e2e test-idp test-deploy test-helm test-kustomize test-image test-upgrade test-prometheus test-dist dist floods policies conformance lint fmt doc bench descriptors clean-demo bench-micro
 
 help: ## List the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -78,8 +78,11 @@ lint: ## Formatting, clippy and documentation, without warnings
 fmt: ## Format
 	$(CARGO) fmt
 
-bench: ## Compare CPU and latency with a bare pass-through, HAProxy and Envoy
+bench: ## Compare CPU, latency and memory with a bare pass-through, HAProxy, nginx and Envoy
 	scripts/bench.sh
+
+bench-micro: descriptors ## What the engines cost by themselves, with allocations (MICRO=decide for some)
+	$(CARGO) bench --locked --features demo --bench micro -- $(MICRO)
 
 descriptors: $(DESCRIPTORS) ## The published descriptors of Flyte's API
 

@@ -16,8 +16,12 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// As long as tokens of common providers are, in bytes.
 const TOKEN: usize = 850;
-/// The message of the measured call, in bytes, without its gRPC prefix.
-const MESSAGE: usize = 1024;
+/// The messages of the measured calls, in bytes, without their gRPC prefix.
+const MESSAGE: usize = 1 << 10;
+const LARGE: usize = 100 << 10;
+const HUGE: usize = 1 << 20;
+/// How many callers there are, each with a token.
+const CALLERS: usize = 1000;
 
 fn main() -> Result<(), Failure> {
     let mut arguments = std::env::args().skip(1);
@@ -38,11 +42,27 @@ fn main() -> Result<(), Failure> {
         ("tls.key", certificates.key.into_bytes()),
         ("tls.pem", both.into_bytes()),
         ("jwks.json", jwks([&key, &curve, &edwards]).to_string().into_bytes()),
-        ("token", padded(TOKEN, |padding| token(&key, padding).into_bytes())),
-        ("es256", padded(TOKEN, |padding| token(&curve, padding).into_bytes())),
-        ("eddsa", padded(TOKEN, |padding| token(&edwards, padding).into_bytes())),
-        ("allowed.bin", message(&descriptors, "ml")?),
-        ("refused.bin", message(&descriptors, "fraud")?),
+        ("public.pem", key.public_pem().into_bytes()),
+        ("token", padded(TOKEN, |padding| token(&key, 0, padding).into_bytes())),
+        ("es256", padded(TOKEN, |padding| token(&curve, 0, padding).into_bytes())),
+        (
+            "eddsa",
+            padded(TOKEN, |padding| token(&edwards, 0, padding).into_bytes()),
+        ),
+        ("tokens", tokens(&key).into_bytes()),
+        ("allowed.bin", message(&descriptors, "ml", MESSAGE)?),
+        ("large.bin", message(&descriptors, "ml", LARGE)?),
+        ("huge.bin", message(&descriptors, "ml", HUGE)?),
+        ("refused.bin", message(&descriptors, "fraud", MESSAGE)?),
+        (
+            "allowed.json",
+            padded(MESSAGE, |padding| execution("ml", padding).to_string().into_bytes()),
+        ),
+        (
+            "refused.json",
+            padded(MESSAGE, |padding| execution("fraud", padding).to_string().into_bytes()),
+        ),
+        ("empty.bin", envelope::frame(&[]).to_vec()),
     ] {
         std::fs::write(directory.join(name), bytes)?;
     }
@@ -50,24 +70,31 @@ fn main() -> Result<(), Failure> {
 }
 
 /// A token of somebody in `ml-team`, good for a day.
-fn token(key: &SigningKey, padding: &str) -> String {
+fn token(key: &SigningKey, caller: usize, padding: &str) -> String {
     let now = SystemClock.unix_seconds();
     let claims = json!({
-        "iss": "https://idp.example.com", "aud": "flyte", "sub": "bench", "email": "bench@example.com",
+        "iss": "https://idp.example.com", "aud": "flyte", "sub": format!("bench-{caller}"), "email": "bench@example.com",
         "iat": now, "exp": now + 86_400, "groups": ["ml-team", "everybody"], "padding": padding,
     });
     key.token(&claims, &json!({}))
 }
 
-/// `CreateExecution` in a project, with its gRPC prefix.
-fn message(descriptors: &DescriptorPool, project: &str) -> Result<Vec<u8>, Failure> {
+/// A token for every caller, a line each.
+fn tokens(key: &SigningKey) -> String {
+    (0..CALLERS)
+        .map(|caller| token(key, caller, &"x".repeat(165)) + "\n")
+        .collect()
+}
+
+/// `CreateExecution` in a project with at least so many bytes, with its gRPC prefix.
+fn message(descriptors: &DescriptorPool, project: &str, length: usize) -> Result<Vec<u8>, Failure> {
     let name = "flyteidl.admin.ExecutionCreateRequest";
     let descriptor = descriptors.get_message_by_name(name).ok_or("the message is unknown")?;
     let encoded = |padding: &str| -> Result<Vec<u8>, Failure> {
         Ok(DynamicMessage::deserialize(descriptor.clone(), execution(project, padding))?.encode_to_vec())
     };
     encoded("")?;
-    let message = padded(MESSAGE, |padding| encoded(padding).unwrap_or_default());
+    let message = padded(length, |padding| encoded(padding).unwrap_or_default());
     Ok(envelope::frame(&message).to_vec())
 }
 
@@ -81,7 +108,7 @@ fn execution(project: &str, padding: &str) -> Value {
     })
 }
 
-/// What is made with just so much padding that it has at least so many bytes.
+/// What is made with about as much padding as it needs to have at least so many bytes.
 fn padded(length: usize, make: impl Fn(&str) -> Vec<u8>) -> Vec<u8> {
     let mut padding = String::new();
     loop {
@@ -89,6 +116,8 @@ fn padded(length: usize, make: impl Fn(&str) -> Vec<u8>) -> Vec<u8> {
         if bytes.len() >= length {
             return bytes;
         }
-        padding.push('x');
+        // In a token, four letters are written for three.
+        let missing = length - bytes.len();
+        padding.push_str(&"x".repeat((missing / 4 * 3).max(1)));
     }
 }

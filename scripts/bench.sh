@@ -1,11 +1,11 @@
 #!/bin/sh
-# Compares the proxy with a bare pass-through, HAProxy and Envoy. Arguments go to scripts/bench.py; BENCH_ROUNDS says how
-# often everything is measured (5).
+# Compares the proxy with no proxy, a bare pass-through, HAProxy, nginx and Envoy. Arguments go to scripts/bench:
+# `--quick` shows that everything works, `--only PATTERN` measures some peers; BENCH_ROUNDS says how often (3).
 set -eu
 cd "$(dirname "$0")/.."
 
 missing=
-for pair in h2load:nghttp2-client haproxy:haproxy curl:curl taskset:util-linux python3:python3; do
+for pair in h2load:nghttp2-client haproxy:haproxy nginx:nginx curl:curl taskset:util-linux python3:python3; do
     command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair##*:}"
 done
 if [ -n "$missing" ]; then
@@ -17,6 +17,11 @@ if [ -n "$missing" ]; then
 fi
 scripts/descriptors.sh
 scripts/venv.sh benches/requirements.txt
-cargo build --locked --release --bin flyte-authz-proxy --example pass_through --example bench_upstream --example verify_token
+# `dev` builds faster and shows no more than that everything works.
+profile=${BENCH_PROFILE:-release}
+BENCH_PROGRAMS=$([ "$profile" = dev ] && echo debug || echo "$profile")
+export BENCH_PROGRAMS
+cargo build --locked --profile "$profile" --bin flyte-authz-proxy --example pass_through --example bench_upstream \
+    --example bench_client --example verify_token
 cargo run --quiet --locked --features demo --example bench_setup target/bench target/descriptors/flyteidl-1.16.8.binpb
-exec target/venv/bin/python scripts/bench.py "$@"
+exec target/venv/bin/python scripts/bench "$@"

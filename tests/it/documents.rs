@@ -301,12 +301,13 @@ fn every_field_of_the_audit_record_is_documented_and_no_other() {
     assert_eq!(documented, fields);
 }
 
-const PAGES: [&str; 23] = [
+const PAGES: [&str; 25] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
     "SECURITY.md",
     "CHANGELOG.md",
+    "benches/README.md",
     "docs/audit.md",
     "docs/config.md",
     "docs/conformance.md",
@@ -315,6 +316,7 @@ const PAGES: [&str; 23] = [
     "docs/hostile.md",
     "docs/operations.md",
     "docs/testing.md",
+    "docs/performance/README.md",
     "docs/ingress.md",
     "docs/policy.md",
     "docs/reasons.md",

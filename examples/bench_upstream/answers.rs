@@ -1,9 +1,7 @@
-//! What the proxies of `make bench` forward to: fixed answers, as fast as hyper gives them.
-//!
-//! `bench_upstream GRPC_ADDRESS HTTP_ADDRESS`. `GET /count` on the second says how many requests were answered, so that
-//! a run in which calls went missing, or got past a refusal, is noticed.
+//! Fixed answers of a control plane: gRPC over plain HTTP/2, REST over HTTP/1.1.
 
 use bytes::Bytes;
+use flyte_authz_proxy::protocol::envelope;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Request, Response};
 use http_body_util::{BodyExt, Full};
@@ -12,36 +10,31 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use std::convert::Infallible;
-use std::fmt::Write;
 use std::pin::Pin;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use tokio::net::TcpListener;
 
-type Failure = Box<dyn std::error::Error + Send + Sync>;
+#[path = "projects.rs"]
+mod projects;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// A small `ExecutionCreateResponse`, with its gRPC prefix.
 const MESSAGE: &[u8] = b"\0\0\0\0\x19\x0a\x17\x0a\x02ml\x12\x0bdevelopment\x22\x04name";
 const JSON: &[u8] = br#"{"executions":[],"token":""}"#;
 
-/// Of these projects the measured caller may see every other one.
-const PROJECTS: usize = 1000;
-
-static LIST: LazyLock<(Bytes, Bytes)> = LazyLock::new(projects);
+/// Many projects, in protobuf with their gRPC prefix and in JSON.
+static LIST: LazyLock<(Bytes, Bytes)> = LazyLock::new(|| {
+    let (message, json) = projects::projects();
+    (envelope::frame(&message), json.into())
+});
 
 static ANSWERED: AtomicU64 = AtomicU64::new(0);
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Failure> {
-    let mut arguments = std::env::args().skip(1);
-    let (Some(grpc), Some(http)) = (arguments.next(), arguments.next()) else {
-        return Err("usage: bench_upstream GRPC_ADDRESS HTTP_ADDRESS".into());
-    };
-    let (grpc, http) = (TcpListener::bind(grpc).await?, TcpListener::bind(http).await?);
+/// Answers on both until one fails.
+pub(crate) async fn serve(grpc: TcpListener, http: TcpListener) -> Result<(), Failure> {
     tokio::try_join!(serve_grpc(grpc), serve_http(http))?;
     Ok(())
 }
@@ -68,51 +61,6 @@ async fn serve_http(listener: TcpListener) -> Result<(), Failure> {
         let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(http));
         tokio::spawn(async { connection.await.ok() });
     }
-}
-
-/// A list of projects as `FlyteAdmin` writes it: in protobuf with its gRPC prefix, and in JSON.
-fn projects() -> (Bytes, Bytes) {
-    let (mut message, mut json) = (Vec::new(), String::from("{\"projects\":["));
-    for number in 0..PROJECTS {
-        let id = format!("{}-{number:04}", if number % 2 == 0 { "own" } else { "other" });
-        let description = "What the project is for, in one line, as somebody has written it down.";
-        let mut project = Vec::new();
-        text(1, id.as_bytes(), &mut project);
-        text(2, id.as_bytes(), &mut project);
-        let mut domains = Vec::new();
-        for domain in ["development", "staging", "production"] {
-            let mut encoded = Vec::new();
-            text(1, domain.as_bytes(), &mut encoded);
-            text(2, domain.as_bytes(), &mut encoded);
-            text(3, &encoded, &mut project);
-            domains.push(format!("{{\"id\":\"{domain}\",\"name\":\"{domain}\"}}"));
-        }
-        text(4, description.as_bytes(), &mut project);
-        text(1, &project, &mut message);
-        let comma = if number == 0 { "" } else { "," };
-        let domains = domains.join(",");
-        // Writing to a String cannot fail.
-        _ = write!(
-            json,
-            "{comma}{{\"id\":\"{id}\",\"name\":\"{id}\",\"domains\":[{domains}],\"description\":\"{description}\",\"state\":\"ACTIVE\"}}"
-        );
-    }
-    json.push_str("],\"token\":\"\"}");
-    let length = u32::try_from(message.len()).unwrap_or_default().to_be_bytes();
-    let framed = [&[0][..], &length, &message].concat();
-    (framed.into(), json.into())
-}
-
-/// Appends a field of bytes.
-fn text(number: u8, content: &[u8], message: &mut Vec<u8>) {
-    message.push(number << 3 | 2);
-    let mut length = content.len();
-    while length > 0x7f {
-        message.push(0x80 | u8::try_from(length & 0x7f).unwrap_or_default());
-        length >>= 7;
-    }
-    message.push(u8::try_from(length).unwrap_or_default());
-    message.extend_from_slice(content);
 }
 
 /// Reads the whole message, as a server has to, then answers.
