@@ -6,7 +6,7 @@ DESCRIPTORS := target/descriptors/flyteidl-1.16.8.binpb
 
 DIST ?= amd64 arm64
 
-.PHONY: help demo demo-stay test unit e2e test-idp test-deploy test-helm test-kustomize test-image test-upgrade test-prometheus test-dist dist policies lint fmt doc bench descriptors clean-demo
+.PHONY: help demo demo-stay test unit e2e test-idp test-deploy test-helm test-kustomize test-image test-upgrade test-prometheus test-dist dist policies lint fmt doc bench supply mutants descriptors clean-demo
 
 help: ## List the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -68,6 +68,14 @@ fmt: ## Format
 
 bench: ## Compare CPU and latency with a bare pass-through, HAProxy and Envoy
 	scripts/bench.sh
+
+supply: ## Licences, sources, bans and known vulnerabilities of the crates, with cargo-deny and cargo-audit, which it builds
+	scripts/supply.sh
+
+MUTANTS_SECONDS ?= 1800
+
+mutants: ## Mutation testing of what decides, for half an hour (MUTANTS_SECONDS); goes on where it stopped
+	scripts/mutants.py $(MUTANTS_SECONDS)
 
 descriptors: $(DESCRIPTORS) ## The published descriptors of Flyte's API
 
