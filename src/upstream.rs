@@ -157,6 +157,10 @@ impl Pool {
             let error = match client.request(request).await {
                 Ok(response) => {
                     self.replicas.answered(replica);
+                    // No request goes out that asks for another protocol: an upgrade answers nothing (RFC 9110, section 15.2.2).
+                    if response.status().is_informational() {
+                        return Err(Reason::UpstreamFailed.into());
+                    }
                     return Ok(response);
                 }
                 Err(error) => error,
