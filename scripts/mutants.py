@@ -230,7 +230,8 @@ def compile_all(sources):
                 continue
             for span in message["message"]["spans"]:
                 if span["is_primary"]:
-                    found |= numbers_at(texts.get(span["file_name"]), span)
+                    text = texts.get(span["file_name"])
+                    found |= numbers_at(text, span) or arms_behind(text, span, message["message"])
         if not found:
             errors = [m["message"]["rendered"] for m in messages if m.get("reason") == "compiler-message" and m["message"]["level"] == "error"]
             sys.exit("mutants.py: does not compile, for no mutant's fault\n" + "\n".join(errors)[:6000] + done.stderr[-2000:])
@@ -253,6 +254,15 @@ def numbers_at(text, span):
         if match.start() <= at < end and (innermost is None or match.start() > innermost[0]):
             innermost = (match.start(), int(match[1]))
     return {innermost[1]} if innermost else set()
+
+
+def arms_behind(text, span, message):
+    """The arms of a match that is told to be incomplete: without a wildcard behind them, they cannot be taken out."""
+    if text is None or (message.get("code") or {}).get("code") != "E0004":
+        return set()
+    at = len(text.encode()[: span["byte_start"]].decode(errors="ignore"))
+    end = re.compile(r"\n    }\n").search(text, at)
+    return {int(number) for number in re.findall(r"/\*<(\d+)\*/ if crate", text[at : end.start() if end else len(text)])}
 
 
 def reached_by(program, tests):
@@ -353,15 +363,26 @@ def main():
 
 
 def report():
+    """Writes the table into docs/mutants.md."""
     found = json.loads(FOUND.read_text())
-    print("| file | mutants | caught | timeouts | unviable | missed | commit |\n|---|---|---|---|---|---|---|")
+    heads = ["caught", "timeout", "unviable", "by hand", "missed"]
+    lines = ["| file | mutants | " + " | ".join(heads) + " | commit |", "|---" * (len(heads) + 3) + "|"]
+    sums = [0] * (len(heads) + 1)
     for name in LISTED:
         if name not in found:
-            print(f"| `{name}` | – | | | | | |")
+            lines.append(f"| `{name}` | not done |" + " |" * (len(heads) + 1))
             continue
         outcomes = [outcome for outcome, _ in found[name]["mutants"].values()]
-        missed = outcomes.count("missed") + outcomes.count("by hand")
-        print(f"| `{name}` | {len(outcomes)} | {outcomes.count('caught')} | {outcomes.count('timeout')} | {outcomes.count('unviable')} | {missed} | {found[name]['commit']} |")
-
+        counts = [len(outcomes), *(outcomes.count(head) for head in heads)]
+        sums = [total + count for total, count in zip(sums, counts)]
+        lines.append(f"| `{name}` | " + " | ".join(map(str, counts)) + f" | {found[name]['commit']} |")
+    lines.append("| **all** | " + " | ".join(map(str, sums)) + " | |")
+    page = ROOT / "docs/mutants.md"
+    before, rest = page.read_text().split("<!-- table: written by scripts/mutants.py --report -->\n")
+    _, after = rest.split("<!-- end of the table -->\n")
+    table = "\n".join(lines)
+    page.write_text(
+        f"{before}<!-- table: written by scripts/mutants.py --report -->\n\n{table}\n\n<!-- end of the table -->\n{after}"
+    )
 
 main()

@@ -33,7 +33,12 @@ impl<'ast> Visit<'ast> for Places {
 
     fn visit_expr_unary(&mut self, expression: &'ast syn::ExprUnary) {
         let (whole, operand) = (expression.span(), expression.expr.span());
-        println!("unary {} {} {}", at(whole.start()), at(whole.end()), at(operand.start()));
+        println!(
+            "unary {} {} {}",
+            at(whole.start()),
+            at(whole.end()),
+            at(operand.start())
+        );
         visit::visit_expr_unary(self, expression);
     }
 
@@ -42,24 +47,37 @@ impl<'ast> Visit<'ast> for Places {
             || "- -".to_owned(),
             |(_, guard)| format!("{} {}", at(guard.span().start()), at(guard.span().end())),
         );
-        println!("arm {} {} {guard}", at(arm.span().start()), at(arm.fat_arrow_token.span().start()));
+        println!(
+            "arm {} {} {guard}",
+            at(arm.span().start()),
+            at(arm.fat_arrow_token.span().start())
+        );
         visit::visit_arm(self, arm);
     }
 
+    // Constants and constant functions cannot ask for the switch.
+    fn visit_item_const(&mut self, _: &'ast syn::ItemConst) {}
+
+    fn visit_impl_item_const(&mut self, _: &'ast syn::ImplItemConst) {}
+
+    fn visit_item_static(&mut self, _: &'ast syn::ItemStatic) {}
+
+    fn visit_expr_repeat(&mut self, repeat: &'ast syn::ExprRepeat) {
+        visit::visit_expr(self, &repeat.expr);
+    }
+
     fn visit_item_fn(&mut self, item: &'ast syn::ItemFn) {
-        body(&item.sig, &item.block);
-        visit::visit_item_fn(self, item);
+        if item.sig.constness.is_none() {
+            println!("body {}", at(item.block.span().start()));
+            visit::visit_item_fn(self, item);
+        }
     }
 
     fn visit_impl_item_fn(&mut self, item: &'ast syn::ImplItemFn) {
-        body(&item.sig, &item.block);
-        visit::visit_impl_item_fn(self, item);
-    }
-}
-
-fn body(signature: &syn::Signature, block: &syn::Block) {
-    if signature.constness.is_none() {
-        println!("body {}", at(block.span().start()));
+        if item.sig.constness.is_none() {
+            println!("body {}", at(item.block.span().start()));
+            visit::visit_impl_item_fn(self, item);
+        }
     }
 }
 
