@@ -8,7 +8,7 @@ DIST ?= amd64 arm64
 SOAK_PROFILE ?= dev
 SOAK_DIRECTORY = target/$(patsubst dev,debug,$(SOAK_PROFILE))
 
-.PHONY: help demo demo-stay soak test unit e2e test-idp test-deploy test-helm test-kustomize test-image test-upgrade test-prometheus test-dist dist floods policies conformance lint fmt doc bench descriptors clean-demo bench-micro
+.PHONY: help demo demo-stay soak test unit e2e test-idp test-deploy test-helm test-kustomize test-image test-upgrade test-prometheus test-dist dist floods policies conformance lint fmt doc bench descriptors clean-demo bench-micro supply mutants
 
 help: ## List the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -83,6 +83,14 @@ bench: ## Compare CPU, latency and memory with a bare pass-through, HAProxy, ngi
 
 bench-micro: descriptors ## What the engines cost by themselves, with allocations (MICRO=decide for some)
 	$(CARGO) bench --locked --features demo --bench micro -- $(MICRO)
+
+supply: ## Licences, sources, bans and known vulnerabilities of the crates, with cargo-deny and cargo-audit, which it builds
+	scripts/supply.sh
+
+MUTANTS_SECONDS ?= 1800
+
+mutants: ## Mutation testing of what decides, for half an hour (MUTANTS_SECONDS); goes on where it stopped
+	scripts/mutants.py $(MUTANTS_SECONDS)
 
 descriptors: $(DESCRIPTORS) ## The published descriptors of Flyte's API
 

@@ -116,7 +116,7 @@ impl Upstream {
         };
         let limit = deadline.map_or(self.response_timeout, |deadline| deadline.min(self.response_timeout));
         let response = watched(pool.send(request), limit, look).await??;
-        // Nothing asks for another protocol, and no connection is given out for one.
+        // No request goes out that asks for another protocol: an upgrade answers nothing (RFC 9110, section 15.2.2).
         if response.status().is_informational() {
             return Err(Reason::UpstreamFailed.into());
         }

@@ -6,6 +6,7 @@ use crate::upstream_links::{listen, upstream};
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use flyte_authz_proxy::catalog::{Catalog, Route};
 use flyte_authz_proxy::demo::client::Reply;
 use flyte_authz_proxy::model::reason::Reason;
 use flyte_authz_proxy::protocol::envelope;
@@ -19,6 +20,7 @@ use serde_json::{Value, json};
 use std::convert::Infallible;
 use std::io::Write;
 use std::sync::{Arc, Mutex};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
 
 /// A caller who may see some names of one project, and of another everything.
@@ -459,6 +461,124 @@ async fn t_resp_01_a_page_of_which_nothing_is_shown_keeps_its_token() {
         (reply.body, &record["withheld"]),
         (Bytes::from_static(empty.as_bytes()), &Value::Null)
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn t_resp_05_lengths_and_tags_are_of_what_is_shown_and_messages_pass_as_they_are() {
+    let bench = Bench::start().await;
+    for golden in golden() {
+        let (call, content_type, what) = (golden.call, golden.content_type, golden.what);
+        let scripted = Scripted::of(content_type, golden.sent.clone())
+            .with("content-length", &golden.sent.len().to_string())
+            .with("etag", "\"of the whole answer\"");
+        let (reply, record) = bench.answer(call, scripted, "hook").await;
+        assert_eq!(reply.body, golden.shown, "{what}");
+        let length = reply.headers.get("content-length");
+        assert!(
+            length.is_none_or(|length| *length == golden.shown.len().to_string()),
+            "{what}: {length:?}"
+        );
+        assert!(!reply.headers.contains_key("etag"), "{what}");
+        assert_eq!(record["response_bytes"], golden.shown.len(), "{what}");
+        // An answer that says how it went beside its items says it in the client's trailers, unchanged.
+        if content_type == GRPC {
+            let mut noted = Scripted::of(content_type, golden.sent.clone());
+            noted.trailers.push(("grpc-message", "two%20of%20ten"));
+            let (reply, _) = bench.answer(call, noted, "hook").await;
+            assert_eq!(reply.trailers.unwrap()["grpc-message"], "two%20of%20ten", "{what}");
+        }
+    }
+}
+
+/// What a filtered answer says of items that are not shown would be told by other fields beside the list, such as a total.
+#[test]
+fn t_resp_06_no_filtered_answer_counts_its_items() {
+    let catalog = Catalog::builtin().unwrap();
+    let mut filtered = 0;
+    for items in catalog.routes.iter().filter_map(Route::items) {
+        filtered += 1;
+        let message = crate::descriptors::message(&items.response);
+        for field in message.fields() {
+            let known = field.number() == items.list.number || field.name() == "token";
+            assert!(known, "{}.{} is passed on unfiltered", items.response, field.name());
+        }
+    }
+    assert!(filtered > 5, "only {filtered} answers are filtered");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn t_resp_08_redirects_and_cookies_of_the_control_plane_pass_and_are_not_followed() {
+    let bench = Bench::start().await;
+    for call in [
+        ("ListProjects", "/api/v1/projects"),
+        ("GetExecution", "/api/v1/executions/ml/development/e1"),
+    ] {
+        for status in [301, 302, 303, 307, 308] {
+            let asked = bench.requests.lock().unwrap().len();
+            let mut scripted = Scripted::of(JSON, "")
+                .with("location", "http://169.254.169.254/latest")
+                .with("set-cookie", "a=1; HttpOnly")
+                .with("set-cookie", "b=2")
+                .with("connection", "x-hop")
+                .with("keep-alive", "timeout=5");
+            scripted.status = status;
+            let (reply, record) = bench.answer(call, scripted, "admins").await;
+            assert_eq!(reply.status.as_u16(), status, "{call:?}");
+            assert_eq!(reply.headers["location"], "http://169.254.169.254/latest");
+            let cookies: Vec<_> = reply.headers.get_all("set-cookie").iter().collect();
+            assert_eq!(cookies, ["a=1; HttpOnly", "b=2"]);
+            assert!(
+                !reply.headers.contains_key("keep-alive"),
+                "it belongs to the connection upstream"
+            );
+            assert_eq!(record["outcome"], "forwarded");
+            let asked = bench.requests.lock().unwrap().len() - asked;
+            // What an execution runs is asked for beforehand, where rules list names.
+            assert_eq!(asked, 1, "{call:?}: it is not followed");
+        }
+    }
+}
+
+/// Interim answers are the HTTP library's business: the final one counts, and an upgrade that nobody asked for is a fault.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn t_resp_08_interim_answers_are_no_answers_and_nobody_is_upgraded() {
+    let (listener, port) = listen(0).await;
+    let proxy = Proxy::start_with(|setup| {
+        upstream(
+            setup,
+            format!("upstream: {{ grpc: 'http://127.0.0.1:{port}', http: 'http://127.0.0.1:{port}' }}"),
+        );
+    })
+    .await;
+    let end = "content-type: application/json\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}";
+    let answers = [
+        format!("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n{end}"),
+        format!("HTTP/1.1 103 Early Hints\r\nlink: </x>\r\nset-cookie: early=1\r\n\r\nHTTP/1.1 200 OK\r\n{end}"),
+        "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\nfraud".to_owned(),
+    ];
+    let serving = tokio::spawn(async move {
+        for answer in answers {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            assert!(stream.read(&mut [0; 4096]).await.unwrap() > 0);
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    });
+    let target = "/api/v1/tasks/ml/development?limit=1";
+    for _ in 0..2 {
+        let reply = proxy.client.get(Some(&proxy.ml()), target).await.unwrap();
+        assert_eq!((reply.status.as_u16(), &reply.body[..]), (200, &b"{}"[..]));
+        assert!(!reply.headers.contains_key("link") && !reply.headers.contains_key("set-cookie"));
+    }
+    let records = proxy.record_count();
+    let reply = proxy.client.get(Some(&proxy.ml()), target).await.unwrap();
+    assert_eq!(reply.status, Reason::UpstreamFailed.status().http, "{reply:?}");
+    assert!(reply.message().contains("[upstream_failed; request "), "{reply:?}");
+    let record = proxy.records_after(records, 1).await.pop().unwrap();
+    assert_eq!(
+        (&record["outcome"], &record["reason"]),
+        (&json!("failed"), &json!("upstream_failed"))
+    );
+    serving.await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

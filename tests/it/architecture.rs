@@ -221,3 +221,26 @@ fn every_file_says_first_what_it_owns() {
         assert!(text.starts_with("//! "), "{} does not begin with `//!`", file.display());
     }
 }
+
+/// The lint holds for every target of the package; nothing can allow again what is forbidden.
+#[test]
+fn unsafe_code_is_forbidden_and_there_is_none() {
+    let manifest = fs::read_to_string(package().join("Cargo.toml")).unwrap();
+    let lints = manifest.split("[lints.rust]\n").nth(1).unwrap();
+    let lints = lints.split("\n[").next().unwrap();
+    assert!(lints.lines().any(|line| line == "unsafe_code = \"forbid\""), "{lints}");
+    let word = |line: &str| {
+        let code = line.split("//").next().unwrap_or_default();
+        code.split(|letter: char| !(letter.is_alphanumeric() || letter == '_'))
+            .any(|word| word == "unsafe" || word == "unsafe_code")
+    };
+    assert!(word("    unsafe { x() }") && word("#![allow(unsafe_code)]") && !word("let unsafe_letter = 1; // unsafe"));
+    for directory in ["src", "examples"] {
+        for file in files_below(&package().join(directory)) {
+            let text = fs::read_to_string(&file).unwrap();
+            for (number, line) in (1..).zip(text.lines()) {
+                assert!(!word(line), "{}:{number}: {line}", file.display());
+            }
+        }
+    }
+}

@@ -41,7 +41,7 @@ rules:
       - { domains: [production], actions: [register_inventory, view_data] }
       - { projects: [locked], actions: ["*"] }
       - { actions: [administer_platform] }
-      - { projects: [ml], actions: [terminate_executions], tasks: [ml/core], workflows: [wf] }
+      - { projects: [ml], actions: [terminate_executions], tasks: [ml/core, staging/ml/full, production/ml/far], workflows: [wf] }
     unless: [{ groups: [exempt] }]
 "#;
 
@@ -226,6 +226,8 @@ fn a_deny_with_a_list_covers_the_listed_names_and_what_is_not_named() {
         (Some(named(ResourceKind::Task, "core")), "denied_by_rule"),
         (Some(named(ResourceKind::Task, "CoRe ")), "denied_by_rule"),
         (Some(named(ResourceKind::Task, "other")), "admin"),
+        (Some(named(ResourceKind::Task, "full")), "denied_by_rule"),
+        (Some(named(ResourceKind::Task, "far")), "admin"),
         (Some(named(ResourceKind::Workflow, "wf")), "denied_by_rule"),
         (Some(named(ResourceKind::Workflow, "core")), "admin"),
         (Some(named(ResourceKind::LaunchPlan, "core")), "admin"),
@@ -488,6 +490,9 @@ rules:
   - name: library
     subjects: [{ groups: [webhook, team] }]
     allow: [{ projects: [lib], domains: ["*"], actions: [use_inventory] }]
+  - name: home
+    subjects: [{ groups: [home] }]
+    allow: [{ projects: [ml], domains: [production], actions: [use_inventory] }]
   - name: frozen
     subjects: [{ groups: [frozen] }]
     deny: [{ projects: [ml], actions: [create_executions], launch_plans: [lib/drop] }]
@@ -527,6 +532,8 @@ rules:
         Err(Reason::ResourceNotListed)
     );
     assert_eq!(outcome(&["team"], "lib/production", "drop"), Ok(()));
+    // At home nothing is brought along: what it refers to needs there what it needs, and no more.
+    assert_eq!(outcome(&["webhook", "home"], "ml/production", "drop"), Ok(()));
     assert_eq!(
         outcome(&["team", "frozen"], "lib/production", "drop"),
         Err(Reason::DeniedByRule)

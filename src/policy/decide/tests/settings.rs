@@ -1,7 +1,7 @@
 //! How executions run: what of several rules is allowed, and what they set.
 
 use super::{named, scope};
-use crate::catalog::{Access, Catalog, Route};
+use crate::catalog::{Access, Catalog, Route, WritePlace};
 use crate::model::action::{Action, ActionSet};
 use crate::model::principal::Principal;
 use crate::model::scope::{Resource, ResourceKind, StoredExecution, Target, TargetRole};
@@ -74,7 +74,11 @@ fn route<'a>(catalog: &'a Catalog, rpc: &str) -> &'a Route {
 
 /// The settings written, or the refusal, and the steps.
 fn decide(question: &Question<'_>) -> (Result<Vec<String>, Refusal>, String) {
-    let catalog = catalog();
+    decide_writing(question, &route(&catalog(), question.rpc).writes)
+}
+
+/// The same for a call in which these places can be written.
+fn decide_writing(question: &Question<'_>, writes: &[WritePlace]) -> (Result<Vec<String>, Refusal>, String) {
     let rights = policy(POLICY).resolve(&question.principal, &mut ());
     let targets = [Target {
         scope: scope("ml/staging"),
@@ -88,7 +92,7 @@ fn decide(question: &Question<'_>) -> (Result<Vec<String>, Refusal>, String) {
         action: question.action,
         targets: &targets,
         asked: &question.asked,
-        writes: &route(&catalog, question.rpc).writes,
+        writes,
     };
     let mut steps = Steps::default();
     let outcome = rights.decide(&call, &mut steps).into_permit().map(|permit| {
@@ -233,6 +237,47 @@ fn what_cannot_be_replaced_must_be_as_it_is_set() {
     };
     assert_eq!(ask("ml-staging"), Ok(Vec::new()));
     assert_eq!(ask("x"), Err("setting_refused"));
+}
+
+#[test]
+fn what_is_asked_for_in_an_older_field_comes_along_with_what_is_written() {
+    let written = execution(&["setting"], &[(Setting::IamRole, "mine")]);
+    let mut written: Vec<&str> = written.split(' ').collect();
+    written.sort_unstable();
+    assert_eq!(
+        written,
+        [
+            "iam_role=mine",
+            "raw_output_prefix=s3://data/ml/staging",
+            "service_account=ml-staging"
+        ]
+    );
+}
+
+#[test]
+fn only_the_place_of_the_very_setting_makes_it_replaceable() {
+    let catalog = catalog();
+    let places = &route(&catalog, "CreateExecution").writes;
+    let ask = |replaceable: Setting| {
+        let question = Question {
+            principal: caller(&["setting"]),
+            rpc: "CreateExecution",
+            action: Action::CreateExecutions,
+            resource: None,
+            asked: asks(&[(Setting::ServiceAccount, "x")]),
+        };
+        let of_it = |place: &&WritePlace| place.setting == replaceable;
+        let writes: Vec<WritePlace> = places.iter().filter(of_it).cloned().collect();
+        assert_eq!(writes.len(), 1, "{replaceable:?}");
+        decide_writing(&question, &writes)
+            .0
+            .map_err(|refusal| refusal.denial.reason.label())
+    };
+    assert_eq!(
+        ask(Setting::ServiceAccount),
+        Ok(vec!["service_account=ml-staging".to_owned()])
+    );
+    assert_eq!(ask(Setting::RawOutputPrefix), Err("setting_refused"));
 }
 
 #[test]
