@@ -6,7 +6,7 @@ DESCRIPTORS := target/descriptors/flyteidl-1.16.8.binpb
 
 DIST ?= amd64 arm64
 
-.PHONY: help demo demo-stay test unit e2e test-idp test-deploy test-helm test-kustomize test-image test-upgrade test-prometheus test-dist dist policies lint fmt doc bench descriptors clean-demo
+.PHONY: help demo demo-stay test unit e2e test-idp test-deploy test-helm test-kustomize test-image test-upgrade test-prometheus test-oracle test-dist dist policies lint fmt doc bench descriptors clean-demo
 
 help: ## List the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -50,6 +50,10 @@ test-image: ## The Dockerfile
 
 test-prometheus: descriptors ## Alerts and dashboard with a real Prometheus, which it fetches
 	scripts/prometheus-test.sh
+
+test-oracle: descriptors ## FlyteAdmin's own gateway behind the proxy: what arrives is what was judged (ORACLE_REQUESTS, ORACLE_SEED)
+	$(CARGO) build --quiet --locked --features demo
+	scripts/oracle.sh
 
 dist: ## Static binaries for amd64 and arm64 (DIST=amd64 for one), bill of materials, checksums
 	scripts/dist.sh $(DIST)
