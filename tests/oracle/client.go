@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// request is an HTTP/1.1 request, of which method, target, headers and body may be no valid ones.
+// request is a request, of which method, target, headers and body may be no valid ones.
 type request struct {
 	Method  string      `json:"method"`
 	Target  string      `json:"target"`
@@ -21,9 +21,11 @@ type request struct {
 	Body    []byte      `json:"body,omitempty"`
 	// Whether the body is sent in chunks, not with its length.
 	Chunked bool `json:"chunked,omitempty"`
+	// Whether the proxy gets it by HTTP/2; the gateway itself speaks HTTP/1.1 only.
+	HTTP2 bool `json:"http2,omitempty"`
 }
 
-// bytes gives what is sent, with more headers before its own.
+// bytes gives what is sent by HTTP/1.1, with more headers before its own.
 func (r *request) bytes(more ...[2]string) []byte {
 	var text bytes.Buffer
 	fmt.Fprintf(&text, "%s %s HTTP/1.1\r\n", r.Method, r.Target)

@@ -23,6 +23,11 @@ type generator struct {
 	project, domain string
 }
 
+// newGenerator makes the generator of one request: what it makes depends on the seed and the request's number only.
+func newGenerator(seed uint64, number int, bindings []binding, vectors []vector) *generator {
+	return &generator{Rand: rand.New(rand.NewPCG(seed, uint64(number))), bindings: bindings, vectors: vectors}
+}
+
 // generated is a request to be sent, and where it comes from.
 type generated struct {
 	request
@@ -50,6 +55,12 @@ func (g *generator) chance(percent int) bool {
 
 // next makes a request.
 func (g *generator) next() generated {
+	made := g.made()
+	made.HTTP2 = g.chance(35)
+	return made
+}
+
+func (g *generator) made() generated {
 	g.project = g.pick("ml", "shared-lib", "fraud")
 	g.domain = g.pick("development", "staging", "production")
 	if g.chance(85) {
@@ -59,15 +70,18 @@ func (g *generator) next() generated {
 		return g.mutated(g.recorded())
 	}
 	binding := one(g, g.bindings)
-	made := g.valid(binding)
-	if g.chance(15) {
-		made.Plain = !binding.body
-		if made.Plain {
-			made.Headers = [][2]string{{"Authorization", "Bearer {{root}}"}, {"Accept", g.pick("application/json", "application/octet-stream", "*/*")}}
-			made.Target = g.path(binding, true) + g.clientQuery(binding)
+	if g.chance(25) {
+		if made, known := g.asClient(binding); known {
+			if g.chance(60) {
+				return made
+			}
+			// The same by somebody who may not do everything, or changed.
+			made.Plain = false
+			made.Headers = append(g.credential(), made.without("authorization")...)
+			return g.mutated(made)
 		}
-		return made
 	}
+	made := g.valid(binding)
 	made.Headers = append(made.Headers, g.credential()...)
 	return g.mutated(made)
 }
@@ -112,13 +126,22 @@ func (g *generator) valid(binding binding) generated {
 
 // path fills a template.
 func (g *generator) path(binding binding, plain bool) string {
+	escape := url.PathEscape
+	if g.chance(50) {
+		escape = componentEscape
+	}
 	return variable.ReplaceAllStringFunc(binding.template, func(found string) string {
 		field := fieldAt(binding.input, variable.FindStringSubmatch(found)[1])
 		if plain {
-			return url.PathEscape(g.plain(field))
+			return escape(g.plain(field))
 		}
-		return url.PathEscape(g.text(field))
+		return escape(g.text(field))
 	})
+}
+
+// componentEscape escapes as browsers do by `encodeURIComponent`.
+func componentEscape(text string) string {
+	return strings.ReplaceAll(url.QueryEscape(text), "+", "%20")
 }
 
 // fieldAt gives the field at a path.
@@ -151,7 +174,7 @@ func (g *generator) plain(field protoreflect.FieldDescriptor) string {
 	case "id":
 		return g.project
 	case "version":
-		return one(g, []string{"v1", "1.0.0", "abcDEF_-"})
+		return one(g, []string{"v1", "1.0.0", "abcDEF_-", "kfQ9_h-A==", "2026-01-01T00:00:00", "v1+dev", "release@1"})
 	case "name":
 		return one(g, []string{"core.flyte_basics.wf", "n1", "f0a1b2c3d4"})
 	default:

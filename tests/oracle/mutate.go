@@ -12,7 +12,7 @@ import (
 
 // mutated changes a request in none, one or a few ways.
 func (g *generator) mutated(made generated) generated {
-	for range []int{0, 1, 1, 1, 2, 3}[g.IntN(6)] {
+	for range []int{0, 1, 1, 1, 1, 2, 3}[g.IntN(7)] {
 		switch g.IntN(10) {
 		case 0, 1:
 			made.Target = g.changedPath(made.Target)
@@ -23,7 +23,11 @@ func (g *generator) mutated(made generated) generated {
 		case 5, 6:
 			g.changeHeaders(&made.request)
 		default:
-			g.changeBody(&made.request)
+			if len(made.Body) > 0 || g.chance(20) {
+				g.changeBody(&made.request)
+			} else {
+				made.Target = g.respelled(made.Target)
+			}
 		}
 	}
 	return made
@@ -33,6 +37,15 @@ func (g *generator) mutated(made generated) generated {
 var pathPieces = []string{
 	"/", "//", "%2F", "%2f", "..", ".", "%2e", "%2E%2e", "/../", "/./", ";", ";x=y", "?", "#", ":", "\\", "%5C", "%00", "%", "%25", "%252F",
 	"+", "%20", "*", ",", "@", "fraud", "ml", "fraud/", "/fraud", "executions", "api/v1", "\u00e9", "%C3%A9", "%FF", "%zz", "v1", "{", "%7B",
+}
+
+// respelled changes a target without changing what it means to the gateway, or so that it is hard to say whether it does.
+func (g *generator) respelled(target string) string {
+	at := 1 + g.IntN(len(target)+1)
+	if at >= len(target) || strings.ContainsRune("/?&=%", rune(target[at])) {
+		return target
+	}
+	return target[:at] + fmt.Sprintf(one(g, []string{"%%%02X", "%%%02x"}), target[at]) + target[at+1:]
 }
 
 func (g *generator) changedPath(target string) string {

@@ -11,7 +11,7 @@ import (
 type report struct {
 	seed            uint64
 	stored, sent    int
-	library         int
+	library, lost   int
 	forwarded       int
 	arrived         int
 	byRPC           map[string]int
@@ -38,7 +38,7 @@ func (r *report) failed() bool {
 }
 
 // count adds a request.
-func (r *report) count(done *exchange, written *record, arrivals []arrival) {
+func (r *report) count(done *exchange, written *record, arrivals []arrival, known *credentials) {
 	if written.Outcome == "forwarded" {
 		r.forwarded++
 		if len(arrivals) == 1 {
@@ -62,7 +62,7 @@ func (r *report) count(done *exchange, written *record, arrivals []arrival) {
 		return
 	}
 	r.accepted++
-	if !isWithin(written, done.direct[0]) {
+	if !isWithin(done.direct[0], known) {
 		r.beyond[written.Reason]++
 		return
 	}
@@ -72,13 +72,19 @@ func (r *report) count(done *exchange, written *record, arrivals []arrival) {
 	}
 }
 
-// isWithin tells whether the caller may reach everything that a refused request is about.
-func isWithin(written *record, arrived arrival) bool {
-	if written.Principal == nil {
+// isWithin tells whether the caller whose credential FlyteAdmin would take may reach everything that a request is about.
+func isWithin(arrived arrival, known *credentials) bool {
+	given := arrived.metadata.Get("authorization")
+	if len(given) == 0 {
+		return false
+	}
+	_, token, _ := strings.Cut(given[0], " ")
+	subject, found := known.subjects[token]
+	if !found {
 		return false
 	}
 	for _, place := range judgedPlaces(arrived.path, arrived.request) {
-		if !reaches(written.Principal.Subject, place.project, place.domain) {
+		if !reaches(subject, place.project, place.domain) {
 			return false
 		}
 	}
@@ -97,7 +103,7 @@ func (r *report) String() string {
 	var text strings.Builder
 	fmt.Fprintf(&text, "seed %d: %d sent (%d of them from the corpus) in %.0f s, %.0f a second\n", r.seed, r.sent, r.stored, r.seconds, float64(r.sent)/r.seconds)
 	fmt.Fprintf(&text, "forwarded %d, of which %d arrived as calls of %d RPCs; the gateway refused the rest itself\n", r.forwarded, r.arrived, len(r.byRPC))
-	fmt.Fprintf(&text, "refused by the HTTP library, without a record: %d\n", r.library)
+	fmt.Fprintf(&text, "refused by the HTTP library, without a record: %d; answers lost with their connection: %d\n", r.library, r.lost)
 	table(&text, "refused", r.refused)
 	table(&text, "arrived", r.byRPC)
 	fmt.Fprintf(&text, "clients' own spellings: %d sent, %d refused\n", r.plain, len(r.clients))

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"hash/fnv"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -96,23 +95,21 @@ func (t *trial) send(stored []generated, exchanges chan<- *exchange, failure cha
 	var workers sync.WaitGroup
 	for range t.options.workers {
 		workers.Go(func() {
-			proxy, gateway := &connection{address: t.proxy.address}, &connection{address: t.gateway}
-			defer proxy.close()
-			defer gateway.close()
+			clients := newClients(t.proxy.address, t.gateway)
+			defer clients.close()
 			for {
 				number := int(next.Add(1)) - 1
 				if number >= len(stored)+t.options.requests {
 					return
 				}
 				var made generated
-				random := rand.New(rand.NewPCG(t.options.seed, uint64(number)))
+				generator := newGenerator(t.options.seed, number, t.bindings, t.vectors)
 				if number < len(stored) {
 					made = stored[number]
 				} else {
-					generator := &generator{Rand: random, bindings: t.bindings, vectors: t.vectors}
 					made = generator.next()
 				}
-				done, err := t.exchange(made, proxy, gateway, number, random.IntN(100) < t.options.direct)
+				done, err := t.exchange(made, clients, number, generator.chance(t.options.direct))
 				if err != nil {
 					failure <- err
 					return
@@ -124,17 +121,39 @@ func (t *trial) send(stored []generated, exchanges chan<- *exchange, failure cha
 	workers.Wait()
 }
 
+// clients are the connections of one worker.
+type clients struct {
+	proxy, gateway *connection
+	proxy2         *connection2
+}
+
+func newClients(proxy, gateway string) *clients {
+	return &clients{proxy: &connection{address: proxy}, gateway: &connection{address: gateway}, proxy2: &connection2{address: proxy}}
+}
+
+func (c *clients) close() {
+	c.proxy.close()
+	c.proxy2.close()
+	c.gateway.close()
+}
+
 // exchange sends a request to the proxy, and perhaps, if it is refused, to the gateway.
-func (t *trial) exchange(made generated, proxy, gateway *connection, number int, ask bool) (*exchange, error) {
+func (t *trial) exchange(made generated, clients *clients, number int, ask bool) (*exchange, error) {
 	filled := t.filled(made.request)
-	received, err := proxy.send(filled.bytes())
+	var received answer
+	var err error
+	if filled.HTTP2 {
+		received, err = clients.proxy2.send(filled)
+	} else {
+		received, err = clients.proxy.send(filled.bytes())
+	}
 	if err != nil && err != errNoAnswer {
 		return nil, err
 	}
 	done := &exchange{generated: made, answer: received}
 	if ask && received.status >= 400 {
 		id := fmt.Sprintf("direct-%d", number)
-		_, err := gateway.send(filled.bytes([2]string{"X-Request-Id", id}))
+		_, err := clients.gateway.send(filled.bytes([2]string{"X-Request-Id", id}))
 		if err != nil && err != errNoAnswer {
 			return nil, err
 		}
@@ -180,8 +199,14 @@ func (t *trial) match(exchanges <-chan *exchange, report *report) error {
 			id = written.RequestID
 			entry(pending, id).record = written
 		case <-deadline.C:
+			// Of a connection that broke, the answer may be lost; no record may be.
 			for id, half := range pending {
-				report.disagreements = append(report.disagreements, fmt.Sprintf("%s has no record or no answer: %+v %+v", id, half.exchange, half.record))
+				if half.record == nil {
+					report.disagreements = append(report.disagreements, fmt.Sprintf("%s has no record: %s", id, shown(half.exchange.request)))
+					continue
+				}
+				report.lost++
+				t.judge(&exchange{}, half.record, report)
 			}
 			return nil
 		}
@@ -202,7 +227,7 @@ func entry(pending map[string]*waiting, id string) *waiting {
 
 func (t *trial) judge(done *exchange, written *record, report *report) {
 	arrivals := t.recorder.take(written.RequestID)
-	report.count(done, written, arrivals)
+	report.count(done, written, arrivals, t.known)
 	wrong := judge(written, arrivals, t.known)
 	if len(wrong) == 0 {
 		return
