@@ -25,6 +25,7 @@ var callers = []caller{
 		"shared-lib": {"production"},
 	}},
 	{name: "engine", group: "ml-engine", reach: map[string][]string{"ml": {"development", "staging", "production"}}},
+	{name: "tuner", group: "ml-settings", reach: map[string][]string{"ml": {"development", "staging", "production"}}},
 	{name: "root", group: "administrators"},
 	{name: "bob", group: "fraud-team", reach: map[string][]string{"fraud": {"development", "staging", "production"}}},
 }

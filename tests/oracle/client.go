@@ -21,6 +21,8 @@ type request struct {
 	Body    []byte      `json:"body,omitempty"`
 	// Whether the body is sent in chunks, not with its length.
 	Chunked bool `json:"chunked,omitempty"`
+	// What says where it ends, in place of its length; nothing else is then sent on its connection.
+	Framing [][2]string `json:"framing,omitempty"`
 	// Whether the proxy gets it by HTTP/2; the gateway itself speaks HTTP/1.1 only.
 	HTTP2 bool `json:"http2,omitempty"`
 }
@@ -36,6 +38,11 @@ func (r *request) bytes(more ...[2]string) []byte {
 		fmt.Fprintf(&text, "%s: %s\r\n", header[0], header[1])
 	}
 	switch {
+	case r.Framing != nil:
+		for _, header := range r.Framing {
+			fmt.Fprintf(&text, "%s: %s\r\n", header[0], header[1])
+		}
+		fmt.Fprintf(&text, "\r\n%s", r.Body)
 	case r.Chunked:
 		text.WriteString("Transfer-Encoding: chunked\r\n\r\n")
 		if len(r.Body) > 0 {
@@ -48,6 +55,16 @@ func (r *request) bytes(more ...[2]string) []byte {
 		text.WriteString("\r\n")
 	}
 	return text.Bytes()
+}
+
+// odd tells whether it may leave its connection in disorder.
+func (r *request) odd() bool {
+	for _, header := range r.Headers {
+		if strings.ContainsAny(header[0]+header[1], "\r\n") {
+			return true
+		}
+	}
+	return r.Framing != nil
 }
 
 func (r *request) has(name string) bool {
@@ -75,6 +92,8 @@ type connection struct {
 	address string
 	stream  net.Conn
 	reader  *bufio.Reader
+	// Whether the request may have no end, so that no answer is no surprise.
+	endless bool
 }
 
 var errNoAnswer = errors.New("the connection ended without an answer")
@@ -97,7 +116,11 @@ func (c *connection) try(request []byte) (answer, error) {
 		}
 		c.stream, c.reader = stream, bufio.NewReader(stream)
 	}
-	if err := c.stream.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
+	patience := 30 * time.Second
+	if c.endless {
+		patience = time.Second
+	}
+	if err := c.stream.SetDeadline(time.Now().Add(patience)); err != nil {
 		return answer{}, err
 	}
 	// What is refused early may leave no time to write the rest; the answer is there to be read.
@@ -109,7 +132,7 @@ func (c *connection) try(request []byte) (answer, error) {
 	}
 	if err != nil {
 		c.close()
-		if errors.Is(err, os.ErrDeadlineExceeded) {
+		if errors.Is(err, os.ErrDeadlineExceeded) && !c.endless {
 			return answer{}, fmt.Errorf("no answer within 30 s to %q", request)
 		}
 		return answer{}, errNoAnswer

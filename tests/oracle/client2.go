@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -81,12 +82,12 @@ func (c *connection2) write(id uint32, made *request) error {
 		}
 	}
 	fields := [][2]string{{":method", made.Method}, {":scheme", "http"}, {":authority", host}, {":path", made.Target}}
-	for _, header := range made.Headers {
+	for _, header := range append(slices.Clone(made.Headers), made.Framing...) {
 		if name := strings.ToLower(header[0]); name != "host" {
 			fields = append(fields, [2]string{name, header[1]})
 		}
 	}
-	if len(made.Body) > 0 && !made.Chunked {
+	if len(made.Body) > 0 && !made.Chunked && made.Framing == nil {
 		fields = append(fields, [2]string{"content-length", strconv.Itoa(len(made.Body))})
 	}
 	for _, field := range fields {

@@ -88,7 +88,7 @@ func (g *generator) made() generated {
 
 // credential gives the header with which a caller is known.
 func (g *generator) credential() [][2]string {
-	name := g.pick("alice", "alice", "root", "engine", "root")
+	name := g.pick("alice", "root", "engine", "root", "tuner")
 	switch g.IntN(10) {
 	case 0:
 		return [][2]string{{"Cookie", "{{session-" + name + "}}"}}

@@ -22,19 +22,21 @@ type record struct {
 		Kind    string `json:"kind"`
 		Subject string `json:"subject"`
 	} `json:"principal"`
-	Credential string   `json:"credential"`
-	Targets    []target `json:"targets"`
-	Omitted    int      `json:"targets_omitted"`
-	Status     int      `json:"status"`
+	Credential string    `json:"credential"`
+	Targets    []target  `json:"targets"`
+	Omitted    int       `json:"targets_omitted"`
+	AsksFor    []setting `json:"asks_for"`
+	Status     int       `json:"status"`
 }
 
 type target struct {
-	Project   string `json:"project"`
-	Domain    string `json:"domain"`
-	Resource  string `json:"resource"`
-	Name      string `json:"name"`
-	Execution string `json:"execution"`
-	Reference string `json:"reference"`
+	Project   string   `json:"project"`
+	Domain    string   `json:"domain"`
+	Resource  string   `json:"resource"`
+	Name      string   `json:"name"`
+	Execution string   `json:"execution"`
+	Reference string   `json:"reference"`
+	Needs     []string `json:"needs"`
 }
 
 // judge compares what arrived of one request with what was judged, and tells every disagreement.
@@ -152,6 +154,16 @@ func compareTargets(record *record, arrived arrival) []string {
 	for _, target := range record.Targets {
 		if target.Project != "" && !slices.ContainsFunc(places, func(place place) bool { return place.is(target) }) {
 			wrong = append(wrong, fmt.Sprintf("judged, and not in what arrived: %+v", target))
+		}
+	}
+	if action := actionOf(arrived.path, arrived.request); action != "" && !slices.ContainsFunc(record.Targets, func(target target) bool {
+		return slices.Equal(target.Needs, []string{action})
+	}) {
+		wrong = append(wrong, "it needs "+action)
+	}
+	for _, setting := range settingsOf(arrived.path, arrived.request) {
+		if !slices.Contains(record.AsksFor, setting) {
+			wrong = append(wrong, fmt.Sprintf("a setting was not judged: %+v", setting))
 		}
 	}
 	if upload, ok := arrived.request.(*service.CreateUploadLocationRequest); ok && climbs(upload) {

@@ -107,6 +107,15 @@ func TestEveryKindOfDisagreementIsFound(t *testing.T) {
 			rpc: "/flyteidl.service.DataProxyService/CreateUploadLocation", request: `{"project":"ml","domain":"development","filename_root":"../../fraud"}`,
 			want: "leaves its directory",
 		},
+		"a setting": {
+			rpc: createExecution, request: `{"project":"ml","domain":"development","spec":{"security_context":{"run_as":{"iam_role":"r"}}}}`,
+			want: "a setting was not judged: {Setting:iam_role Value:r}",
+		},
+		"another action": {
+			rpc:     "/flyteidl.service.AdminService/UpdateProjectDomainAttributes",
+			request: `{"attributes":{"project":"ml","domain":"development","matching_attributes":{"cluster_assignment":{}}}}`,
+			targets: []target{{Project: "ml", Domain: "development", Needs: []string{"edit_execution_attributes"}}}, want: "it needs edit_cluster_attributes",
+		},
 		"another call": {request: plain, change: func(record *record, _ *arrival) { record.RPC = createExecution }, want: "arrived as"},
 		"refused":      {request: plain, change: func(record *record, _ *arrival) { record.Outcome = "denied" }, want: "and arrived"},
 		"somebody else": {request: plain, change: func(_ *record, arrived *arrival) {

@@ -13,7 +13,9 @@ import (
 // mutated changes a request in none, one or a few ways.
 func (g *generator) mutated(made generated) generated {
 	for range []int{0, 1, 1, 1, 1, 2, 3}[g.IntN(7)] {
-		switch g.IntN(10) {
+		switch g.IntN(11) {
+		case 10:
+			g.changeFraming(&made.request)
 		case 0, 1:
 			made.Target = g.changedPath(made.Target)
 		case 2, 3:
@@ -205,6 +207,8 @@ var forgeries = [][2]string{
 	{"Cookie", "{{session-alice}}; {{session-bob}}"}, {"Cookie", "a=b; {{session-root}}"}, {"Cookie", `flyte_idt=""; flyte_at="x"`},
 	{"Accept", "application/grpc"}, {"Accept", "application/octet-stream"}, {"Accept", "text/html"}, {"Accept-Encoding", "gzip"},
 	{"Origin", "https://console.test"}, {"If-None-Match", marker}, {"Range", "bytes=0-1"}, {"Content-Language", marker}, {"From", marker},
+	{"X", "y\r\n Authorization: Bearer {{bob}}"}, {"X", "y\nAuthorization: Bearer {{bob}}"}, {"X", "y\rAuthorization: Bearer {{bob}}"},
+	{"X", "y\r\nAuthorization: Bearer {{bob}}"}, {"Authorization ", "Bearer {{bob}}"}, {"Authorization", "Bearer\r\n {{bob}}"}, {":path", "/me"},
 	{"Transfer_Encoding", "chunked"}, {"Content_Type", "application/json"}, {"X_Http_Method_Override", "PUT"},
 }
 
@@ -231,6 +235,31 @@ func (g *generator) changeHeaders(made *request) {
 		} else {
 			made.Headers = append(made.Headers, forged)
 		}
+	}
+}
+
+// framings say in several ways where a request ends.
+var framings = [][2]string{
+	{"Content-Length", "0"}, {"Content-Length", "5"}, {"Content-Length", "+5"}, {"Content-Length", "5, 5"}, {"Content-Length ", "0"}, {"Content-Length", "-1"},
+	{"Content-Length", "0x5"}, {"Content-Length", "99999999999999999999"}, {"Transfer-Encoding", "chunked"}, {"Transfer-Encoding", " chunked"},
+	{"Transfer-Encoding", "Chunked"}, {"Transfer-Encoding", "xchunked"}, {"Transfer-Encoding", "identity"}, {"Transfer-Encoding", "chunked, identity"},
+	{"Transfer-Encoding", "identity, chunked"}, {"Transfer-Encoding\t", "chunked"}, {"Transfer-Encoding", "\x0bchunked"}, {"X: y\nTransfer-Encoding", "chunked"},
+}
+
+// changeFraming says once more where the request ends, and puts another one behind it.
+func (g *generator) changeFraming(made *request) {
+	made.Framing = [][2]string{one(g, framings)}
+	if g.chance(50) {
+		made.Framing = append(made.Framing, one(g, framings))
+	}
+	smuggled := "GET /api/v1/executions/fraud/development HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {{" + g.pick("alice", "root") + "}}\r\n\r\n"
+	switch g.IntN(3) {
+	case 0:
+		made.Body = append(bytes.Clone(made.Body), smuggled...)
+	case 1:
+		made.Body = []byte("0\r\n\r\n" + smuggled)
+	default:
+		made.Body = []byte(fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n%s", len(made.Body), made.Body, smuggled))
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"time"
 )
 
@@ -58,6 +59,8 @@ policy: {path: policy.yaml}
 		}
 	}
 	command := exec.Command(program, "serve", "--config", filepath.Join(directory, "config.yaml"))
+	// However this program ends, the proxy does not outlive it.
+	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 	output, err := command.StdoutPipe()
 	if err != nil {
 		return nil, err

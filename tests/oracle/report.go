@@ -103,7 +103,7 @@ func (r *report) String() string {
 	var text strings.Builder
 	fmt.Fprintf(&text, "seed %d: %d sent (%d of them from the corpus) in %.0f s, %.0f a second\n", r.seed, r.sent, r.stored, r.seconds, float64(r.sent)/r.seconds)
 	fmt.Fprintf(&text, "forwarded %d, of which %d arrived as calls of %d RPCs; the gateway refused the rest itself\n", r.forwarded, r.arrived, len(r.byRPC))
-	fmt.Fprintf(&text, "refused by the HTTP library, without a record: %d; answers lost with their connection: %d\n", r.library, r.lost)
+	fmt.Fprintf(&text, "refused by the HTTP library, without a record: %d; recorded, and the answer not read: %d\n", r.library, r.lost)
 	table(&text, "refused", r.refused)
 	table(&text, "arrived", r.byRPC)
 	fmt.Fprintf(&text, "clients' own spellings: %d sent, %d refused\n", r.plain, len(r.clients))
