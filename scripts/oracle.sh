@@ -1,6 +1,7 @@
 #!/bin/sh
 # Builds FlyteAdmin's own REST gateway from the published descriptors and compares, for ORACLE_REQUESTS requests, what the
-# proxy judged with what arrives behind it. ORACLE_SEED repeats a run. What is generated lies under target/oracle.
+# proxy judged with what arrives behind it. ORACLE_SEED repeats a run; ORACLE_PROXY is another build of the proxy. What is
+# generated lies under target/oracle.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -30,5 +31,5 @@ go vet ./...
 go test ./...
 go build -trimpath -o "$oracle/oracle" .
 cd ../..
-exec "$oracle/oracle" -proxy target/debug/flyte-authz-proxy -report "$oracle/report.txt" \
+exec "$oracle/oracle" -proxy "${ORACLE_PROXY:-target/debug/flyte-authz-proxy}" -report "$oracle/report.txt" \
     -requests "${ORACLE_REQUESTS:-10000}" -seed "${ORACLE_SEED:-0}"

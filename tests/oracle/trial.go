@@ -182,14 +182,13 @@ func (t *trial) filled(made request) *request {
 // match brings together answers and audit records, and judges each pair.
 func (t *trial) match(exchanges <-chan *exchange, report *report) error {
 	pending := map[string]*waiting{}
-	deadline := time.NewTimer(time.Hour)
+	var idle <-chan time.Time
 	for exchanges != nil || len(pending) > 0 {
 		var id string
 		select {
 		case done, open := <-exchanges:
 			if !open {
-				exchanges = nil
-				deadline.Reset(5 * time.Second)
+				exchanges, idle = nil, time.After(5*time.Second)
 				continue
 			}
 			report.sent++
@@ -209,7 +208,10 @@ func (t *trial) match(exchanges <-chan *exchange, report *report) error {
 			}
 			id = written.RequestID
 			entry(pending, id).record = written
-		case <-deadline.C:
+			if idle != nil {
+				idle = time.After(5 * time.Second)
+			}
+		case <-idle:
 			// Of a connection that broke, or has a request behind another, answers may not be read; every record is.
 			for id, half := range pending {
 				if half.record == nil {
@@ -247,8 +249,8 @@ func (t *trial) judge(done *exchange, written *record, report *report) {
 	if err != nil {
 		name = err.Error()
 	}
-	report.disagreements = append(report.disagreements, fmt.Sprintf("%s\n  %s\n  judged %+v\n  arrived %v",
-		name, strings.Join(wrong, "\n  "), *written, arrivals))
+	report.disagreements = append(report.disagreements, fmt.Sprintf("%s\n  %s\n  %s\n  judged %+v\n  arrived %v",
+		name, shown(done.request), strings.Join(wrong, "\n  "), *written, arrivals))
 }
 
 // store keeps a request, so that it is the first that is tried from now on.
