@@ -22,8 +22,10 @@ type report struct {
 	examples       map[string][]string
 	// What disagreed, and clients' own requests that were refused.
 	disagreements, clients []string
-	plain                  int
-	seconds                float64
+	// Some that were forwarded, and that the gateway refused.
+	stricter []string
+	plain    int
+	seconds  float64
 }
 
 func newReport(seed uint64, stored int) *report {
@@ -44,6 +46,8 @@ func (r *report) count(done *exchange, written *record, arrivals []arrival, know
 		if len(arrivals) == 1 {
 			r.arrived++
 			r.byRPC[arrivals[0].path]++
+		} else if strings.HasPrefix(written.RPC, "/flyteidl.") && len(r.stricter) < 12 {
+			r.stricter = append(r.stricter, fmt.Sprintf("%s\n      %d %.200q", shown(done.request), written.Status, done.answer.body))
 		}
 	} else {
 		r.refused[written.Outcome+" "+written.Reason]++
@@ -115,6 +119,10 @@ func (r *report) String() string {
 		for _, example := range r.examples[reason] {
 			fmt.Fprintf(&text, "    %s\n", example)
 		}
+	}
+	text.WriteString("  examples of what is forwarded, and refused by the gateway:\n")
+	for _, example := range r.stricter {
+		fmt.Fprintf(&text, "    %s\n", example)
 	}
 	for _, client := range r.clients[:min(len(r.clients), 20)] {
 		fmt.Fprintf(&text, "A CLIENT WAS REFUSED: %s\n", client)
