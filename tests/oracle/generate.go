@@ -21,6 +21,8 @@ type generator struct {
 	vectors  []vector
 	// Where the request says that it acts, most of the time.
 	project, domain string
+	// How often in a hundred times a value is an unusual one.
+	unusual int
 }
 
 // newGenerator makes the generator of one request: what it makes depends on the seed and the request's number only.
@@ -61,6 +63,7 @@ func (g *generator) next() generated {
 }
 
 func (g *generator) made() generated {
+	g.unusual = one(g, []int{0, 0, 3, 10})
 	g.project = g.pick("ml", "shared-lib", "fraud")
 	g.domain = g.pick("development", "staging", "production")
 	if g.chance(85) {
@@ -184,7 +187,7 @@ func (g *generator) plain(field protoreflect.FieldDescriptor) string {
 
 // text gives a value of a field, sometimes one of another project or none.
 func (g *generator) text(field protoreflect.FieldDescriptor) string {
-	if g.chance(92) {
+	if !g.chance(g.unusual) {
 		return g.plain(field)
 	}
 	switch field.Name() {
@@ -250,6 +253,14 @@ func (g *generator) message(binding binding) proto.Message {
 	return made
 }
 
+// leading are the fields that lead to references to other things.
+var leading = map[protoreflect.Name]bool{
+	"template": true, "nodes": true, "sub_workflows": true, "failure_node": true, "branch_node": true, "if_else": true, "case": true, "then_node": true,
+	"else_node": true, "other": true, "array_node": true, "node": true, "task_node": true, "reference_id": true, "workflow_node": true, "launchplan_ref": true,
+	"metadata": true, "reference_execution": true, "parent_node_execution": true, "default_inputs": true, "parameters": true, "artifact_query": true,
+	"artifact_id": true, "artifact_key": true, "artifact_tag": true, "security_context": true, "run_as": true,
+}
+
 // fill sets fields of a message: those that name something mostly, others the more seldom the deeper they are.
 func (g *generator) fill(message protoreflect.Message, depth int) {
 	fields := message.Descriptor().Fields()
@@ -270,7 +281,10 @@ func (g *generator) fill(message protoreflect.Message, depth int) {
 		if field.Name() == "org" {
 			likely = 1
 		}
-		if depth > 8 && field.Kind() == protoreflect.MessageKind || !g.chance(likely) {
+		if leading[field.Name()] {
+			likely = 45
+		}
+		if depth > 14 && field.Kind() == protoreflect.MessageKind || !g.chance(likely) {
 			continue
 		}
 		g.set(message, field, depth)

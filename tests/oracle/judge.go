@@ -180,7 +180,7 @@ func (p place) is(target target) bool {
 	named := target.Name + target.Execution
 	sameKind := p.kind == "" || target.Resource == "" || p.kind == target.Resource
 	return p.project == target.Project && p.domain == target.Domain && sameKind &&
-		(named == "" || named == p.name)
+		(named == "" || named == p.name || p.nameless)
 }
 
 // climbs tells whether the object that FlyteAdmin would let the caller write lies outside what is the project's. It joins

@@ -14,6 +14,8 @@ type place struct {
 	// The path of the message that says it.
 	at                    string
 	project, domain, name string
+	// Whether it is one of those whose names no right is about: whoever may act in the place may refer to it.
+	nameless bool
 	// What kind of thing is there: `task`, `workflow`, `launch_plan`, or empty if the message does not say.
 	kind string
 }
@@ -147,10 +149,12 @@ func placeOf(message protoreflect.Message, at, kind string) (place, bool) {
 		here.project, here.domain, here.name = text("project"), text("domain"), text("workflow")
 	case "flyteidl.service.GetDataRequest":
 		here.project, here.domain, here.name = readFlyteURL(text("flyte_url"))
-	case "flyteidl.core.Identifier", "flyteidl.admin.NamedEntityIdentifier", "flyteidl.core.WorkflowExecutionIdentifier", "flyteidl.core.ArtifactKey":
+	case "flyteidl.core.Identifier", "flyteidl.admin.NamedEntityIdentifier", "flyteidl.core.WorkflowExecutionIdentifier":
 		here.project, here.domain, here.name = text("project"), text("domain"), text("name")
+	case "flyteidl.core.ArtifactKey":
+		here.project, here.domain, here.nameless = text("project"), text("domain"), true
 	default:
-		// The `name` of these is the one to be given, or no name at all.
+		// The `name` of these is one to be given, or no name at all.
 		here.project, here.domain = text("project"), text("domain")
 	}
 	return here, here.project != "" || here.domain != ""

@@ -53,7 +53,7 @@ func (t *trial) run() (*report, error) {
 		defer close(exchanges)
 		t.send(stored, exchanges, failure)
 	}()
-	if err := t.match(exchanges, report); err != nil {
+	if err := t.match(exchanges, report, started); err != nil {
 		return nil, err
 	}
 	select {
@@ -61,7 +61,6 @@ func (t *trial) run() (*report, error) {
 		return nil, err
 	default:
 	}
-	report.seconds = time.Since(started).Seconds()
 	for id, arrivals := range t.recorder.left() {
 		report.disagreements = append(report.disagreements, fmt.Sprintf("arrived, and no record tells of it (%s): %v", id, arrivals))
 	}
@@ -180,7 +179,7 @@ func (t *trial) filled(made request) *request {
 }
 
 // match brings together answers and audit records, and judges each pair.
-func (t *trial) match(exchanges <-chan *exchange, report *report) error {
+func (t *trial) match(exchanges <-chan *exchange, report *report, started time.Time) error {
 	pending := map[string]*waiting{}
 	var idle <-chan time.Time
 	for exchanges != nil || len(pending) > 0 {
@@ -188,6 +187,7 @@ func (t *trial) match(exchanges <-chan *exchange, report *report) error {
 		select {
 		case done, open := <-exchanges:
 			if !open {
+				report.seconds = time.Since(started).Seconds()
 				exchanges, idle = nil, time.After(5*time.Second)
 				continue
 			}
