@@ -17,6 +17,16 @@ type caller struct {
 	name, group string
 	// Domains by project; nil for everywhere.
 	reach map[string][]string
+	// Whether only things called `listed`, and executions of those.
+	listed bool
+}
+
+// listed is the name that an allow-list has.
+const listed = "core.flyte_basics.wf"
+
+// runsListed tells whether an execution runs what is called so, here where executions are only answers of the recorder.
+func runsListed(execution string) bool {
+	return strings.HasPrefix(execution, "f")
 }
 
 var callers = []caller{
@@ -26,12 +36,13 @@ var callers = []caller{
 	}},
 	{name: "engine", group: "ml-engine", reach: map[string][]string{"ml": {"development", "staging", "production"}}},
 	{name: "tuner", group: "ml-settings", reach: map[string][]string{"ml": {"development", "staging", "production"}}},
+	{name: "lister", group: "ml-one-name", reach: map[string][]string{"ml": {"development", "staging", "production"}}, listed: true},
 	{name: "root", group: "administrators"},
 	{name: "bob", group: "fraud-team", reach: map[string][]string{"fraud": {"development", "staging", "production"}}},
 }
 
-// reaches tells whether somebody may act in any way in a project, and in a domain of it unless that is empty.
-func reaches(subject, project, domain string) bool {
+// reaches tells whether somebody may act in any way in a place, in any domain of its project if it names none.
+func reaches(subject string, place place) bool {
 	for _, caller := range callers {
 		if caller.name != subject {
 			continue
@@ -39,13 +50,21 @@ func reaches(subject, project, domain string) bool {
 		if caller.reach == nil {
 			return true
 		}
-		for _, known := range caller.reach[project] {
-			if domain == "" || known == domain {
-				return true
+		for _, known := range caller.reach[place.project] {
+			if place.domain == "" || known == place.domain {
+				return !caller.listed || place.isListed()
 			}
 		}
 	}
 	return false
+}
+
+// isListed tells whether what a place names is called `listed` or runs what is. Nothing is named by calls for lists.
+func (p place) isListed() bool {
+	if p.execution {
+		return p.name == "" || runsListed(p.name)
+	}
+	return p.name == "" || p.name == listed
 }
 
 // credentials are the tokens and sessions of the callers, by the words that stand for them in requests: `{{alice}}` for a

@@ -91,7 +91,7 @@ func (g *generator) made() generated {
 
 // credential gives the header with which a caller is known.
 func (g *generator) credential() [][2]string {
-	name := g.pick("alice", "root", "engine", "root", "tuner")
+	name := g.pick("alice", "root", "engine", "lister", "lister", "tuner")
 	switch g.IntN(10) {
 	case 0:
 		return [][2]string{{"Cookie", "{{session-" + name + "}}"}}

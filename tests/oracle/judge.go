@@ -24,6 +24,7 @@ type record struct {
 	} `json:"principal"`
 	Credential string    `json:"credential"`
 	Targets    []target  `json:"targets"`
+	Lookups    int       `json:"lookups"`
 	Omitted    int       `json:"targets_omitted"`
 	AsksFor    []setting `json:"asks_for"`
 	Status     int       `json:"status"`
@@ -41,6 +42,45 @@ type target struct {
 
 // judge compares what arrived of one request with what was judged, and tells every disagreement.
 func judge(record *record, arrivals []arrival, known *credentials) []string {
+	looked, arrivals := parted(arrivals)
+	wrong := compareLookups(record, looked, known)
+	return append(wrong, compareCall(record, arrivals, known)...)
+}
+
+// parted gives the questions that the proxy itself asked, which come past the gateway, and the calls.
+func parted(arrivals []arrival) (looked, calls []arrival) {
+	for _, arrived := range arrivals {
+		if len(arrived.metadata.Get("from_http")) == 0 {
+			looked = append(looked, arrived)
+		} else {
+			calls = append(calls, arrived)
+		}
+	}
+	return looked, calls
+}
+
+// compareLookups checks that the proxy asked as its caller, and as often as it says.
+func compareLookups(record *record, looked []arrival, known *credentials) []string {
+	var wrong []string
+	if len(looked) != record.Lookups {
+		wrong = append(wrong, fmt.Sprintf("%d look-ups, recorded %d", len(looked), record.Lookups))
+	}
+	for _, question := range looked {
+		asked := append(question.metadata.Get("authorization"), question.metadata.Get(header)...)
+		if len(asked) != 1 || record.Principal == nil || !slices.Equal(known.holders(asked[0]), []string{record.Principal.Subject}) {
+			wrong = append(wrong, fmt.Sprintf("looked up with %d credentials, or another's", len(asked)))
+		}
+		for _, place := range judgedPlaces(question.path, question.request) {
+			if !slices.ContainsFunc(record.Targets, place.is) {
+				wrong = append(wrong, fmt.Sprintf("looked up, and not judged: %v", place))
+			}
+		}
+	}
+	return wrong
+}
+
+// compareCall compares the call itself.
+func compareCall(record *record, arrivals []arrival, known *credentials) []string {
 	if record.Outcome != "forwarded" {
 		if len(arrivals) > 0 && !mayHaveArrived(record) {
 			return []string{fmt.Sprintf("it was %s (%s), and arrived", record.Outcome, record.Reason)}
@@ -144,7 +184,7 @@ func compareTargets(record *record, arrived arrival) []string {
 		subject = record.Principal.Subject
 	}
 	for _, place := range places {
-		if !reaches(subject, place.project, place.domain) {
+		if !reaches(subject, place) {
 			wrong = append(wrong, fmt.Sprintf("%s may do nothing at %v", subject, place))
 		}
 		if record.Omitted == 0 && !slices.ContainsFunc(record.Targets, place.is) {

@@ -160,6 +160,46 @@ func TestEveryKindOfDisagreementIsFound(t *testing.T) {
 	}
 }
 
+func TestWhatIsNotOnTheListOrRunsSomethingElseIsFound(t *testing.T) {
+	for at, reached := range map[place]bool{
+		{project: "ml", domain: "staging"}:                                   true,
+		{project: "ml", domain: "staging", name: listed}:                     true,
+		{project: "ml", domain: "staging", name: "n1"}:                       false,
+		{project: "ml", domain: "staging", name: "f0", execution: true}:      true,
+		{project: "ml", domain: "staging", name: listed, execution: true}:    false,
+		{project: "shared-lib", domain: "production", name: listed}:          false,
+		{project: "fraud", domain: "production", name: "f", execution: true}: false,
+	} {
+		if reaches("lister", at) != reached {
+			t.Errorf("%v: %v", at, !reached)
+		}
+	}
+}
+
+func TestALookUpIsTheCallersOwnAndIsRecorded(t *testing.T) {
+	get := "/flyteidl.service.AdminService/GetExecution"
+	question := arrivedAs(t, get, `{"id":{"project":"ml","domain":"development","name":"f0"}}`)
+	question.metadata = metadata.Pairs("authorization", "Bearer alice.token", "x-request-id", "r1")
+	refused := judgedAs(get, target{Project: "ml", Domain: "development", Execution: "f0"})
+	refused.Outcome, refused.Reason, refused.Lookups = "denied", "resource_not_listed", 1
+	if wrong := judge(refused, []arrival{question}, tokens); len(wrong) > 0 {
+		t.Errorf("%q", wrong)
+	}
+	refused.Lookups = 0
+	if wrong := judge(refused, []arrival{question}, tokens); len(wrong) != 1 {
+		t.Errorf("%q", wrong)
+	}
+	refused.Lookups, refused.Targets = 1, []target{{Project: "ml", Domain: "staging"}}
+	if wrong := judge(refused, []arrival{question}, tokens); len(wrong) != 1 {
+		t.Errorf("%q", wrong)
+	}
+	refused.Targets[0].Domain = "development"
+	question.metadata.Set("authorization", "Bearer bob.token")
+	if wrong := judge(refused, []arrival{question}, tokens); len(wrong) != 1 {
+		t.Errorf("%q", wrong)
+	}
+}
+
 func TestTwoArrivalsOfOneRequestAreFound(t *testing.T) {
 	arrived := arrivedAs(t, listExecutions, `{"id":{"project":"ml","domain":"development"}}`)
 	wrong := judge(judgedAs(listExecutions, target{Project: "ml", Domain: "development"}), []arrival{arrived, arrived}, tokens)

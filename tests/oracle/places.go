@@ -16,6 +16,8 @@ type place struct {
 	project, domain, name string
 	// Whether it is one of those whose names no right is about: whoever may act in the place may refer to it.
 	nameless bool
+	// Whether the name is that of an execution.
+	execution bool
 	// What kind of thing is there: `task`, `workflow`, `launch_plan`, or empty if the message does not say.
 	kind string
 }
@@ -149,8 +151,10 @@ func placeOf(message protoreflect.Message, at, kind string) (place, bool) {
 		here.project, here.domain, here.name = text("project"), text("domain"), text("workflow")
 	case "flyteidl.service.GetDataRequest":
 		here.project, here.domain, here.name = readFlyteURL(text("flyte_url"))
+		here.execution = true
 	case "flyteidl.core.Identifier", "flyteidl.admin.NamedEntityIdentifier", "flyteidl.core.WorkflowExecutionIdentifier":
 		here.project, here.domain, here.name = text("project"), text("domain"), text("name")
+		here.execution = message.Descriptor().Name() == "WorkflowExecutionIdentifier"
 	case "flyteidl.core.ArtifactKey":
 		here.project, here.domain, here.nameless = text("project"), text("domain"), true
 	default:

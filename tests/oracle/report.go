@@ -12,6 +12,7 @@ type report struct {
 	seed            uint64
 	stored, sent    int
 	library, lost   int
+	lookups         int
 	forwarded       int
 	arrived         int
 	byRPC           map[string]int
@@ -41,6 +42,8 @@ func (r *report) failed() bool {
 
 // count adds a request.
 func (r *report) count(done *exchange, written *record, arrivals []arrival, known *credentials) {
+	looked, arrivals := parted(arrivals)
+	r.lookups += len(looked)
 	if written.Outcome == "forwarded" {
 		r.forwarded++
 		if len(arrivals) == 1 {
@@ -88,7 +91,7 @@ func isWithin(arrived arrival, known *credentials) bool {
 		return false
 	}
 	for _, place := range judgedPlaces(arrived.path, arrived.request) {
-		if !reaches(subject, place.project, place.domain) {
+		if !reaches(subject, place) {
 			return false
 		}
 	}
@@ -106,7 +109,7 @@ func shown(made request) string {
 func (r *report) String() string {
 	var text strings.Builder
 	fmt.Fprintf(&text, "seed %d: %d sent (%d of them from the corpus) in %.0f s, %.0f a second\n", r.seed, r.sent, r.stored, r.seconds, float64(r.sent)/r.seconds)
-	fmt.Fprintf(&text, "forwarded %d, of which %d arrived as calls of %d RPCs; the gateway refused the rest itself\n", r.forwarded, r.arrived, len(r.byRPC))
+	fmt.Fprintf(&text, "forwarded %d, of which %d arrived as calls of %d RPCs; the gateway refused the rest itself; %d stored executions were looked up\n", r.forwarded, r.arrived, len(r.byRPC), r.lookups)
 	fmt.Fprintf(&text, "refused by the HTTP library, without a record: %d; recorded, and the answer not read: %d\n", r.library, r.lost)
 	table(&text, "refused", r.refused)
 	table(&text, "arrived", r.byRPC)
