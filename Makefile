@@ -8,7 +8,7 @@ DIST ?= amd64 arm64
 SOAK_PROFILE ?= dev
 SOAK_DIRECTORY = target/$(patsubst dev,debug,$(SOAK_PROFILE))
 
-.PHONY: help demo demo-stay soak test unit e2e test-idp test-deploy test-helm test-kustomize test-image test-upgrade test-prometheus test-dist dist floods policies conformance lint fmt doc bench descriptors clean-demo bench-micro supply mutants
+.PHONY: help demo demo-stay soak test unit e2e test-idp test-deploy test-helm test-kustomize test-image test-upgrade test-prometheus test-dist dist floods policies conformance lint fmt doc bench descriptors clean-demo bench-micro supply mutants test-oracle
 
 help: ## List the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -62,6 +62,10 @@ test-prometheus: descriptors ## Alerts and dashboard with a real Prometheus, whi
 
 conformance: ## HTTP/2, gRPC and TLS by the suites of others: h2spec, Connect's conformance suite, every cipher suite there is
 	scripts/conformance.sh
+
+test-oracle: descriptors ## FlyteAdmin's own gateway behind the proxy: what arrives is what was judged (ORACLE_REQUESTS, ORACLE_SEED)
+	$(CARGO) build --quiet --locked --features demo
+	scripts/oracle.sh
 
 dist: ## Static binaries for amd64 and arm64 (DIST=amd64 for one), bill of materials, checksums
 	scripts/dist.sh $(DIST)

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds the tools named as arguments (helm, kustomize, kubeconform, decode), at the versions below, into target/tools.
+# Builds the tools named as arguments (helm, kustomize, kubeconform, decode, the generators of Flyte's Go code), at the versions below, into target/tools.
 # Nothing is fetched or built for those that are there.
 set -eu
 cd "$(dirname "$0")/.."
@@ -29,6 +29,11 @@ for tool in "$@"; do
     helm) published helm helm.sh/helm/v4/cmd/helm v4.3.1 ;;
     kustomize) published kustomize sigs.k8s.io/kustomize/kustomize/v5 v5.8.2 ;;
     kubeconform) published kubeconform github.com/yannh/kubeconform/cmd/kubeconform v0.8.0 ;;
+    protoc-gen-go) published protoc-gen-go google.golang.org/protobuf/cmd/protoc-gen-go v1.36.11 ;;
+    protoc-gen-go-grpc) published protoc-gen-go-grpc google.golang.org/grpc/cmd/protoc-gen-go-grpc v1.3.0 ;;
+    protoc-gen-grpc-gateway)
+        published protoc-gen-grpc-gateway github.com/grpc-ecosystem/grpc-gateway/v2/protoc-gen-grpc-gateway v2.15.2
+        ;;
     decode) (cd tests/deploy/decode && go build -trimpath -o "$tools/decode" .) ;;
     *)
         echo "deploy-tools.sh: there is no tool $tool" >&2

@@ -6,6 +6,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use flyte_authz_proxy::demo::control_plane::{Fault, Script};
 use flyte_authz_proxy::model::reason::Reason;
+use http::Method;
 use std::io::Write as _;
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -310,6 +311,9 @@ async fn t_grpc_14_a_timeout_is_digits_and_a_unit() {
         attack
             .grpc(RPC, &[("grpc-timeout", value)], attack.framed("ml"), reason)
             .await;
+        // FlyteAdmin's gateway reads it, too.
+        let list = (Method::GET, "/api/v1/executions/ml/development");
+        attack.rest(list, &[("grpc-timeout", value)], "", reason).await;
     }
     let twice = [("grpc-timeout", "1S"), ("grpc-timeout", "2S")];
     attack

@@ -182,7 +182,10 @@ fn t_grpc_content_types_and_timeouts_are_exact() {
             Reason::TimeoutInvalid,
             "{timeout:?}"
         );
+        let by_rest = rest("GET", "/api/v1/version", &[("grpc-timeout", timeout)]);
+        assert_eq!(by_rest.unwrap_err(), Reason::TimeoutInvalid, "{timeout:?}");
     }
+    rest("GET", "/api/v1/version", &[("grpc-timeout", b"10S")]).unwrap();
     assert_eq!(parse_timeout(b"99999999H"), Some(Duration::from_hours(99_999_999)));
     assert_eq!(parse_timeout(b"250m"), Some(Duration::from_millis(250)));
 }
