@@ -6,7 +6,7 @@ DESCRIPTORS := target/descriptors/flyteidl-1.16.8.binpb
 
 DIST ?= amd64 arm64
 
-.PHONY: help demo demo-stay test unit e2e test-idp test-deploy test-helm test-kustomize test-image test-upgrade test-prometheus test-dist dist policies lint fmt doc bench descriptors clean-demo
+.PHONY: help demo demo-stay test unit e2e test-idp test-deploy test-helm test-kustomize test-image test-upgrade test-prometheus test-dist dist policies lint fmt doc bench fuzz-smoke fuzz miri descriptors clean-demo
 
 help: ## List the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -74,3 +74,13 @@ descriptors: $(DESCRIPTORS) ## The published descriptors of Flyte's API
 $(DESCRIPTORS): scripts/descriptors.sh scripts/descriptors.py scripts/descriptors.txt
 	scripts/descriptors.sh
 	@touch $@
+
+fuzz-smoke: descriptors ## Every fuzz target for FUZZ_SECONDS (10) each
+	$(CARGO) test --quiet --locked --manifest-path fuzz/Cargo.toml --target-dir target
+	scripts/fuzz.sh smoke
+
+fuzz: descriptors ## One fuzz target (TARGET=) for FUZZ_SECONDS (1200)
+	scripts/fuzz.sh run $(TARGET)
+
+miri: ## The unit tests of the engines in an interpreter that notices undefined behaviour
+	scripts/miri.sh
