@@ -59,8 +59,10 @@ test-dist: dist ## What `dist` has made; not part of `test-deploy`
 
 lint: ## Formatting, clippy and documentation, without warnings
 	$(CARGO) fmt --check
+	$(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
 	$(CARGO) clippy --locked --all-targets --features demo -- -D warnings
 	$(CARGO) clippy --locked -- -D warnings
+	$(CARGO) clippy --quiet --locked --manifest-path fuzz/Cargo.toml --target-dir target --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --quiet --locked --no-deps --features demo
 
 fmt: ## Format

@@ -23,8 +23,11 @@ pub mod head;
 mod reference;
 mod routes;
 
+/// Asserts what holds of an input.
+pub type Check = fn(&[u8]);
+
 /// Every target by its name.
-pub const TARGETS: [(&str, fn(&[u8])); 12] = [
+pub const TARGETS: [(&str, Check); 12] = [
     ("canonical", canonical::check),
     ("classify_lookup", classify_lookup::check),
     ("cookie", cookie::check),
