@@ -141,7 +141,7 @@ mod tests {
         for (index, route) in planned().iter().enumerate() {
             for seed in 0..40_usize {
                 let choices: Vec<u8> = (0..40_usize)
-                    .map(|place| ((index + 7) * (seed + 3) * (place + 11) * 0x9e37 >> 7) as u8)
+                    .map(|place| (((index + 7) * (seed + 3) * (place + 11) * 0x9e37) >> 7) as u8)
                     .collect();
                 let message = message(&route.plan, &choices);
                 let mut values = Values::default();
