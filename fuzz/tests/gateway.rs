@@ -15,7 +15,6 @@ struct Vector {
     target: String,
     headers: Vec<(String, String)>,
     body_b64: String,
-    status: u16,
     grpc_path: Option<String>,
     request_b64: Option<String>,
 }
