@@ -8,7 +8,7 @@ DIST ?= amd64 arm64
 SOAK_PROFILE ?= dev
 SOAK_DIRECTORY = target/$(patsubst dev,debug,$(SOAK_PROFILE))
 
-.PHONY: help demo demo-stay soak test unit e2e test-idp test-deploy test-helm test-kustomize test-image test-upgrade test-prometheus test-dist dist floods policies conformance lint fmt doc bench descriptors clean-demo bench-micro supply mutants test-oracle
+.PHONY: help demo demo-stay soak test unit e2e test-idp test-deploy test-helm test-kustomize test-image test-upgrade test-prometheus test-dist dist floods policies conformance lint fmt doc bench descriptors clean-demo bench-micro supply mutants test-oracle fuzz-smoke fuzz miri
 
 help: ## List the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -75,8 +75,10 @@ test-dist: dist ## What `dist` has made; not part of `test-deploy`
 
 lint: ## Formatting, clippy and documentation, without warnings
 	$(CARGO) fmt --check
+	$(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
 	$(CARGO) clippy --locked --all-targets --features demo -- -D warnings
 	$(CARGO) clippy --locked -- -D warnings
+	$(CARGO) clippy --quiet --locked --manifest-path fuzz/Cargo.toml --target-dir target --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --quiet --locked --no-deps --features demo
 
 fmt: ## Format
@@ -101,3 +103,13 @@ descriptors: $(DESCRIPTORS) ## The published descriptors of Flyte's API
 $(DESCRIPTORS): scripts/descriptors.sh scripts/descriptors.py scripts/descriptors.txt
 	scripts/descriptors.sh
 	@touch $@
+
+fuzz-smoke: descriptors ## Every fuzz target for FUZZ_SECONDS (10) each
+	$(CARGO) test --quiet --locked --manifest-path fuzz/Cargo.toml --target-dir target
+	scripts/fuzz.sh smoke
+
+fuzz: descriptors ## One fuzz target (TARGET=) for FUZZ_SECONDS (1200)
+	scripts/fuzz.sh run $(TARGET)
+
+miri: ## The unit tests of the engines in an interpreter that notices undefined behaviour
+	scripts/miri.sh

@@ -288,7 +288,7 @@ async fn t_conf_09_to_12_a_file_that_is_cut_off_gone_or_closed_to_the_proxy_chan
     bench.fails("a link to a device without an end").await;
     fs::remove_file(&path).unwrap();
     replace(&path, &format!("{GOOD}{WIDER}")).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o0)).unwrap();
     // Whom permissions do not hold, as who runs the tests as root, has the policy of its owner.
     if fs::read(&path).is_err() {
         bench.fails("without permission to read it").await;

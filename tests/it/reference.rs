@@ -98,7 +98,7 @@ fn keyed(holder: &DynamicMessage, field: &str) -> Vec<(Setting, String)> {
 
 fn keyed_text(around: &str, key: &str, text: &str, found: &mut Vec<(Setting, String)>) {
     if let Some(setting) = Setting::of_key(around, key) {
-        let points_to_it = setting == Setting::Secret && key.contains('/');
+        let points_to_it = setting == Setting::Secret && key.contains(['/', '.']);
         let text = if points_to_it { key } else { text };
         if !text.is_empty() {
             found.push((setting, text.to_owned()));

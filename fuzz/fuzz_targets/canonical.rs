@@ -1,0 +1,4 @@
+//! See `flyte_authz_proxy_fuzz::canonical`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| flyte_authz_proxy_fuzz::canonical::check(input));
