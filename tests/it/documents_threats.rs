@@ -687,7 +687,7 @@ fn every_input_of_the_catalogue_is_tested_and_the_page_says_by_what() {
         .unwrap();
         let numbers: Vec<u8> = family.inputs.iter().map(|input| input.number).collect();
         assert!(numbers.is_sorted(), "T-{upper}");
-        let first = u32::from(numbers[0] != 0);
+        let first = u8::from(numbers[0] != 0);
         assert!(
             numbers.iter().copied().eq((first..).take(numbers.len())),
             "T-{upper} leaves out a number"

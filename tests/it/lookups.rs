@@ -389,7 +389,7 @@ async fn what_cannot_be_looked_up_is_refused_for_that_reason_and_not_called() {
         (Fault::ResetMidway, Reason::UpstreamFailed),
         (Fault::NoTrailers, Reason::UpstreamFailed),
         (Fault::Garbage, Reason::AnswerUnreadable),
-        (Fault::Huge { bytes: 17 << 20 }, Reason::UpstreamFailed),
+        (Fault::Huge { bytes: 17 << 20 }, Reason::AnswerUnreadable),
         (instead(Vec::new()), Reason::AnswerUnreadable),
         (instead(b"\xff".to_vec()), Reason::AnswerUnreadable),
         (
