@@ -47,14 +47,14 @@ const COUNTED: usize = 50;
 /// change allows it: `cargo test --features demo --test allocations -- --nocapture` prints what is counted, which differs by
 /// less than two from run to run, and where bodies are long by less than ten. Where they are made says `ALLOCATIONS`, see above.
 const CASES: &[Case] = &[
-    ("gRPC, 1 KiB", 66.0, Over::PassThrough, Ask::Create("ml", 1 << 10)),
-    ("gRPC, 100 KiB", 75.0, Over::PassThrough, Ask::Create("ml", 100 << 10)),
-    ("gRPC, refused", 69.0, Over::Answer, Ask::Create("fraud", 1 << 10)),
-    ("gRPC list of 1000", 1020.0, Over::PassThrough, Ask::ListProjects),
-    ("REST GET", 60.0, Over::PassThrough, Ask::Get("ml")),
-    ("REST GET, refused", 63.0, Over::Answer, Ask::Get("fraud")),
-    ("REST POST", 70.0, Over::PassThrough, Ask::Post("ml")),
-    ("REST list of 1000", 1055.0, Over::PassThrough, Ask::GetProjects),
+    ("gRPC, 1 KiB", 30.0, Over::PassThrough, Ask::Create("ml", 1 << 10)),
+    ("gRPC, 100 KiB", 42.0, Over::PassThrough, Ask::Create("ml", 100 << 10)),
+    ("gRPC, refused", 44.0, Over::Answer, Ask::Create("fraud", 1 << 10)),
+    ("gRPC list of 1000", 510.0, Over::PassThrough, Ask::ListProjects),
+    ("REST GET", 35.0, Over::PassThrough, Ask::Get("ml")),
+    ("REST GET, refused", 39.0, Over::Answer, Ask::Get("fraud")),
+    ("REST POST", 45.0, Over::PassThrough, Ask::Post("ml")),
+    ("REST list of 1000", 560.0, Over::PassThrough, Ask::GetProjects),
 ];
 
 type Case = (&'static str, f64, Over, Ask);

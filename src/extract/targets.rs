@@ -11,6 +11,7 @@ use crate::model::reason::Reason;
 use crate::model::scope::{Resource, ResourceKind, Scope, StoredExecution, Target, TargetRole};
 use crate::model::setting::Asked;
 use reference::names_nothing;
+use std::sync::Arc;
 
 mod reference;
 mod settings;
@@ -227,7 +228,7 @@ impl<'r> Judge<'r> {
             (Some(own), _) => Ok(own),
             (None, Some(slot)) => Err(missing(slot.parts.first().map_or(&*slot.at, |(field, _)| field))),
             // Without a slot the route acts on the platform.
-            (None, None) => Ok(self.target(Scope::Global, None, "", TargetRole::Acts)),
+            (None, None) => Ok(self.target(Scope::Global, None, &Arc::default(), TargetRole::Acts)),
         }
     }
 
@@ -242,12 +243,12 @@ impl<'r> Judge<'r> {
         Ok(self.target(scope, self.route.as_listed(resource), &slot.at, TargetRole::Acts))
     }
 
-    fn target(&self, scope: Scope, resource: Option<Resource>, field: &str, role: TargetRole) -> Target {
+    fn target(&self, scope: Scope, resource: Option<Resource>, field: &Arc<str>, role: TargetRole) -> Target {
         Target {
             scope,
             needs: ActionSet::from(self.route.action),
             resource,
-            field: field.into(),
+            field: Arc::clone(field),
             role,
         }
     }

@@ -3,7 +3,7 @@
 use http::HeaderValue;
 use http::header::HeaderName;
 use serde::{Serialize, Serializer};
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 /// Carries the request's identifier on every answer and to the control plane.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -16,7 +16,9 @@ impl RequestId {
     /// The identifier of the request with this number in a process with this one.
     #[must_use]
     pub fn new(process: u64, number: u64) -> Self {
-        let text = format!("{process:016x}{number:08x}");
+        let mut text = String::with_capacity(24);
+        // Writing to a text does not fail.
+        _ = write!(text, "{process:016x}{number:08x}");
         let mut value = HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("unnamed"));
         // Not a secret, but never the same twice: the compression of HTTP/2 headers would keep each one in its table,
         // where it is searched for among all others of its name and drives out those that come again.

@@ -9,19 +9,23 @@ use std::net::IpAddr;
 
 /// What an API call may bring along besides its credential: nothing from which the control plane learns an identity,
 /// a method or an address.
-static API: [HeaderName; 12] = [
+static API: [HeaderName; 8] = [
     header::ACCEPT,
     header::ACCEPT_LANGUAGE,
     header::ACCESS_CONTROL_REQUEST_HEADERS,
     header::ACCESS_CONTROL_REQUEST_METHOD,
-    HeaderName::from_static("baggage"),
     header::CONTENT_TYPE,
     HeaderName::from_static("grpc-accept-encoding"),
-    HeaderName::from_static("grpc-timeout"),
     header::ORIGIN,
+    header::USER_AGENT,
+];
+
+/// More of them, whose values seldom come again.
+static API_ONCE: [HeaderName; 4] = [
+    HeaderName::from_static("baggage"),
+    HeaderName::from_static("grpc-timeout"),
     HeaderName::from_static("traceparent"),
     HeaderName::from_static("tracestate"),
-    header::USER_AGENT,
 ];
 
 /// Headers that belong to one connection (RFC 9110, section 7.6.1), not to the request.
@@ -96,6 +100,11 @@ pub fn for_api(client: &HeaderMap, origin: Origin<'_>, port: Port) -> HeaderMap 
             headers.append(name, value.clone());
         }
     }
+    for name in &API_ONCE {
+        for value in client.get_all(name) {
+            headers.append(name, once(value.clone()));
+        }
+    }
     set_origin(&mut headers, origin, port);
     headers
 }
@@ -133,8 +142,15 @@ fn set_origin(headers: &mut HeaderMap, origin: Origin<'_>, port: Port) {
     }
     headers.insert(REQUEST_ID, origin.request_id.header());
     if let Ok(client) = HeaderValue::try_from(origin.client.to_string()) {
-        headers.insert(&FORWARDED_FOR, client);
+        headers.insert(&FORWARDED_FOR, once(client));
     }
+}
+
+/// A value that the compression of HTTP/2 headers does not keep. It searches its table along all values of one name, and one
+/// that does not come again drives out one that does.
+fn once(mut value: HeaderValue) -> HeaderValue {
+    value.set_sensitive(true);
+    value
 }
 
 /// Removes from an answer what belonged to the upstream connection.
