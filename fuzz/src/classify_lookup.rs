@@ -6,6 +6,7 @@ use flyte_authz_proxy::catalog::Binding;
 use flyte_authz_proxy::catalog::lookup::Unmatched;
 use flyte_authz_proxy::protocol::canonical::accept;
 use flyte_authz_proxy::protocol::classify::classify;
+use flyte_authz_proxy::protocol::request_id::RequestId;
 use flyte_authz_proxy::protocol::{Protocol, RequestHead, deny};
 use http::header::{CONNECTION, CONTENT_TYPE, HOST, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
@@ -29,7 +30,7 @@ pub fn check(input: &[u8]) {
             has_one_route(&head);
         }
         Err(denial) => {
-            let answer = deny::respond(protocol, &denial, "id");
+            let answer = deny::respond(protocol, &denial, &RequestId::new(1, 2));
             let grpc_status = answer.headers().get("grpc-status");
             match protocol {
                 Protocol::Grpc => {

@@ -174,7 +174,11 @@ impl Form {
             let wanted: Vec<Value> = all.iter().skip(offset).take(most).cloned().collect();
             assert_eq!(list(&after), wanted, "a page has other items");
             let is_full = limit > 0 && all.len() >= offset + limit;
-            let token = if is_full { (offset + limit).to_string() } else { String::new() };
+            let token = if is_full {
+                (offset + limit).to_string()
+            } else {
+                String::new()
+            };
             let field = after.get_field_by_name(&next.name).expect("a token").into_owned();
             assert_eq!(field.as_str(), Some(&*token));
             for answer in [&mut before, &mut after] {
