@@ -87,10 +87,14 @@ impl Admin {
             return response;
         }
         if !self.answers_for(request.headers()) {
-            return text(
-                StatusCode::MISDIRECTED_REQUEST,
-                "ask by IP address or localhost, or add the host name to admin.hosts\n",
-            );
+            let advice = "ask by IP address or localhost, or add the host name to admin.hosts\n";
+            // Probes of load balancers come under many names; a status tells nobody anything.
+            let status = match request.uri().path() {
+                "/healthz" => StatusCode::OK,
+                "/readyz" => self.ready().status(),
+                _ => StatusCode::MISDIRECTED_REQUEST,
+            };
+            return text(status, advice);
         }
         match request.uri().path() {
             "/healthz" => text(StatusCode::OK, "ok\n"),

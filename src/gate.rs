@@ -158,7 +158,8 @@ impl Gate {
         match judged {
             Ok(Answer::Forwarded(response, standing, tally)) => {
                 let patience = self.upstream.idle_timeout();
-                answer::follow(response, protocol, request_id, (standing, tally), patience, audit)
+                let ahead = (patience, self.held.hold());
+                answer::follow(response, protocol, request_id, (standing, tally), ahead, audit)
             }
             Ok(Answer::Filtered(mut response)) => {
                 audit.finish(Outcome::Forwarded);

@@ -62,6 +62,14 @@ pub struct Hold {
 }
 
 impl Hold {
+    /// Holds so many bytes from now on, unless it holds more.
+    ///
+    /// # Errors
+    /// `memory_full`; then the share is as before.
+    pub fn at_least(&mut self, bytes: usize) -> Result<(), Denial> {
+        if bytes > self.bytes { self.set(bytes) } else { Ok(()) }
+    }
+
     /// Holds so many bytes from now on, more or less than before.
     ///
     /// # Errors

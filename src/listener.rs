@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 mod activity;
 pub mod connection;
@@ -84,15 +85,19 @@ impl HandshakeFailure {
     }
 }
 
+/// How often it is logged that connections cannot be accepted.
+const REMIND: Duration = Duration::from_mins(1);
+
 /// Accepts until the drain begins, then waits for the connections that are open, no longer than `grace`.
 pub async fn run(listener: Arc<Listener>, socket: TcpListener, mut drain: watch::Receiver<bool>, grace: Duration) {
     let mut connections = JoinSet::new();
+    let mut told = None;
     loop {
         let accepted = tokio::select! {
             biased;
             _ = drain.wait_for(|draining| *draining) => break,
             Some(_) = connections.join_next(), if !connections.is_empty() => continue,
-            accepted = accept(&listener, &socket) => accepted,
+            accepted = accept(&listener, &socket, &mut told) => accepted,
         };
         let (stream, peer) = accepted;
         // Taken once there is a connection: a listener that only waits for one must not use up what others may serve.
@@ -124,9 +129,8 @@ pub async fn run(listener: Arc<Listener>, socket: TcpListener, mut drain: watch:
     }
 }
 
-/// The next connection. Errors of `accept` (no more file descriptors, say) pass; of those in a row the first is logged.
-async fn accept(listener: &Listener, socket: &TcpListener) -> (TcpStream, SocketAddr) {
-    let mut told = false;
+/// The next connection. Errors of `accept` (no more file descriptors, say) pass; they are logged once a minute.
+async fn accept(listener: &Listener, socket: &TcpListener, told: &mut Option<Instant>) -> (TcpStream, SocketAddr) {
     loop {
         match socket.accept().await {
             Ok((stream, peer)) => {
@@ -136,7 +140,8 @@ async fn accept(listener: &Listener, socket: &TcpListener) -> (TcpStream, Socket
                 }
             }
             Err(error) => {
-                if !std::mem::replace(&mut told, true) {
+                if told.is_none_or(|at| at.elapsed() >= REMIND) {
+                    *told = Some(Instant::now());
                     tracing::warn!(listener = %listener.name, %error, "a connection could not be accepted");
                 }
                 tokio::time::sleep(Duration::from_millis(50)).await;

@@ -199,8 +199,8 @@ impl Pool {
                     self.replicas.repeated();
                     request = copy;
                 }
-                (_, Failure::Unconnected) => break,
-                (_, Failure::NotSent) => return Err(Reason::UpstreamFailed.into()),
+                // Safe to call again, which this tells clients.
+                (_, Failure::Unconnected | Failure::NotSent) => break,
                 (_, Failure::Other(reason)) => return Err(reason.into()),
             }
         }

@@ -4,6 +4,7 @@ use super::shadow::Tally;
 use super::standing::Standing;
 use super::whole::Whole;
 use crate::audit::AuditGuard;
+use crate::held::Hold;
 use crate::metrics::Outcome;
 use crate::model::denial::Denial;
 use crate::model::reason::Reason;
@@ -41,6 +42,9 @@ pub struct Followed {
     watch: Watch,
     /// In shadow mode, of answers that enforcing would filter.
     tally: Option<Box<Tally>>,
+    /// What the library has taken from the control plane, or may yet take, before the client takes anything.
+    hold: Hold,
+    begun: bool,
 }
 
 /// Looks now and then whether an answer may still be passed on, and whether anything of it comes.
@@ -76,7 +80,7 @@ pub(super) fn follow(
     protocol: Protocol,
     request_id: RequestId,
     (standing, tally): (Option<Standing>, Option<Box<Tally>>),
-    patience: Duration,
+    (patience, hold): (Duration, Hold),
     mut audit: AuditGuard,
 ) -> Response<Body> {
     audit.response_head(response.status().as_u16());
@@ -98,6 +102,8 @@ pub(super) fn follow(
         audit: Some(audit),
         watch,
         tally,
+        hold,
+        begun: false,
     };
     Response::from_parts(parts, Body::Followed(Box::new(followed)))
 }
@@ -162,6 +168,14 @@ impl Followed {
             return Poll::Ready(Some(self.break_off(&denial)));
         }
         let polled = ready!(polled);
+        if let Some(Ok(frame)) = &polled
+            && let Some(data) = frame.data_ref()
+            && !std::mem::replace(&mut self.begun, true)
+            && let Some(inner) = &self.inner
+            && let Err(denial) = self.hold.set(inner.ahead(data))
+        {
+            return Poll::Ready(Some(self.break_off(&denial)));
+        }
         match (&polled, &mut self.audit) {
             (Some(Ok(frame)), Some(audit)) => {
                 if let Some(data) = frame.data_ref() {

@@ -184,6 +184,7 @@ impl<'a> Filter<'a> {
         let gathering = whole::gathered(body, pieces, bounds, &mut hold);
         let look = || standing.as_mut().map_or(Ok(()), |standing| standing.look(audit));
         let (mut body, trailers) = upstream::watched(gathering, DEADLINE, look).await??;
+        let gathered = body.len();
         if let Some(standing) = standing {
             self.rights = Arc::clone(&standing.rights);
         }
@@ -206,7 +207,7 @@ impl<'a> Filter<'a> {
             }
         };
         audit.response_bytes(pieces.iter().map(Bytes::len).sum());
-        let whole = Whole::held(pieces, trailers, hold);
+        let whole = Whole::held(pieces, gathered, trailers, hold)?;
         Ok(Response::from_parts(parts, Body::Whole(Box::new(whole))))
     }
 

@@ -8,7 +8,7 @@ use super::whole::{self, Bounds};
 use crate::audit::AuditGuard;
 use crate::extract::execution::{self, ExecutionId};
 use crate::filter::pieces::Pieces;
-use crate::held::Hold;
+use crate::held::{Hold, LARGE};
 use crate::model::denial::Denial;
 use crate::model::reason::Reason;
 use crate::model::scope::{Resource, Run, Scope, Target};
@@ -108,6 +108,9 @@ impl Gate {
 
     /// What the execution runs; nothing if the caller cannot get it, or gets another.
     async fn ask(&self, asking: Asking<'_>, id: ExecutionId<'_>) -> Result<Option<Run>, Denial> {
+        // Taken before it is known whether there is an answer: being full must not tell that there is one.
+        let mut hold = self.held.hold();
+        hold.set(LARGE).map_err(|denial| failed(denial.reason))?;
         let message = envelope::frame(&id.request());
         let mut request = Request::new(upstream::Body::Message(message));
         *request.method_mut() = Method::POST;
@@ -118,7 +121,7 @@ impl Gate {
             .send(Port::Grpc, request, deadline(asking.head), || Ok(()))
             .await
             .map_err(|denial| failed(denial.reason))?;
-        let Some((message, _hold)) = read(response, self.upstream.idle_timeout(), self.held.hold()).await? else {
+        let Some((message, _hold)) = read(response, self.upstream.idle_timeout(), hold).await? else {
             return Ok(None);
         };
         let found = execution::read(&message).ok_or_else(|| failed(Reason::AnswerUnreadable))?;

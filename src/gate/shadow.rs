@@ -63,6 +63,10 @@ impl Tally {
                 self.gathered = None;
             }
         }
+        if self.gathered.is_none() {
+            // Giving back cannot fail.
+            _ = self.hold.set(0);
+        }
     }
 
     /// How many items would have been left out; `None` if that cannot be told.

@@ -12,8 +12,9 @@ use hyper::body::Frame;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// The most that is handed on at one time, in bytes. Whoever takes little of it at a time takes it slowly, and is noticed.
-const PIECE: usize = 64 << 10;
+/// The most that is handed on at one time, in bytes. Whoever takes little of it at a time takes it slowly, and is noticed. The
+/// library keeps the last one for as long as the client does not take it, which nobody notices.
+const PIECE: usize = 16 << 10;
 
 /// How an answer is read.
 #[derive(Clone, Copy, Debug)]
@@ -51,7 +52,7 @@ pub(super) async fn gathered(
         })?;
         match frame.into_data() {
             Ok(data) => {
-                hold.set(pieces.len() + data.len())?;
+                hold.at_least(pieces.len() + data.len())?;
                 pieces.push(data);
             }
             Err(frame) => trailers = frame.into_trailers().ok(),
@@ -63,38 +64,68 @@ pub(super) async fn gathered(
 #[derive(Debug)]
 pub struct Whole {
     pieces: VecDeque<Bytes>,
+    /// The bytes in them.
+    left: usize,
     trailers: Option<HeaderMap>,
-    /// Counts the data until it has been handed on.
-    _hold: Option<Hold>,
+    /// Counts what is left.
+    hold: Option<Hold>,
 }
 
 impl Whole {
     /// A short one, which nobody counts.
     pub(super) fn short(data: Bytes, trailers: HeaderMap) -> Self {
         Self {
+            left: data.len(),
             pieces: [data].into(),
             trailers: Some(trailers),
-            _hold: None,
+            hold: None,
         }
     }
 
-    /// One that was read whole, or what is left of it: slices of it keep all of it.
-    pub(super) fn held(pieces: Vec<Bytes>, trailers: Option<HeaderMap>, hold: Hold) -> Self {
-        Self {
-            pieces: pieces.into(),
+    /// What is left of one that was read whole, of `gathered` bytes. Where that is little, what it came in is given back.
+    ///
+    /// # Errors
+    /// None that is known: no more is held than before.
+    pub(super) fn held(
+        pieces: Vec<Bytes>,
+        gathered: usize,
+        trailers: Option<HeaderMap>,
+        mut hold: Hold,
+    ) -> Result<Self, Denial> {
+        let left = pieces.iter().map(Bytes::len).sum();
+        let is_little = left <= gathered / 2;
+        let pieces = pieces.into_iter().map(|piece| {
+            if is_little {
+                Bytes::copy_from_slice(&piece)
+            } else {
+                piece
+            }
+        });
+        let pieces = pieces.collect();
+        hold.set(if is_little { left } else { gathered })?;
+        Ok(Self {
+            pieces,
+            left,
             trailers,
-            _hold: Some(hold),
-        }
+            hold: Some(hold),
+        })
     }
 
     pub(super) fn next_frame(&mut self) -> Option<Frame<Bytes>> {
         let Some(first) = self.pieces.front_mut() else {
             return self.trailers.take().map(Frame::trailers);
         };
-        if first.len() > PIECE {
-            return Some(Frame::data(first.split_to(PIECE)));
+        let mut piece = first.split_to(first.len().min(PIECE));
+        if first.is_empty() {
+            self.pieces.pop_front();
         }
-        self.pieces.pop_front().map(Frame::data)
+        self.left = self.left.saturating_sub(piece.len());
+        if self.pieces.is_empty() {
+            // The library keeps it by itself: it must not keep all that it is a slice of.
+            piece = Bytes::copy_from_slice(&piece);
+            self.hold = None;
+        }
+        Some(Frame::data(piece))
     }
 
     pub(super) fn is_end_stream(&self) -> bool {

@@ -1,4 +1,5 @@
-//! The gRPC port at one address: one HTTP/2 connection for all requests of a worker, made when the first one needs it.
+//! The gRPC port at one address: HTTP/2 connections for all requests of a worker, made when requests need them. One is
+//! enough unless the other side limits how many requests run on it.
 //!
 //! It speaks to the `h2` library itself: a general HTTP client puts a pool, a channel and a task of its own between a
 //! request and its connection, which costs a call several microseconds.
@@ -9,28 +10,50 @@ use bytes::Bytes;
 use h2::client::{self, SendRequest};
 use http::{Request, Response, Uri};
 use hyper_util::rt::TokioIo;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Arc;
+use std::task::Poll;
+use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
 use tower_service::Service as _;
 
 /// HTTP/2 windows: large enough that one stream is not held up by acknowledgements, small enough to bound memory. That of
 /// the connection is the largest there is: it is shared by the answers to all clients, and must never be full of those
 /// that some of them do not take.
-const STREAM_WINDOW: u32 = 256 << 10;
+pub(crate) const STREAM_WINDOW: u32 = 256 << 10;
 const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
-/// The largest head or trailers of an answer, in bytes.
-const MAX_HEADERS: u32 = 16 << 10;
+/// The largest head or trailers of an answer, in bytes: errors travel in them, and those about workflows can be long.
+const MAX_HEADERS: u32 = 256 << 10;
 /// How many requests may run before the other side has said how many it takes.
 const FIRST_STREAMS: usize = 100;
+/// The most connections, where the other side limits the requests on each: answers that somebody does not take hold up
+/// those of others only when all of them are full.
+const MOST: usize = 8;
 
-/// The connection to one address.
+/// The connections to one address.
 #[derive(Debug)]
 pub(super) struct Multiplexed {
     connector: Connector,
     /// The scheme and authority of the address.
     origin: Uri,
-    open: Mutex<Option<SendRequest<Bytes>>>,
-    /// Held while a connection is made, so that only one is.
-    opening: tokio::sync::Mutex<()>,
+    /// Held while a request is handed to a connection, or waits for one that has room: those behind it wait their turn, and
+    /// are gone when their callers leave.
+    connections: Mutex<Connections>,
+}
+
+#[derive(Debug, Default)]
+struct Connections {
+    open: Vec<Connection>,
+    /// One that is being made, for whoever waits for it first; it goes on when that one leaves.
+    coming: Option<JoinHandle<Result<Connection, Unanswered>>>,
+}
+
+/// A connection and the task that drives it.
+#[derive(Debug)]
+struct Connection {
+    requests: SendRequest<Bytes>,
+    driver: JoinHandle<()>,
+    /// As many clones as requests run, and one.
+    running: Arc<()>,
 }
 
 /// Why a request has no answer.
@@ -49,71 +72,118 @@ impl Multiplexed {
         Self {
             connector,
             origin,
-            open: Mutex::default(),
-            opening: tokio::sync::Mutex::default(),
+            connections: Mutex::default(),
         }
     }
 
     /// Sends a request with its one message. Its URI has a scheme and an authority.
     pub(super) async fn send(&self, request: Request<Bytes>) -> Result<Response<Received>, Unanswered> {
         let (head, message) = request.into_parts();
-        let mut connection = self.connection().await?;
+        let head = Request::from_parts(head, ());
         let is_empty = message.is_empty();
-        let (response, mut stream) = connection.send_request(Request::from_parts(head, ()), is_empty)?;
+        let mut connections = self.connections.lock().await;
+        let connection = self.with_room(&mut connections).await?;
+        let (response, mut stream) = connection.requests.send_request(head, is_empty)?;
         if !is_empty {
             // It is in memory anyway, so that nothing is gained by waiting for the stream's window here.
             stream.send_data(message, true)?;
         }
-        Ok(response.await?.map(|stream| Received::Grpc(GrpcBody::from(stream))))
+        let running = Arc::clone(&connection.running);
+        drop(connections);
+        let response = response.await?;
+        Ok(response.map(|stream| Received::Grpc(GrpcBody::new(stream, running))))
     }
 
-    /// A connection that takes requests: the one that is open, or a new one.
-    async fn connection(&self) -> Result<SendRequest<Bytes>, Unanswered> {
-        if let Some(open) = self.usable().await {
-            return Ok(open);
+    /// A connection on which the next request is sent at once, or else the one to wait for.
+    async fn with_room<'c>(&self, connections: &'c mut Connections) -> Result<&'c mut Connection, Unanswered> {
+        // One that failed, or on which the other side wants no more requests, ends when those on it have.
+        connections.open.retain_mut(Connection::is_usable);
+        let room = connections.open.iter().position(Connection::has_room);
+        let index = match room {
+            Some(index) => index,
+            None if connections.open.len() < MOST => {
+                let new = connections.next(&self.connector, &self.origin).await?;
+                connections.open.push(new);
+                connections.open.len() - 1
+            }
+            None => {
+                let least = connections.open.iter().enumerate();
+                least
+                    .min_by_key(|(_, open)| open.running())
+                    .map_or(0, |(index, _)| index)
+            }
+        };
+        let Some(connection) = connections.open.get_mut(index) else {
+            return Err(Unanswered::Unconnected("it is gone".into()));
+        };
+        // Waits while the request before this one waits for the other side to take it.
+        std::future::poll_fn(|task| connection.requests.poll_ready(task)).await?;
+        Ok(connection)
+    }
+}
+
+impl Connections {
+    /// The next connection. Whoever waits may leave: it is made all the same, for the next one who waits.
+    async fn next(&mut self, connector: &Connector, origin: &Uri) -> Result<Connection, Unanswered> {
+        // One that nobody waited for may be old.
+        if let Some(made) = self.coming.take_if(|coming| coming.is_finished())
+            && let Ok(Ok(mut connection)) = made.await
+            && connection.is_usable()
+        {
+            return Ok(connection);
         }
-        let _opening = self.opening.lock().await;
-        // Whoever was here before may have made it.
-        if let Some(open) = self.usable().await {
-            return Ok(open);
-        }
-        let new = self.connect().await?;
-        self.set(Some(new.clone()));
-        Ok(new)
+        let coming = self
+            .coming
+            .get_or_insert_with(|| tokio::spawn(Connection::open(connector.clone(), origin.clone())));
+        let come = coming.await;
+        self.coming = None;
+        come.unwrap_or_else(|error| Err(Unanswered::Unconnected(error.into())))
     }
+}
 
-    /// The open connection, unless it has failed or the other side wants no more requests on it.
-    async fn usable(&self) -> Option<SendRequest<Bytes>> {
-        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
-        let usable = open.ready().await.ok();
-        if usable.is_none() {
-            self.set(None);
-        }
-        usable
-    }
-
-    fn set(&self, connection: Option<SendRequest<Bytes>>) {
-        *self.open.lock().unwrap_or_else(PoisonError::into_inner) = connection;
-    }
-
-    async fn connect(&self) -> Result<SendRequest<Bytes>, Unanswered> {
-        let stream = self.connector.clone().call(self.origin.clone()).await;
+impl Connection {
+    async fn open(mut connector: Connector, origin: Uri) -> Result<Self, Unanswered> {
+        let stream = connector.call(origin).await;
         let stream = TokioIo::new(stream.map_err(Unanswered::Unconnected)?);
         let opened = client::Builder::new()
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .initial_max_send_streams(FIRST_STREAMS)
             .max_header_list_size(MAX_HEADERS)
+            // A single answer that breaks the rules is reset; they must not add up to the end of everybody's.
+            .max_local_error_reset_streams(None)
             .enable_push(false)
             .handshake(stream)
             .await;
         let (requests, connection) = opened.map_err(|error| Unanswered::Unconnected(error.into()))?;
-        tokio::spawn(async move {
+        let driver = tokio::spawn(async move {
             // Requests learn of it by their streams.
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "a connection to the control plane failed");
             }
         });
-        Ok(requests)
+        Ok(Self {
+            requests,
+            driver,
+            running: Arc::default(),
+        })
+    }
+
+    /// Whether it takes requests. Also false if its task panicked, after which the library cannot even be asked.
+    fn is_usable(&mut self) -> bool {
+        if self.driver.is_finished() {
+            return false;
+        }
+        let mut task = std::task::Context::from_waker(std::task::Waker::noop());
+        !matches!(self.requests.poll_ready(&mut task), Poll::Ready(Err(_)))
+    }
+
+    /// How many requests run.
+    fn running(&self) -> usize {
+        Arc::strong_count(&self.running) - 1
+    }
+
+    fn has_room(&self) -> bool {
+        self.running() < self.requests.current_max_send_streams()
     }
 }

@@ -1,10 +1,12 @@
 //! The body of an answer of the control plane, whichever protocol it came by.
 
+use super::multiplexed::STREAM_WINDOW;
 use bytes::Bytes;
 use h2::{Reason, RecvStream};
 use http::HeaderMap;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 /// The body of an answer.
@@ -21,6 +23,8 @@ pub enum Received {
 pub struct GrpcBody {
     stream: RecvStream,
     data_ended: bool,
+    /// Counts the request as running.
+    _running: Arc<()>,
 }
 
 /// Why the body of an answer breaks off.
@@ -34,16 +38,15 @@ pub enum Broken {
     Grpc(#[source] h2::Error),
 }
 
-impl From<RecvStream> for GrpcBody {
-    fn from(stream: RecvStream) -> Self {
+impl GrpcBody {
+    pub(super) fn new(stream: RecvStream, running: Arc<()>) -> Self {
         Self {
             stream,
             data_ended: false,
+            _running: running,
         }
     }
-}
 
-impl GrpcBody {
     fn poll_frame(&mut self, task: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
         if !self.data_ended {
             match ready!(self.stream.poll_data(task)) {
@@ -60,6 +63,25 @@ impl GrpcBody {
         }
         let trailers: Option<HeaderMap> = ready!(self.stream.poll_trailers(task))?;
         Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))))
+    }
+}
+
+impl Received {
+    /// How much may come in before anybody takes it, behind the first part of the body, in bytes: what is announced, within
+    /// the window.
+    #[must_use]
+    pub fn ahead(&self, first: &[u8]) -> usize {
+        let rest = match self {
+            Self::Http(body) => usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX),
+            // Mostly the one frame of a gRPC message, with its length in front.
+            Self::Grpc(_) => match first {
+                [_, a, b, c, d, message @ ..] => usize::try_from(u32::from_be_bytes([*a, *b, *c, *d]))
+                    .unwrap_or(usize::MAX)
+                    .saturating_sub(message.len()),
+                _ => 0,
+            },
+        };
+        rest.min(STREAM_WINDOW as usize)
     }
 }
 
