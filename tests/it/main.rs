@@ -97,4 +97,5 @@ mod tracing;
 mod upgrade;
 mod upstream;
 mod upstream_links;
+mod upstream_streams;
 mod whoami;
