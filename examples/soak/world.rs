@@ -283,7 +283,7 @@ impl World {
     /// What the admin listener says.
     pub(crate) async fn ask(&self, path: &str) -> Result<String, Failure> {
         let mut stream = TcpStream::connect(self.admin).await?;
-        let request = format!("GET {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n");
+        let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await?;
