@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -189,7 +189,9 @@ limits: {{{limits}}}
     /// Begins calls of a well-behaved client, one after the other until it is asked how it was served.
     pub(crate) fn neighbour(&self) -> Neighbour {
         let over = Arc::new(AtomicBool::new(false));
-        let (client, token, stop) = (self.client.clone(), self.token.clone(), Arc::clone(&over));
+        let made = Arc::new(AtomicUsize::new(0));
+        let (client, token) = (self.client.clone(), self.token.clone());
+        let (stop, count) = (Arc::clone(&over), Arc::clone(&made));
         let calls = tokio::spawn(async move {
             let mut served = Served::default();
             let mut by_grpc = false;
@@ -210,11 +212,21 @@ limits: {{{limits}}}
                     Ok(true) => served.took.push(begun.elapsed()),
                     _ => served.errors += 1,
                 }
+                count.fetch_add(1, Ordering::Relaxed);
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
             served
         });
-        Neighbour { over, calls }
+        Neighbour { over, made, calls }
+    }
+
+    /// Attacks, again and again if it is over so soon, until a well-behaved client has made some calls beside it; each of them must succeed.
+    pub(crate) async fn served_beside(&self, mut attack: impl AsyncFnMut()) {
+        let neighbour = self.neighbour();
+        while neighbour.made.load(Ordering::Relaxed) < 4 {
+            attack().await;
+        }
+        neighbour.was_served().await;
     }
 }
 
@@ -241,6 +253,7 @@ impl CallList for Client {
 /// A well-behaved client that makes calls.
 pub(crate) struct Neighbour {
     over: Arc<AtomicBool>,
+    made: Arc<AtomicUsize>,
     calls: JoinHandle<Served>,
 }
 

@@ -226,8 +226,6 @@ pub(crate) async fn giant_headers(target: &Target, count: u32) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn t_jwt_13_t_hdr_14_giant_tokens_and_cookies_cost_no_memory() {
     let target = Target::start("").await;
-    let neighbour = target.neighbour();
-    giant_headers(&target, 100).await;
-    neighbour.was_served().await;
+    target.served_beside(async || giant_headers(&target, 100).await).await;
     target.stayed_below(160);
 }

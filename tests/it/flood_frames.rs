@@ -143,36 +143,39 @@ async fn finished(mut hostile: Hostile, pings: usize) -> Seen {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn t_h2_resets_by_either_side_are_cut_off() {
     let target = Target::start("").await;
-    let neighbour = target.neighbour();
-    rapid_reset(&target).await.was_cut_off();
-    made_you_reset(&target).await.was_cut_off();
-    neighbour.was_served().await;
+    let attack = async || {
+        rapid_reset(&target).await.was_cut_off();
+        made_you_reset(&target).await.was_cut_off();
+    };
+    target.served_beside(attack).await;
     target.stayed_below(MOST);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn t_h2_headers_without_end_and_bodies_of_nothing_are_cut_off() {
     let target = Target::start("").await;
-    let neighbour = target.neighbour();
-    continuation(&target).await.was_cut_off();
-    empty_data(&target).await.was_cut_off();
-    one_byte_data(&target).await.was_cut_off();
-    neighbour.was_served().await;
+    let attack = async || {
+        continuation(&target).await.was_cut_off();
+        empty_data(&target).await.was_cut_off();
+        one_byte_data(&target).await.was_cut_off();
+    };
+    target.served_beside(attack).await;
     target.stayed_below(MOST);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn t_h2_pings_settings_windows_and_priorities_cost_no_memory() {
     let target = Target::start("").await;
-    let neighbour = target.neighbour();
-    let seen = ping(&target).await;
-    assert!(seen.ended || seen.frames[6] == 20_001, "{seen:?}");
-    let seen = settings(&target).await;
-    // Its own and one acknowledgement each.
-    assert!(seen.ended || seen.frames[4] >= 20_000, "{seen:?}");
-    window_update(&target).await;
-    priority(&target).await;
-    neighbour.was_served().await;
+    let attack = async || {
+        let seen = ping(&target).await;
+        assert!(seen.ended || seen.frames[6] == 20_001, "{seen:?}");
+        let seen = settings(&target).await;
+        // Its own and one acknowledgement each.
+        assert!(seen.ended || seen.frames[4] >= 20_000, "{seen:?}");
+        window_update(&target).await;
+        priority(&target).await;
+    };
+    target.served_beside(attack).await;
     target.stayed_below(MOST);
 }
 
@@ -204,8 +207,7 @@ async fn t_h2_header_bombs_are_refused_unread() {
     many_headers(&target).await;
     huge_table(&target).await;
     assert_eq!(target.control_plane.count(), before);
-    let neighbour = target.neighbour();
-    indexed_header_bomb(&target).await;
-    neighbour.was_served().await;
+    let attack = async || _ = indexed_header_bomb(&target).await;
+    target.served_beside(attack).await;
     target.stayed_below(MOST);
 }
