@@ -75,7 +75,8 @@ pub struct AuditGuard {
     protocol: Protocol,
     started: Instant,
     forwarded: Option<Instant>,
-    record: Record,
+    /// By itself, since the guard is handed on several times.
+    record: Box<Record>,
     traced: Option<Traced>,
     finished: bool,
 }
@@ -90,7 +91,7 @@ impl AuditGuard {
         listener: Arc<str>,
         peer: SocketAddr,
     ) -> Self {
-        let record = Record::begin(&*recorder.clock, protocol, request_id, listener, peer);
+        let record = Box::new(Record::begin(&*recorder.clock, protocol, request_id, listener, peer));
         Self {
             recorder,
             protocol,

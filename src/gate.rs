@@ -149,9 +149,10 @@ impl Gate {
                     request_id: &request_id,
                     snapshot: &snapshot,
                 };
-                let judging = self.judge_and_forward(parts, &mut body, protocol, around, &mut audit);
-                // What calls this moves its own state several times; of these kilobytes it moves a pointer.
-                panicking::caught(Box::pin(judging)).await
+                // Boxed where it is made: a variable for it would be part of the state of what calls this, which is moved
+                // several times.
+                let judging = Box::pin(self.judge_and_forward(parts, &mut body, protocol, around, &mut audit));
+                panicking::caught(judging).await
             }
             Err(denial) => Err(denial),
         };
@@ -191,8 +192,9 @@ impl Gate {
         let head = canonical::accept(parts, protocol, self.limits.headers)?;
         let (route, rest) = match destination(&snapshot.catalog, &head)? {
             Destination::Rpc { route, rest } => (route, rest),
-            Destination::Page(page) => return self.forward_page(page, &head, body, around, audit).await,
-            Destination::Preflight => return self.forward_preflight(&head, around, audit).await,
+            // Boxed like all that is seldom and large: every call has room in its state for the largest of what it may wait for.
+            Destination::Page(page) => return Box::pin(self.forward_page(page, &head, body, around, audit)).await,
+            Destination::Preflight => return Box::pin(self.forward_preflight(&head, around, audit)).await,
             Destination::HealthCheck => return self.answer_health(&head, body, audit).await,
         };
         audit.route(

@@ -14,7 +14,7 @@ use multiplexed::{Multiplexed, Unanswered};
 use received::Received;
 use replica::{Replica, Replicas};
 use std::error::Error;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -115,7 +115,7 @@ impl Upstream {
             Port::Http => &self.http,
         };
         let limit = deadline.map_or(self.response_timeout, |deadline| deadline.min(self.response_timeout));
-        let response = watched(pool.send(request), limit, look).await??;
+        let response = watched(pin!(pool.send(request)), limit, look).await??;
         // No request goes out that asks for another protocol: an upgrade answers nothing (RFC 9110, section 15.2.2).
         if response.status().is_informational() {
             return Err(Reason::UpstreamFailed.into());
@@ -130,15 +130,14 @@ impl Upstream {
 /// # Errors
 /// `upstream_timeout`, or what `look` says.
 pub async fn watched<T>(
-    coming: impl Future<Output = T>,
+    mut coming: Pin<&mut impl Future<Output = T>>,
     limit: Duration,
     mut look: impl FnMut() -> Result<(), Denial>,
 ) -> Result<T, Denial> {
-    let mut coming = pin!(coming);
     let end = Instant::now() + limit;
     loop {
         let next = (Instant::now() + LOOK).min(end);
-        match tokio::time::timeout_at(next, &mut coming).await {
+        match tokio::time::timeout_at(next, coming.as_mut()).await {
             Ok(come) => return Ok(come),
             Err(_) if next == end => return Err(Reason::UpstreamTimeout.into()),
             Err(_) => look()?,

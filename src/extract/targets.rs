@@ -136,8 +136,8 @@ impl<'r> Judge<'r> {
     /// Checks every value by itself, whatever it is for.
     fn check(&self, values: &Values<'_>) -> Result<(), Denial> {
         for (index, slot) in self.route.plan.slots.iter().enumerate() {
-            let present = values.occurrences.iter().any(|occurrence| occurrence.slot == index);
-            if !present && (slot.required || slot.role == SlotRole::Required) {
+            let needed = slot.required || slot.role == SlotRole::Required;
+            if needed && values.occurrences.iter().all(|occurrence| occurrence.slot != index) {
                 return Err(missing(
                     slot.filled.first().map_or(&*slot.at, |part| field(slot, *part)),
                 ));

@@ -14,6 +14,7 @@ use crate::protocol::request_id::{REQUEST_ID, RequestId};
 use crate::upstream::received::{Broken, Received};
 use crate::upstream::{LOOK, headers};
 use bytes::Bytes;
+use http::header::HeaderName;
 use http::{HeaderMap, Response};
 use http_body_util::Full;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
@@ -21,6 +22,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep};
+
+static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
 /// The body of an answer.
 #[derive(Debug)]
@@ -115,7 +118,7 @@ pub(super) fn identified<B>(mut response: Response<B>, request_id: &RequestId) -
 }
 
 pub(super) fn grpc_status(headers: &HeaderMap) -> Option<u16> {
-    headers.get("grpc-status")?.to_str().ok()?.parse().ok()
+    headers.get(&GRPC_STATUS)?.to_str().ok()?.parse().ok()
 }
 
 impl HttpBody for Body {

@@ -11,7 +11,7 @@ use crate::protocol::envelope::{self, Encoding};
 use crate::protocol::{Protocol, RequestHead};
 use bytes::Bytes;
 use http::HeaderValue;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName};
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
 use std::mem;
@@ -23,6 +23,8 @@ const PUBLIC_BYTES: usize = 4 << 10;
 /// How much of a refused request's body is read and dropped, so that the client reads the answer and not a reset.
 const DISCARD_BYTES: usize = 4 << 20;
 const DISCARD_TIME: Duration = Duration::from_secs(5);
+
+static GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 
 /// The body of a request to be judged.
 #[derive(Debug)]
@@ -119,7 +121,7 @@ pub async fn judged(
         usize::MAX
     };
     if head.protocol() == Protocol::Grpc {
-        let encoding = Encoding::parse(head.headers().get("grpc-encoding").map(HeaderValue::as_bytes))?;
+        let encoding = Encoding::parse(head.headers().get(&GRPC_ENCODING).map(HeaderValue::as_bytes))?;
         let limit = limits.body_bytes.min(bound).saturating_add(envelope::PREFIX);
         let unary = envelope::open(
             read(body, limit, limits.body_timeout, &mut hold).await?,

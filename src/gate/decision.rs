@@ -38,7 +38,8 @@ impl Gate {
         let mut targets = None;
         let mut decision = rights.decide(call, &mut ());
         if matches!(decision, Decision::Deny(_)) {
-            match self.decide_by_runs(call, rights, asking, audit).await {
+            // Boxed, since it is seldom, and its state is large.
+            match Box::pin(self.decide_by_runs(call, rights, asking, audit)).await {
                 Ok(Some((permit, looked_up))) => {
                     decision = Decision::Allow(permit);
                     targets = Some(looked_up);

@@ -25,6 +25,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use hyper::body::Body as _;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -181,9 +182,11 @@ impl<'a> Filter<'a> {
             bytes: MAX_BYTES,
             patience,
         };
-        let gathering = whole::gathered(body, pieces, bounds, &mut hold);
         let look = || standing.as_mut().map_or(Ok(()), |standing| standing.look(audit));
-        let (mut body, trailers) = upstream::watched(gathering, DEADLINE, look).await??;
+        let (mut body, trailers) = {
+            let gathering = pin!(whole::gathered(body, pieces, bounds, &mut hold));
+            upstream::watched(gathering, DEADLINE, look).await??
+        };
         let gathered = body.len();
         if let Some(standing) = standing {
             self.rights = Arc::clone(&standing.rights);

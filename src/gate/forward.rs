@@ -72,7 +72,7 @@ pub(super) async fn call(
         headers.insert(TE, HeaderValue::from_static("trailers"));
         deadline = head
             .headers()
-            .get("grpc-timeout")
+            .get(&canonical::GRPC_TIMEOUT)
             .and_then(|value| canonical::parse_timeout(value.as_bytes()));
     }
     // Counted as held until the answer begins; by then it has been sent.

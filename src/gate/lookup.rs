@@ -187,7 +187,7 @@ async fn read(
 
 /// The caller's own deadline, if it sends one.
 fn deadline(head: &RequestHead) -> Option<Duration> {
-    let header = head.headers().get("grpc-timeout")?;
+    let header = head.headers().get(&canonical::GRPC_TIMEOUT)?;
     canonical::parse_timeout(header.as_bytes())
 }
 

@@ -2,9 +2,12 @@
 
 use crate::audit::AuditGuard;
 use crate::protocol::request_id::{REQUEST_ID, RequestId};
+use http::header::HeaderName;
 use http::{HeaderMap, HeaderValue};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
+
+static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Names requests, differently in every process.
 #[derive(Debug)]
@@ -38,7 +41,7 @@ pub(super) fn correlate(headers: &HeaderMap, audit: &mut AuditGuard) {
         (!text.is_empty() && text.len() <= 64 && text.bytes().all(is_plain)).then(|| text.into())
     };
     let request = headers.get(REQUEST_ID).and_then(plain);
-    let trace = headers.get("traceparent").and_then(plain);
+    let trace = headers.get(&TRACEPARENT).and_then(plain);
     // version-traceid-parentid-flags (W3C Trace Context, section 3.2).
     let trace = trace
         .as_deref()

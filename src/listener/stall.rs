@@ -1,9 +1,12 @@
 //! Answers that nobody takes: broken off, so that neither they nor the control plane's connections are held for ever.
 
-use std::pin::pin;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
 use std::time::Duration;
+use tokio::time::{Instant, Sleep, sleep};
 
 tokio::task_local! {
     /// How far the answer of the HTTP/2 stream that runs has been taken.
@@ -31,6 +34,12 @@ impl Taken {
         self.0.fetch_add(self.0.load(Ordering::Relaxed) & 1, Ordering::Relaxed);
     }
 
+    /// Whether a part waits to be taken; remembers which.
+    fn is_awaited(&self, before: &mut u64) -> bool {
+        *before = self.0.load(Ordering::Relaxed);
+        *before & 1 == 1
+    }
+
     /// Whether nothing has been taken since a look that found `before`; remembers what this one finds.
     pub(super) fn stalls(&self, before: &mut u64) -> bool {
         let now = self.0.load(Ordering::Relaxed);
@@ -52,18 +61,31 @@ impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Streams
 
 async fn unless_stalled(stream: impl Future<Output = ()>, taken: Arc<Taken>, patience: Duration) {
     let mut stream = pin!(stream);
+    // Made when a part of the answer is not taken at once: most are.
+    let mut timer: Option<Pin<Box<Sleep>>> = None;
     let mut before = 0;
-    while tokio::time::timeout(patience, stream.as_mut()).await.is_err() {
-        if taken.stalls(&mut before) {
-            return;
+    poll_fn(|task| {
+        if stream.as_mut().poll(task).is_ready() {
+            return Poll::Ready(());
         }
-    }
+        if timer.is_none() && !taken.is_awaited(&mut before) {
+            return Poll::Pending;
+        }
+        let timer = timer.get_or_insert_with(|| Box::pin(sleep(patience)));
+        while timer.as_mut().poll(task).is_ready() {
+            if taken.stalls(&mut before) {
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(Instant::now() + patience);
+        }
+        Poll::Pending
+    })
+    .await;
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::time::Instant;
 
     const PATIENCE: Duration = Duration::from_secs(10);
 

@@ -95,7 +95,7 @@ fn matches_parts(parts: &[Box<str>], text: &str) -> bool {
     let [first, middle @ .., last] = parts else {
         return false;
     };
-    let Some(mut rest) = text.strip_prefix(&**first).and_then(|rest| rest.strip_suffix(&**last)) else {
+    let Some(mut rest) = behind(first, text).and_then(|rest| rest.strip_suffix(&**last)) else {
         return false;
     };
     // Taking the first place where each part fits leaves the most for the others: no need to try another.
@@ -106,6 +106,13 @@ fn matches_parts(parts: &[Box<str>], text: &str) -> bool {
         rest = after;
     }
     true
+}
+
+/// What follows a beginning. Byte by byte: most names differ in the first, and a thousand of them are looked at for one
+/// list, where the library's comparison took ten times as long for texts as short as these.
+fn behind<'t>(first: &str, text: &'t str) -> Option<&'t str> {
+    let rest = text.get(first.len()..)?;
+    first.bytes().zip(text.bytes()).all(|(one, other)| one == other).then_some(rest)
 }
 
 /// The texts that the named groups of a pattern matched.

@@ -28,6 +28,9 @@ static SINGLE: [HeaderName; 8] = [
     HeaderName::from_static("grpc-timeout"),
 ];
 
+/// How long the caller waits for an answer (gRPC over HTTP/2, "Requests").
+pub static GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+
 /// Headers that make the gateway run another method than the one on the request line.
 static METHOD_OVERRIDES: [HeaderName; 3] = [
     HeaderName::from_static("x-http-method-override"),
@@ -311,7 +314,7 @@ fn accept_grpc_content_type(headers: &HeaderMap) -> Result<(), Denial> {
 
 /// The gateway reads it in REST requests, too, and look-ups carry it on to the gRPC port, which breaks off at a malformed one.
 fn accept_timeout(headers: &HeaderMap) -> Result<(), Denial> {
-    match headers.get("grpc-timeout") {
+    match headers.get(&GRPC_TIMEOUT) {
         Some(value) if parse_timeout(value.as_bytes()).is_none() => Err(Reason::TimeoutInvalid.into()),
         _ => Ok(()),
     }
