@@ -15,7 +15,10 @@ pub mod answer;
 pub mod compile;
 pub mod document;
 pub mod lookup;
+mod plan;
 pub mod print;
+
+pub use plan::Plan;
 
 /// A compiled catalogue: immutable, shared by every request.
 #[derive(Debug, Default)]
@@ -211,20 +214,6 @@ pub struct EnumShape {
     pub values: Vec<(Box<str>, i32)>,
 }
 
-/// A compiled walk over one request type: a graph of states, one for each message that has to be looked into.
-#[derive(Debug, Default)]
-pub struct Plan {
-    /// The states; recursion in the message type is a cycle here. Empty when nothing has to be read.
-    pub states: Vec<State>,
-    /// What is collected.
-    pub slots: Vec<Slot>,
-}
-
-impl Plan {
-    /// The state of the request message itself.
-    pub const START: usize = 0;
-}
-
 /// A message that is looked into. Knows every field of its type, so that an unknown one is noticed.
 #[derive(Debug)]
 pub struct State {
@@ -309,7 +298,7 @@ impl Part {
 /// unless it lies in a repeated field, a map or a recursion. Entering the message at `at` begins an occurrence; parts
 /// may lie deeper, below single message fields only, and the message never lies in itself: a part belongs to the
 /// occurrence of its slot that was begun last.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Slot {
     /// The dotted path of the message it lies in; empty for the request itself. `[]` marks repeated fields, `{}` maps,
     /// `**` recursion.

@@ -53,7 +53,7 @@ fn rows_of(route: &Route) -> Vec<[String; 5]> {
     let mut needs = vec![needs(route)];
     let mut places = vec![String::new()];
     let mut names = vec![String::new()];
-    for slot in &route.plan.slots {
+    for slot in route.plan.slots() {
         match &slot.role {
             SlotRole::Scope { extent, resource } => {
                 places = vec![scope_text(slot, *extent)];
@@ -209,7 +209,7 @@ fn route_json(route: &Route) -> Value {
     };
     let action = (route.access == Access::Scoped).then(|| route.action.label());
     let choices = route.choices.iter().map(|choice| {
-        let slot = route.plan.slots.get(choice.slot);
+        let slot = route.plan.slots().get(choice.slot);
         let field = slot.map(|slot| slot.parts.first().map_or(&*slot.at, |(path, _)| &**path));
         json!({"action": choice.action.label(), "field": field, "values": choice.values})
     });
@@ -231,7 +231,7 @@ fn route_json(route: &Route) -> Value {
         "access": access,
         "action": action,
         "choices": choices.collect::<Vec<_>>(),
-        "fields": route.plan.slots.iter().map(slot_json).collect::<Vec<_>>(),
+        "fields": route.plan.slots().iter().map(slot_json).collect::<Vec<_>>(),
         "http": http.collect::<Vec<_>>(),
         "ignored": ignored.collect::<Vec<_>>(),
         "answer": route.answer.as_ref().map(answer_json),

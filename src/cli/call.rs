@@ -113,7 +113,7 @@ impl CallArguments {
             set(&mut message, field, value, true).ok_or_else(malformed)?;
         }
         if route.access == Access::Scoped {
-            for slot in &route.plan.slots {
+            for slot in route.plan.slots() {
                 self.fill(&mut message, slot);
             }
         }

@@ -51,14 +51,12 @@ pub(in crate::extract) fn plan() -> Plan {
         field(2, "reference", message.clone(), Single, Step::Descend(1)),
         field(3, "children", message, Repeated, Step::Descend(2)),
     ];
-    Plan {
-        states: vec![
-            state("example.Request", request, vec![OWN]),
-            state("example.Reference", reference, vec![REFERENCE]),
-            state("example.Node", node, vec![]),
-        ],
-        slots: vec![slot(""), slot("launch_plan")],
-    }
+    let states = vec![
+        state("example.Request", request, vec![OWN]),
+        state("example.Reference", reference, vec![REFERENCE]),
+        state("example.Node", node, vec![]),
+    ];
+    Plan::new(states, vec![slot(""), slot("launch_plan")])
 }
 
 fn slot(at: &str) -> Slot {

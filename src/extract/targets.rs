@@ -128,16 +128,15 @@ impl<'r> Judge<'r> {
     fn slot(&self, occurrence: &Occurrence<'_>) -> Result<&'r Slot, Denial> {
         self.route
             .plan
-            .slots
+            .slots()
             .get(occurrence.slot)
             .ok_or(Reason::Internal.into())
     }
 
     /// Checks every value by itself, whatever it is for.
     fn check(&self, values: &Values<'_>) -> Result<(), Denial> {
-        for (index, slot) in self.route.plan.slots.iter().enumerate() {
-            let needed = slot.required || slot.role == SlotRole::Required;
-            if needed && values.occurrences.iter().all(|occurrence| occurrence.slot != index) {
+        for (index, slot) in self.route.plan.needed() {
+            if values.occurrences.iter().all(|occurrence| occurrence.slot != index) {
                 return Err(missing(
                     slot.filled.first().map_or(&*slot.at, |part| field(slot, *part)),
                 ));
@@ -215,16 +214,15 @@ impl<'r> Judge<'r> {
             }
             own = Some(self.acts(slot, occurrence)?);
         }
-        let is_url = |slot: &&Slot| slot.role == SlotRole::NativeUrl;
-        if let Some((index, _)) = (0..).zip(&self.route.plan.slots).find(|(_, slot)| is_url(slot))
-            && let Some(occurrence) = values.occurrences.iter().find(|occurrence| occurrence.slot == index)
-        {
+        let mut all = values.occurrences.iter();
+        let is_url = |slot: &Slot| matches!(slot.role, SlotRole::NativeUrl);
+        if let Some(occurrence) = all.find(|occurrence| self.slot(occurrence).is_ok_and(is_url)) {
             own = own.map(|own| Target {
                 resource: Some(Resource::Object(occurrence.part(Part::Value).into())),
                 ..own
             });
         }
-        match (own, self.route.plan.slots.iter().find(|slot| gives_scope(slot))) {
+        match (own, self.route.plan.slots().iter().find(|slot| gives_scope(slot))) {
             (Some(own), _) => Ok(own),
             (None, Some(slot)) => Err(missing(slot.parts.first().map_or(&*slot.at, |(field, _)| field))),
             // Without a slot the route acts on the platform.

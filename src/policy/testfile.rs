@@ -287,7 +287,7 @@ fn question(case: &CaseDocument, action: Action, expect: Expected) -> Question<'
 /// A call of this RPC, as its route in the catalogue says. Actions chosen by the content of the message are not
 /// considered: test those by `action`.
 fn route_question<'c>(case: &CaseDocument, route: &'c Route, expect: Expected) -> Result<Question<'c>, Fault> {
-    let found = route.plan.slots.iter().find_map(|slot| match &slot.role {
+    let found = route.plan.slots().iter().find_map(|slot| match &slot.role {
         SlotRole::Scope { extent, resource } => Some((*extent, *resource)),
         SlotRole::FlyteUrl => Some((Extent::Domain, ResourceSource::Stored { again: false })),
         SlotRole::Reference { .. }

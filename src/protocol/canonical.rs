@@ -223,12 +223,12 @@ fn accept_host(
 
 /// Whether it is a plain name or address, with or without a port.
 pub(super) fn is_host(host: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b':' | b'[' | b']');
     !host.is_empty() && host.len() <= 261 && host.bytes().all(plain)
 }
 
 fn accept_rpc_path(path: &str, has_query: bool) -> Result<(), Denial> {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._/-".contains(&byte);
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'/' | b'-');
     if path.len() > MAX_RPC_PATH || has_query || !path.starts_with('/') || !path.bytes().all(plain) {
         return Err(Denial::new(
             Reason::PathNotCanonical,

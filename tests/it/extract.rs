@@ -67,7 +67,7 @@ struct Generator<'b> {
 
 impl<'b> Generator<'b> {
     fn new(plan: &Plan, bytes: &'b [u8]) -> Self {
-        let paths = plan.slots.iter().flat_map(|slot| {
+        let paths = plan.slots().iter().flat_map(|slot| {
             let parts = slot.parts.iter().map(|(path, _)| &**path);
             parts.chain(std::iter::once(&*slot.at))
         });

@@ -163,7 +163,7 @@ fn with(mut body: Value, path: &str, value: Value) -> Value {
 fn places(catalog: &Catalog) -> Vec<(&Route, String, Setting, Value, Option<Value>)> {
     let mut places = Vec::new();
     for route in &catalog.routes {
-        for slot in &route.plan.slots {
+        for slot in route.plan.slots() {
             match slot.role {
                 SlotRole::Setting(Setting::Secret) => {
                     let ask = |group: &str| with(base(route), &slot.at, json!({"group": group, "key": "k"}));

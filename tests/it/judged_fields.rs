@@ -14,7 +14,7 @@ fn each_text(mut check: impl FnMut(&Route, &[&str], &str)) {
     let catalog = Catalog::builtin().unwrap();
     let mut count = 0;
     for route in &catalog.routes {
-        let parts = route.plan.slots.iter().flat_map(|slot| &slot.parts);
+        let parts = route.plan.slots().iter().flat_map(|slot| &slot.parts);
         for (path, part) in parts {
             if *part != Part::Kind && !path.contains(['[', '{', '*']) {
                 count += 1;

@@ -127,7 +127,7 @@ fn routes(catalog: &Catalog) -> Vec<&Route> {
     };
     let routes = catalog.routes.iter();
     routes
-        .filter(|route| route.plan.slots.iter().any(|slot| is_stored(&slot.role)))
+        .filter(|route| route.plan.slots().iter().any(|slot| is_stored(&slot.role)))
         .collect()
 }
 

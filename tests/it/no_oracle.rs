@@ -163,7 +163,7 @@ fn fill(message: &mut DynamicMessage, slot: &Slot, thing: Thing) {
 /// A request of a route that acts on a thing, and refers to one in the given slot.
 fn message(route: &Route, acts: Thing, refers: Option<(usize, Thing)>) -> DynamicMessage {
     let mut message = DynamicMessage::new(descriptors::message(&route.request));
-    for (index, slot) in route.plan.slots.iter().enumerate() {
+    for (index, slot) in route.plan.slots().iter().enumerate() {
         match (refers, &slot.role) {
             (Some((referring, thing)), _) if referring == index => fill(&mut message, slot, thing),
             (_, SlotRole::Scope { .. } | SlotRole::FlyteUrl | SlotRole::NativeUrl | SlotRole::Required) => {
@@ -312,7 +312,7 @@ fn scoped(catalog: &Catalog) -> impl Iterator<Item = &Route> {
 
 /// What a route acts on: how its scope is made, and the kind of thing.
 fn acts(route: &Route) -> (Extent, ResourceSource) {
-    let mut slots = route.plan.slots.iter();
+    let mut slots = route.plan.slots().iter();
     let scope = slots.find_map(|slot| match slot.role {
         SlotRole::Scope { extent, resource } => Some((extent, resource)),
         SlotRole::FlyteUrl => Some((Extent::Domain, ResourceSource::None)),
@@ -372,7 +372,7 @@ async fn t_resp_09_a_name_that_is_not_listed_looks_the_same_whether_it_exists() 
 
 /// The field with the name of what a route acts on.
 fn name_of(route: &Route) -> Option<&str> {
-    let mut parts = route.plan.slots.iter().filter_map(|slot| match slot.role {
+    let mut parts = route.plan.slots().iter().filter_map(|slot| match slot.role {
         SlotRole::Scope { .. } => slot.parts.iter().find(|(_, part)| *part == Part::Name),
         _ => None,
     });
@@ -391,7 +391,7 @@ async fn t_resp_09_a_refused_reference_looks_the_same_whether_it_exists() {
     let token = proxy.token("alice", "own");
     let mut references = 0;
     for route in scoped(&catalog) {
-        for (index, slot) in route.plan.slots.iter().enumerate() {
+        for (index, slot) in route.plan.slots().iter().enumerate() {
             if !matches!(slot.role, SlotRole::Reference { .. }) {
                 continue;
             }

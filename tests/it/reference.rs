@@ -44,7 +44,7 @@ pub(crate) fn walked(values: &Values<'_>) -> Vec<Found> {
 /// What a decoded message holds.
 pub(crate) fn decoded(plan: &Plan, message: &DynamicMessage) -> Vec<Found> {
     let mut found = Vec::new();
-    for (index, slot) in plan.slots.iter().enumerate() {
+    for (index, slot) in plan.slots().iter().enumerate() {
         if slot.role == SlotRole::KeyedSetting {
             let (parent, field) = slot.at.rsplit_once('.').unwrap_or(("", &slot.at));
             for holder in places(vec![message.clone()], parent) {

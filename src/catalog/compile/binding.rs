@@ -200,5 +200,5 @@ fn sets(plan: &Plan, field: &str) -> Vec<(usize, Part)> {
         let parts = slot.parts.iter().filter(|(path, _)| &**path == field);
         parts.map(|(_, part)| (index, *part)).collect::<Vec<_>>()
     };
-    plan.slots.iter().enumerate().flat_map(of_slot).collect()
+    plan.slots().iter().enumerate().flat_map(of_slot).collect()
 }

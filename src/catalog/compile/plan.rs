@@ -54,7 +54,7 @@ pub(super) fn build(shapes: &Shapes, request: &str, slots: Vec<Slot>) -> Result<
             ));
         }
     }
-    Ok(Plan { states, slots })
+    Ok(Plan::new(states, slots))
 }
 
 fn patterns<'a>(shapes: &'a Shapes, request: &'a str, slots: &'a [Slot]) -> Result<Vec<Pattern<'a>>, String> {

@@ -31,7 +31,7 @@ fn opened(plan: &Plan, path: &str) -> Vec<String> {
     state
         .opens
         .iter()
-        .map(|slot| plan.slots[*slot].at.to_string())
+        .map(|slot| plan.slots()[*slot].at.to_string())
         .collect()
 }
 
@@ -82,7 +82,7 @@ fn every_scoped_route_has_one_scope_whose_parts_must_not_be_empty() {
     for route in Catalog::builtin().unwrap().routes {
         let scopes: Vec<_> = route
             .plan
-            .slots
+            .slots()
             .iter()
             .filter(|slot| matches!(slot.role, SlotRole::Scope { .. } | SlotRole::FlyteUrl))
             .collect();

@@ -9,7 +9,7 @@
 )]
 
 use super::{Extracted, Input, Payload, RestInput, ScopeRules, targets};
-use crate::catalog::{Access, Catalog, Extent, ResourceSource, Route, SlotRole};
+use crate::catalog::{Access, Catalog, Extent, Plan, ResourceSource, Route, SlotRole};
 use crate::extract::{WalkLimits, example};
 use crate::model::action::{Action, ActionSet};
 use crate::model::denial::Denial;
@@ -647,11 +647,13 @@ fn a_rest_path_gives_the_scope_where_the_body_has_none() {
 
 #[test]
 fn a_scope_that_is_given_twice_is_refused() {
-    let mut plan = example::plan();
-    plan.slots[example::REFERENCE].role = SlotRole::Scope {
+    let plan = example::plan();
+    let mut slots = plan.slots().to_vec();
+    slots[example::REFERENCE].role = SlotRole::Scope {
         extent: Extent::Domain,
         resource: ResourceSource::None,
     };
+    let plan = Plan::new(plan.states, slots);
     let route = Route {
         index: 0,
         rpc: "/example.Service/Call".into(),

@@ -26,7 +26,7 @@ fn send(method: &str, target: &str, payload: Payload<'_>) -> Result<[String; 3],
         query,
     });
     let values = read(matched.route, &Input { payload, rest }, &WalkLimits::default())?;
-    let slots = &matched.route.plan.slots;
+    let slots = matched.route.plan.slots();
     let own = slots
         .iter()
         .position(|slot| matches!(slot.role, SlotRole::Scope { .. }))

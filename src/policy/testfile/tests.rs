@@ -212,9 +212,9 @@ fn the_scope_of_an_rpc_is_what_its_route_says() {
         access: Access::Scoped,
         action: Action::ViewInventory,
         choices: Vec::new(),
-        plan: Plan {
-            states: Vec::new(),
-            slots: vec![Slot {
+        plan: Plan::new(
+            Vec::new(),
+            vec![Slot {
                 at: "".into(),
                 parts: Vec::new(),
                 required: true,
@@ -222,7 +222,7 @@ fn the_scope_of_an_rpc_is_what_its_route_says() {
                 accept: Vec::new(),
                 role: SlotRole::Scope { extent, resource },
             }],
-        },
+        ),
         bindings: Vec::new(),
         ignored: Vec::new(),
         answer: None,

@@ -132,7 +132,7 @@ impl<'a> Search<'a> {
     }
 
     fn judge(&mut self, step: Option<&Step>, path: &[String], judges: impl Fn(&SlotRole, Part) -> bool) {
-        let slots = &self.route.plan.slots;
+        let slots = self.route.plan.slots();
         let is_judged = |(slot, part): &(usize, Part)| judges(&slots[*slot].role, *part);
         if matches!(step, Some(Step::Keep(parts)) if parts.iter().any(is_judged)) {
             self.judged += 1;
