@@ -322,6 +322,7 @@ impl Failure {
     fn of_grpc(error: &Unanswered) -> Self {
         match error {
             Unanswered::Unconnected(_) => Self::Unconnected,
+            Unanswered::NotSent(_) => Self::NotSent,
             Unanswered::Failed(error) if was_refused(error) => Self::NotSent,
             Unanswered::Failed(_) => Self::Other(Reason::UpstreamFailed),
         }

@@ -62,6 +62,9 @@ pub(super) enum Unanswered {
     /// There is no connection.
     #[error("no connection: {0}")]
     Unconnected(Fault),
+    /// The connection failed before anything of the request was handed to it.
+    #[error("not sent: {0}")]
+    NotSent(h2::Error),
     /// The connection or the stream failed.
     #[error(transparent)]
     Failed(#[from] h2::Error),
@@ -83,7 +86,8 @@ impl Multiplexed {
         let is_empty = message.is_empty();
         let mut connections = self.connections.lock().await;
         let connection = self.with_room(&mut connections).await?;
-        let (response, mut stream) = connection.requests.send_request(head, is_empty)?;
+        let sending = connection.requests.send_request(head, is_empty);
+        let (response, mut stream) = sending.map_err(Unanswered::NotSent)?;
         if !is_empty {
             // It is in memory anyway, so that nothing is gained by waiting for the stream's window here.
             stream.send_data(message, true)?;
@@ -94,32 +98,43 @@ impl Multiplexed {
         Ok(response.map(|stream| Received::Grpc(GrpcBody::new(stream, running))))
     }
 
-    /// A connection on which the next request is sent at once, or else the one to wait for.
+    /// A connection on which the next request is sent at once, or else the one to wait for. If that fails meanwhile, another.
     async fn with_room<'c>(&self, connections: &'c mut Connections) -> Result<&'c mut Connection, Unanswered> {
+        let mut failure = None;
+        for _ in 0..=MOST {
+            let index = self.choose(connections).await?;
+            let Some(connection) = connections.open.get_mut(index) else {
+                break;
+            };
+            // Waits while the request before this one waits for the other side to take it.
+            match std::future::poll_fn(|task| connection.requests.poll_ready(task)).await {
+                Ok(()) => return connections.open.get_mut(index).ok_or_else(gone),
+                Err(error) => failure = Some(error),
+            }
+        }
+        Err(failure.map_or_else(gone, Unanswered::NotSent))
+    }
+
+    /// Which connection is the next request's: one that has room, a new one, or the one with the fewest requests.
+    async fn choose(&self, connections: &mut Connections) -> Result<usize, Unanswered> {
         // One that failed, or on which the other side wants no more requests, ends when those on it have.
         connections.open.retain_mut(Connection::is_usable);
-        let room = connections.open.iter().position(Connection::has_room);
-        let index = match room {
-            Some(index) => index,
-            None if connections.open.len() < MOST => {
-                let new = connections.next(&self.connector, &self.origin).await?;
-                connections.open.push(new);
-                connections.open.len() - 1
-            }
-            None => {
-                let least = connections.open.iter().enumerate();
-                least
-                    .min_by_key(|(_, open)| open.running())
-                    .map_or(0, |(index, _)| index)
-            }
-        };
-        let Some(connection) = connections.open.get_mut(index) else {
-            return Err(Unanswered::Unconnected("it is gone".into()));
-        };
-        // Waits while the request before this one waits for the other side to take it.
-        std::future::poll_fn(|task| connection.requests.poll_ready(task)).await?;
-        Ok(connection)
+        if let Some(index) = connections.open.iter().position(Connection::has_room) {
+            return Ok(index);
+        }
+        if connections.open.len() < MOST {
+            let new = connections.next(&self.connector, &self.origin).await?;
+            connections.open.push(new);
+            return Ok(connections.open.len() - 1);
+        }
+        let least = connections.open.iter().enumerate();
+        let least = least.min_by_key(|(_, open)| open.running());
+        Ok(least.map_or(0, |(index, _)| index))
     }
+}
+
+fn gone() -> Unanswered {
+    Unanswered::Unconnected("it is gone".into())
 }
 
 impl Connections {

@@ -25,6 +25,8 @@ struct Came {
     /// Whether requests are answered; otherwise they wait for ever.
     answers: AtomicBool,
     waiting: Mutex<Vec<SendResponse<Bytes>>>,
+    /// The tasks of the connections.
+    open: Mutex<Vec<JoinHandle<()>>>,
 }
 
 /// A control plane that takes one request at a time on each connection.
@@ -38,7 +40,7 @@ async fn one_at_a_time() -> (Arc<Came>, u16) {
             let (stream, _) = listener.accept().await.unwrap();
             all.connections.fetch_add(1, Ordering::SeqCst);
             let came = Arc::clone(&all);
-            tokio::spawn(async move {
+            let connection = tokio::spawn(async move {
                 let mut builder = server::Builder::new();
                 let mut connection = builder.max_concurrent_streams(1).handshake(stream).await.unwrap();
                 while let Some(Ok((_, respond))) = connection.accept().await {
@@ -50,6 +52,7 @@ async fn one_at_a_time() -> (Arc<Came>, u16) {
                     }
                 }
             });
+            all.open.lock().unwrap().push(connection);
         }
     });
     (came, port)
@@ -146,4 +149,32 @@ async fn calls_that_find_no_room_wait_and_those_who_leave_meanwhile_are_never_se
     // Of those who left, the ones that waited for a stream may have been sent; the others never were.
     let sent = came.requests.load(Ordering::SeqCst);
     assert!(sent <= 2 * MOST + 1, "{sent}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_waits_for_a_connection_which_fails_goes_on_by_another() {
+    let (proxy, came) = start().await;
+    let proxy = Arc::new(proxy);
+    let mut sent = waiting(&proxy, &came, MOST).await;
+    // One more on each connection is handed to the library, which sends it when there is a stream for it.
+    for _ in 0..MOST {
+        let own = Arc::clone(&proxy);
+        sent.push(tokio::spawn(async move { call(&own).await }));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let own = Arc::clone(&proxy);
+    let last = tokio::spawn(async move { call(&own).await });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    came.answers.store(true, Ordering::SeqCst);
+    for connection in came.open.lock().unwrap().drain(..) {
+        connection.abort();
+    }
+    let reply = last.await.unwrap();
+    assert_eq!(reply.grpc_status(), Some(0), "{}", reply.message());
+    // Of these nobody can know whether the control plane has begun with them.
+    for call in sent {
+        let reply = call.await.unwrap();
+        assert!(reply.message().contains("upstream_failed"), "{}", reply.message());
+    }
+    assert_eq!(call(&proxy).await.grpc_status(), Some(0));
 }
