@@ -195,17 +195,16 @@ fn http1_builder(limits: &Limits) -> http1::Builder {
     builder
 }
 
+/// HTTP/2, without pings of the library's: each frame would be reckoned with them, and a client that is gone is noticed by its
+/// answers, which stall, and by [`supervise`], once it makes no more requests.
 fn http2_builder(limits: &Limits) -> http2::Builder<Streams> {
     let mut builder = http2::Builder::new(Streams(limits.stall_timeout));
     builder
-        .timer(TokioTimer::new())
         .max_concurrent_streams(limits.streams_per_connection)
         .max_header_list_size(limits.header_bytes)
         .initial_stream_window_size(256 << 10)
         .initial_connection_window_size(1 << 20)
-        .max_send_buf_size(256 << 10)
-        .keep_alive_interval(limits.idle)
-        .keep_alive_timeout(Duration::from_secs(20));
+        .max_send_buf_size(256 << 10);
     builder
 }
 
