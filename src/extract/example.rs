@@ -10,8 +10,10 @@ use std::sync::Arc;
 
 pub(in crate::extract) const OWN: usize = 0;
 pub(in crate::extract) const REFERENCE: usize = 1;
+pub(in crate::extract) const SEARCHED: usize = 2;
 
-/// `Request` has a scope of its own and names references: one, in a oneof, in nodes that nest, and in a map.
+/// `Request` has a scope of its own and names references: one, in a oneof, in nodes that nest, and in a map. Settings are
+/// looked for in a map of texts and in an object.
 pub(in crate::extract) fn plan() -> Plan {
     use Cardinality::{Map, Repeated, Single};
     let keep = |slot, part| Step::Keep(vec![(slot, part)]);
@@ -35,6 +37,8 @@ pub(in crate::extract) fn plan() -> Plan {
         field(12, "size", ScalarKind::Fixed64, Single, Step::Skip),
         field(13, "extra", message.clone(), Single, Step::Skip),
         field(15, "aliases", text.clone(), Repeated, keep(OWN, Part::Name)),
+        field(16, "annotations", message.clone(), Map, Step::Search(SEARCHED)),
+        field(17, "pod_spec", message.clone(), Single, Step::Search(SEARCHED)),
     ];
     let kind = ScalarKind::Enum(Arc::new(EnumShape {
         name: "example.Kind".into(),
@@ -56,7 +60,7 @@ pub(in crate::extract) fn plan() -> Plan {
         state("example.Reference", reference, vec![REFERENCE]),
         state("example.Node", node, vec![]),
     ];
-    Plan::new(states, vec![slot(""), slot("launch_plan")])
+    Plan::new(states, vec![slot(""), slot("launch_plan"), slot("annotations")])
 }
 
 fn slot(at: &str) -> Slot {
@@ -99,13 +103,14 @@ fn field(number: u32, name: &str, kind: ScalarKind, cardinality: Cardinality, st
 /// A length-delimited field on the wire.
 pub(in crate::extract) fn bytes(number: u8, content: impl AsRef<[u8]>) -> Vec<u8> {
     let content = content.as_ref();
-    let mut field = vec![number << 3 | 2];
-    let mut length = content.len();
-    while length >= 0x80 {
-        field.push(u8::try_from(length & 0x7f).unwrap() | 0x80);
-        length >>= 7;
+    let mut field = Vec::new();
+    for mut number in [usize::from(number) << 3 | 2, content.len()] {
+        while number >= 0x80 {
+            field.push(u8::try_from(number & 0x7f).unwrap() | 0x80);
+            number >>= 7;
+        }
+        field.push(u8::try_from(number).unwrap());
     }
-    field.push(u8::try_from(length).unwrap());
     field.extend_from_slice(content);
     field
 }
@@ -124,6 +129,16 @@ pub(in crate::extract) fn referred(project: &'static str, name: &'static str) ->
         (Part::Name, name),
     ];
     occurrence(REFERENCE, &parts)
+}
+
+/// What asks for a service account, found by its key.
+pub(in crate::extract) fn account(value: &'static str) -> Occurrence<'static> {
+    let parts = [
+        (Part::Kind, "service_account"),
+        (Part::Key, "`serviceAccountName`"),
+        (Part::Value, value),
+    ];
+    occurrence(SEARCHED, &parts)
 }
 
 pub(in crate::extract) fn occurrence(slot: usize, parts: &[(Part, &'static str)]) -> Occurrence<'static> {

@@ -5,7 +5,6 @@
 
 use super::WalkLimits;
 use super::frame::Frame;
-use super::names::{PRESENT, truth};
 use super::protobuf::too_many_fields;
 use super::values::Values;
 use crate::catalog::{Cardinality, Field, Plan, ScalarKind, Step};
@@ -13,7 +12,7 @@ use crate::model::denial::Denial;
 use crate::model::reason::Reason;
 use searched::Searched;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
-use skipped::{Keys, Presence, Skipped, Text, skip_entries};
+use skipped::{Keys, Presence, Skipped, Text};
 use std::borrow::Cow;
 use std::fmt;
 
@@ -164,7 +163,7 @@ impl<'de> Content<'_, '_, '_, '_, 'de> {
                 .iter()
                 .find(|(name, _)| **name == *text)
                 .map(|(_, number)| Cow::Owned(number.to_string())),
-            ScalarKind::Varint => text.parse::<i64>().ok().map(|number| Cow::Owned(number.to_string())),
+            // The catalogue compiler keeps no fields of other types.
             _ => None,
         };
         self.keep(value)
@@ -173,7 +172,6 @@ impl<'de> Content<'_, '_, '_, '_, 'de> {
     fn keep_number<E: Error>(self, number: Option<i64>) -> Result<Presence, E> {
         let value = match &self.field.kind {
             ScalarKind::Enum(_) => number.filter(|number| i32::try_from(*number).is_ok()),
-            ScalarKind::Varint => number,
             _ => None,
         };
         self.keep(value.map(|number| Cow::Owned(number.to_string())))
@@ -234,9 +232,8 @@ impl<'de> Visitor<'de> for Content<'_, '_, '_, '_, 'de> {
         }
     }
 
-    fn visit_bool<E: Error>(self, value: bool) -> Result<Presence, E> {
-        let value = (self.field.kind == ScalarKind::Bool).then(|| Cow::Borrowed(truth(value)));
-        self.keep(value)
+    fn visit_bool<E: Error>(self, _: bool) -> Result<Presence, E> {
+        self.mistyped()
     }
 
     fn visit_i64<E: Error>(self, number: i64) -> Result<Presence, E> {
@@ -276,7 +273,7 @@ impl<'de> Visitor<'de> for Content<'_, '_, '_, '_, 'de> {
         Ok(presence)
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Presence, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Presence, A::Error> {
         let single = (self.field.cardinality == Cardinality::Repeated) == self.element;
         match (&self.field.step, self.field.cardinality) {
             (Step::Descend(entry), Cardinality::Map) => self.entries(*entry, map),
@@ -287,10 +284,6 @@ impl<'de> Visitor<'de> for Content<'_, '_, '_, '_, 'de> {
             }
             .visit_map(map)
             .map(|()| Presence::Set),
-            (Step::Keep(_), _) if single && self.field.kind == ScalarKind::Message => {
-                skip_entries(&mut self.walk.denial, &mut map)?;
-                self.keep(Some(Cow::Borrowed(PRESENT)))
-            }
             _ => self.mistyped(),
         }
     }

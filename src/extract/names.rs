@@ -12,14 +12,6 @@ const MAX_PROJECT: usize = 63;
 /// How much of an unchecked value is shown, in characters.
 const MAX_SHOWN: usize = 40;
 
-/// What is kept of a message of which only the presence matters.
-pub(in crate::extract) const PRESENT: &str = "present";
-
-/// How a truth value is kept.
-pub(in crate::extract) fn truth(value: bool) -> &'static str {
-    if value { "true" } else { "false" }
-}
-
 /// A value that is not checked yet, safe to show: escaped, shortened, in backticks.
 pub(in crate::extract) fn quote(value: &str) -> String {
     let mut shown: String = value.chars().take(MAX_SHOWN).flat_map(char::escape_default).collect();

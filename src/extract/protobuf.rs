@@ -110,10 +110,6 @@ impl<'p, 'a> Walk<'_, 'p, 'a> {
                 let number = i32::try_from(number.cast_signed()).map_err(|_| frame.mistyped(field))?;
                 Cow::Owned(number.to_string())
             }
-            (ScalarKind::Varint, Value::Varint(number)) => Cow::Owned(number.cast_signed().to_string()),
-            (ScalarKind::Bool, Value::Varint(number @ 0..=1)) => Cow::Borrowed(super::names::truth(number == 1)),
-            (ScalarKind::Bool, Value::Varint(_)) => return Err(frame.mistyped(field)),
-            (ScalarKind::Message, Value::Bytes(_)) => Cow::Borrowed(super::names::PRESENT),
             // The catalogue compiler keeps no fields of other types.
             _ => return Err(Reason::Internal.into()),
         };
@@ -128,7 +124,6 @@ fn fits(value: &Value<'_>, field: &Field) -> bool {
         | (ScalarKind::Bool | ScalarKind::Varint | ScalarKind::Enum(_), Value::Varint(_))
         | (ScalarKind::Fixed32, Value::Fixed32)
         | (ScalarKind::Fixed64, Value::Fixed64) => true,
-        (ScalarKind::String | ScalarKind::Bytes | ScalarKind::Message, _) => false,
         (_, Value::Bytes(_)) => field.cardinality == Cardinality::Repeated,
         _ => false,
     }

@@ -161,10 +161,8 @@ fn typed<'a>(kind: &ScalarKind, text: Cow<'a, str>) -> Result<Cow<'a, str>, Stri
                 .map(|(_, number)| Cow::Owned(number.to_string()))
                 .ok_or_else(|| format!("a name or number of the enum `{}`", shape.name))
         }
-        // Durations and times: messages with a text form of their own.
-        ScalarKind::Message if is_plain(&text) => Ok(text),
-        ScalarKind::Message => Err("a duration such as `3600s` or a time such as `2026-01-31T00:00:00Z`".to_owned()),
-        ScalarKind::Bytes | ScalarKind::Fixed32 | ScalarKind::Fixed64 => {
+        // Durations and times, which have a text form, are texts to the catalogue.
+        ScalarKind::Bytes | ScalarKind::Fixed32 | ScalarKind::Fixed64 | ScalarKind::Message => {
             Err("nothing: this field cannot be set in a URL".to_owned())
         }
     }
@@ -175,13 +173,6 @@ fn is_integer(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_digit())
         && text.parse::<u64>().is_ok()
         && (text == "0" || !text.starts_with('0'))
-}
-
-fn is_plain(text: &str) -> bool {
-    !text.is_empty()
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b':' | b'-' | b'+'))
 }
 
 /// Decodes a form-encoded text (<https://url.spec.whatwg.org/#concept-urlencoded-parser>): `+` is a space.

@@ -107,3 +107,40 @@ fn take<'a>(rest: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
     *rest = tail;
     Some(taken)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_in_their_shortest_form() {
+        for (number, wire) in [
+            (0, &[0x00][..]),
+            (0x7f, &[0x7f]),
+            (0x80, &[0x80, 0x01]),
+            (300, &[0xac, 0x02]),
+            (u64::MAX, &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01]),
+        ] {
+            let mut message = Vec::new();
+            put_number(2, number, &mut message);
+            assert_eq!(message, [&[0x10], wire].concat(), "{number}");
+            let mut rest = &message[..];
+            assert_eq!(tag(&mut rest), Some((2, 0)));
+            assert_eq!((varint(&mut rest), rest), (Some(number), &[][..]));
+        }
+    }
+
+    #[test]
+    fn texts_are_written_with_their_length_and_read_back() {
+        for (number, length) in [(1, 0), (15, 127), (16, 128), (1000, 300)] {
+            let text = "x".repeat(length);
+            let mut message = Vec::new();
+            put_text(number, &text, &mut message);
+            let mut rest = &message[..];
+            assert_eq!(tag(&mut rest), Some((number, 2)));
+            let read = value(&mut rest, 2);
+            assert!(matches!(read, Some(Value::Bytes(bytes)) if bytes == text.as_bytes()));
+            assert!(rest.is_empty());
+        }
+    }
+}

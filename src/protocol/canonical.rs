@@ -53,7 +53,7 @@ pub fn accept(parts: Parts, protocol: Protocol, max_headers: usize) -> Result<Re
     } = parts;
     accept_method(&method, protocol)?;
     accept_headers(&headers, max_headers)?;
-    let host = accept_host(uri.authority(), uri.scheme().is_some(), &headers, version)?;
+    let host = accept_host(uri.authority(), &headers, version)?;
     let path = uri.path();
     let query = uri.query();
     match protocol {
@@ -184,18 +184,13 @@ fn accept_connection(value: &[u8]) -> Result<(), Denial> {
     Ok(())
 }
 
-fn accept_host(
-    authority: Option<&Authority>,
-    has_scheme: bool,
-    headers: &HeaderMap,
-    version: Version,
-) -> Result<Box<str>, Denial> {
+fn accept_host(authority: Option<&Authority>, headers: &HeaderMap, version: Version) -> Result<Box<str>, Denial> {
     let header = match headers.get(header::HOST) {
         None => None,
         Some(value) => Some(value.to_str().map_err(|_| Denial::from(Reason::HostInvalid))?),
     };
-    // On HTTP/1 an authority in the target is the absolute form, which only proxies are sent.
-    if version < Version::HTTP_2 && (authority.is_some() || has_scheme) {
+    // On HTTP/1 an authority in the target is the absolute form, which only proxies are sent. No URI has a scheme without.
+    if version < Version::HTTP_2 && authority.is_some() {
         return Err(Denial::new(
             Reason::PathNotCanonical,
             "the target must be a path, not an absolute URL",

@@ -1,10 +1,10 @@
 //! Compiles the settings of executions that an RPC's request can ask for.
 
 use super::shape::{Segment, Shapes, segments, split_last};
-use super::slot::Slots;
+use super::slot::{Slots, fits};
 use crate::catalog::answer::Label;
 use crate::catalog::document::{RpcDocument, SettingDocument};
-use crate::catalog::{Cardinality, Part, ScalarKind, SlotRole, WritePlace};
+use crate::catalog::{Cardinality, Part, SlotRole, WritePlace};
 use crate::model::setting::Setting;
 
 /// A JSON object in protobuf.
@@ -37,10 +37,9 @@ impl Slots<'_, '_> {
                 secret(self.shapes, self.request, &field.value)
             } else {
                 let found = self.shapes.scalar_at(self.request, &field.value);
-                found.and_then(|shape| match shape.kind {
-                    ScalarKind::String => Ok(vec![(field.value.as_str().into(), Part::Value)]),
-                    _ => Err(format!("`{}` must be a string", field.value)),
-                })
+                found
+                    .and_then(|shape| fits(&field.value, shape, Part::Value))
+                    .map(|_| vec![(field.value.as_str().into(), Part::Value)])
             };
             let Some(parts) = self.check(field, parts) else {
                 continue;
@@ -75,8 +74,9 @@ fn known(word: &str) -> Result<Setting, String> {
 fn secret(shapes: &Shapes, request: &str, path: &str) -> Result<Vec<(Box<str>, Part)>, String> {
     let message = shapes.message_at(request, path)?;
     let part = |name: &str, part| -> Result<(Box<str>, Part), String> {
-        shapes.scalar_at(message, name)?;
-        Ok((format!("{path}.{name}").into(), part))
+        let path = format!("{path}.{name}");
+        fits(&path, shapes.scalar_at(message, name)?, part)?;
+        Ok((path.into(), part))
     };
     Ok(vec![part("group", Part::Key)?, part("key", Part::Value)?])
 }

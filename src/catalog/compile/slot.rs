@@ -261,7 +261,7 @@ impl<'a, 'f> Slots<'a, 'f> {
 }
 
 /// The field if it can hold the part: a kind is an enum, all else is text.
-fn fits<'a>(path: &str, field: &'a FieldShape, part: Part) -> Result<&'a FieldShape, String> {
+pub(super) fn fits<'a>(path: &str, field: &'a FieldShape, part: Part) -> Result<&'a FieldShape, String> {
     match (part, &field.kind) {
         (Part::Kind, ScalarKind::Enum(_)) => Ok(field),
         (Part::Kind, _) => Err(format!("`{path}` must be an enum")),

@@ -4,7 +4,7 @@
 
 use crate::catalog::answer::{Answer, ItemStep, Show};
 use crate::catalog::document::FLYTE1;
-use crate::catalog::{Catalog, Part, Plan, SlotRole, Step};
+use crate::catalog::{Cardinality, Catalog, Part, Plan, ScalarKind, SlotRole, Step};
 use crate::model::scope::{Resource, ResourceKind};
 
 fn builtin_and(overlay: &str) -> Result<Catalog, Vec<String>> {
@@ -98,6 +98,22 @@ fn every_scoped_route_has_one_scope_whose_parts_must_not_be_empty() {
             if matches!(part, Part::Project | Part::Domain | Part::Value) {
                 assert!(scope.filled.contains(part), "{} {path}", route.rpc);
             }
+        }
+    }
+}
+
+#[test]
+fn only_single_texts_and_enums_are_kept() {
+    for route in Catalog::builtin().unwrap().routes {
+        let fields = route.plan.states.iter().flat_map(|state| &state.fields);
+        for field in fields.filter(|field| matches!(field.step, Step::Keep(_))) {
+            assert!(
+                matches!(field.kind, ScalarKind::String | ScalarKind::Enum(_)),
+                "{} {}",
+                route.rpc,
+                field.name
+            );
+            assert_eq!(field.cardinality, Cardinality::Single, "{} {}", route.rpc, field.name);
         }
     }
 }
@@ -223,6 +239,14 @@ fn faults_of_an_rpc_are_told_at_their_line() {
             "overlay.yaml:8: unknown value `NONSENSE` of enum `flyteidl.core.ResourceType`",
         ),
         (
+            &format!("{scope}    choices: [{{action: view_data, field: id.name, among: [TASK]}}]\n"),
+            "overlay.yaml:8: `TASK` needs a field that is an enum",
+        ),
+        (
+            &format!("{scope}    settings: [{{setting: iam_role, at: [id.resource_type]}}]\n"),
+            "overlay.yaml:8: `id.resource_type` must be a string",
+        ),
+        (
             &format!("{scope}    choices: [{{action: view_data}}]\n"),
             "overlay.yaml:8: write either `present`",
         ),
@@ -311,6 +335,31 @@ fn faults_outside_of_rpcs_are_told_at_their_line() {
             "{problems:#?}\n{expected}"
         );
     }
+}
+
+#[test]
+fn the_group_and_key_of_a_secret_are_texts() {
+    let overlay = |key: &str| {
+        format!(
+            "version: 1
+generation: flyte1
+rpcs:
+  - rpc: acme.Service/Call
+    request: acme.Request
+    action: view_data
+    scope: {{project: project, domain: domain}}
+    settings: [{{setting: secret, at: [secret]}}]
+messages:
+  acme.Request: {{project: 1 string, domain: 2 string, secret: 3 acme.Secret}}
+  acme.Secret: {{group: 1 string, key: 2 {key}}}
+"
+        )
+    };
+    assert!(builtin_and(&overlay("string")).is_ok());
+    assert_eq!(
+        builtin_and(&overlay("int64")).unwrap_err(),
+        ["overlay.yaml:8: `secret.key` must be a string"]
+    );
 }
 
 #[test]

@@ -78,6 +78,22 @@ fn a_template_is_found_by_method_and_path() {
 }
 
 #[test]
+fn a_template_may_have_sixteen_segments() {
+    let path = format!("/acme{}", "/x".repeat(MAX_SEGMENTS - 1));
+    let overlay = format!(
+        "version: 1
+generation: flyte1
+rpcs:
+  - {{rpc: acme.Service/Call, request: acme.Request, access: authenticated, http: [{{get: {path}}}]}}
+messages:
+  acme.Request: {{}}
+"
+    );
+    let catalog = Catalog::with_overlays(&[("overlay.yaml".into(), overlay)]).unwrap();
+    assert_eq!(rest(&catalog, &Method::GET, &path), Ok(("Call".to_owned(), Vec::new())));
+}
+
+#[test]
 fn another_spelling_of_a_path_is_no_path() {
     let catalog = Catalog::builtin().unwrap();
     let long = format!("/api/v1/{}", "a/".repeat(40));

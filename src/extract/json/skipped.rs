@@ -64,21 +64,16 @@ impl<'de> Visitor<'de> for Skipped<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Presence, A::Error> {
-        skip_entries(self.0, &mut map)?;
+        let mut keys = Keys::default();
+        while let Some(key) = map.next_key_seed(Text)? {
+            if let Err(again) = keys.add(key) {
+                *self.0 = Some(again);
+                return Err(A::Error::custom("refused"));
+            }
+            map.next_value_seed(Skipped(&mut *self.0))?;
+        }
         Ok(Presence::Set)
     }
-}
-
-pub(super) fn skip_entries<'de, A: MapAccess<'de>>(denial: &mut Option<Denial>, map: &mut A) -> Result<(), A::Error> {
-    let mut keys = Keys::default();
-    while let Some(key) = map.next_key_seed(Text)? {
-        if let Err(again) = keys.add(key) {
-            *denial = Some(again);
-            return Err(A::Error::custom("refused"));
-        }
-        map.next_value_seed(Skipped(&mut *denial))?;
-    }
-    Ok(())
 }
 
 /// The keys of one object.

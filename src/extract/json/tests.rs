@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use crate::catalog::Part;
-use crate::extract::example::{OWN, occurrence, read_json, referred};
+use crate::extract::example::{OWN, account, occurrence, read_json, referred};
 use crate::model::reason::Reason;
 
 fn reason(body: &str) -> Reason {
@@ -32,6 +32,32 @@ fn references_are_found_wherever_they_lie_in_both_spellings() {
         referred("one", "o"),
     ];
     assert_eq!(read_json(body.as_bytes()).unwrap(), expected);
+}
+
+#[test]
+fn settings_are_found_in_maps_of_texts_and_in_objects() {
+    let body = r#"{"annotations": {"team": "x", "serviceAccountName": "a"},
+        "podSpec": {"spec": [{"service\u0041ccountName": null}, [{"serviceAccountName": "\u0062"}], true, 1, -1, 1.5],
+            "serviceAccountName": ["c"], "name": "d", "secretRef": {"name": "e"}}}"#;
+    let key = |value| {
+        let mut found = account(value);
+        found.set(Part::Key, "`serviceAccountName`".into());
+        found
+    };
+    let mut secret = account("e");
+    secret.set(Part::Kind, "secret".into());
+    secret.set(Part::Key, "`name`".into());
+    let expected = [occurrence(OWN, &[]), key("a"), key("b"), key("c"), secret];
+    assert_eq!(read_json(body.as_bytes()).unwrap(), expected);
+    for twice in [
+        r#"{"annotations": {"serviceAccountName": "a", "serviceAccountName": "b"}}"#,
+        r#"{"podSpec": {"a": [{"b": 1, "\u0062": 2}]}}"#,
+    ] {
+        assert_eq!(reason(twice), Reason::BodyMalformed, "{twice}");
+    }
+    let many = |count: usize| format!(r#"{{"podSpec": {{"a": [{}]}}}}"#, vec!["1"; count].join(","));
+    assert!(read_json(many(998).as_bytes()).is_ok());
+    assert_eq!(reason(&many(999)), Reason::MessageTooLarge);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use crate::catalog::Part;
-use crate::extract::example::{OWN, bytes, occurrence, read_wire, reference, referred};
+use crate::extract::example::{OWN, account, bytes, occurrence, read_wire, reference, referred};
 use crate::model::reason::Reason;
 
 fn reason(message: &[u8]) -> Reason {
@@ -74,6 +74,51 @@ fn t_pb_04_wrong_wire_type_is_refused_in_every_known_field() {
     ] {
         assert_eq!(reason(wrong), Reason::BodyMalformed, "{wrong:?}");
     }
+}
+
+#[test]
+fn a_value_of_another_type_is_refused_with_what_the_field_takes() {
+    for (wrong, field, expected) in [
+        (&[0x08, 1][..], "project", "a text in UTF-8"),
+        (&[0x21, 0, 0, 0, 0, 0, 0, 0, 0], "counts", "a list, each an integer"),
+        (&[0x28, 1], "launch_plan", "a message"),
+        (&[0x4a, 1, 1], "flag", "true or false"),
+        (&[0x50, 1], "refs", "a map"),
+        (&[0x60, 1], "size", "a number"),
+        (
+            &[0x2a, 2, 0x0a, 0],
+            "resource_type",
+            "a value of the enum `example.Kind`",
+        ),
+    ] {
+        let denial = read_wire(wrong).unwrap_err();
+        assert_eq!(denial.reason, Reason::BodyMalformed, "{wrong:?}");
+        let (named, takes) = (format!("field `{field}` of"), format!("it takes {expected}"));
+        assert!(
+            denial.message.contains(&named) && denial.message.ends_with(&takes),
+            "{}",
+            denial.message
+        );
+    }
+}
+
+#[test]
+fn settings_are_found_in_maps_of_texts_and_in_objects() {
+    let key = bytes(1, "serviceAccountName");
+    let entry = |text: &str| bytes(16, [key.clone(), bytes(2, text)].concat());
+    let object = |text: &str| bytes(17, bytes(1, [key.clone(), bytes(2, bytes(3, text))].concat()));
+    let message = [entry("a"), object("b"), entry("c")].concat();
+    let own = occurrence(OWN, &[]);
+    assert_eq!(
+        read_wire(&message).unwrap(),
+        [own, account("a"), account("b"), account("c")]
+    );
+    assert_eq!(reason(&[object("a"), object("a")].concat()), Reason::ScopeAmbiguous);
+    assert_eq!(reason(&bytes(16, bytes(3, "x"))), Reason::BodyMalformed);
+    assert_eq!(reason(&bytes(17, [0x0a])), Reason::BodyMalformed);
+    // An entry counts as three fields: itself, its key and its value.
+    assert!(read_wire(&entry("a").repeat(333)).is_ok());
+    assert_eq!(reason(&entry("a").repeat(334)), Reason::MessageTooLarge);
 }
 
 #[test]

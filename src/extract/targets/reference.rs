@@ -28,9 +28,7 @@ impl Judge<'_> {
                 continue;
             }
             let resource = resource_of(slot, occurrence, *resource)?;
-            let by_domain = slot.parts.iter().any(|(_, part)| *part == Part::Domain);
-            let extent = if by_domain { Extent::Domain } else { Extent::Project };
-            let scope = self.scope(slot, occurrence, extent)?;
+            let scope = self.scope(slot, occurrence, Extent::Domain)?;
             let needed = needed(slot, resource.as_ref(), action, scope == *own);
             let target = self.target(scope, resource, &slot.at, TargetRole::Refers);
             targets.extend(needed.iter().map(|action| Target {

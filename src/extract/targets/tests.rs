@@ -17,6 +17,9 @@ use crate::model::reason::Reason;
 use crate::model::scope::{Resource, ResourceKind, Scope, StoredExecution, Target, TargetRole};
 use std::sync::OnceLock;
 
+mod references;
+mod settings;
+
 fn catalog() -> &'static Catalog {
     static CATALOG: OnceLock<Catalog> = OnceLock::new();
     CATALOG.get_or_init(|| Catalog::builtin().unwrap())
@@ -515,6 +518,22 @@ fn a_stored_execution_is_named_and_what_it_runs_is_not() {
 }
 
 #[test]
+fn a_named_entity_is_of_the_kind_that_the_call_says() {
+    for (word, kind) in [
+        ("TASK", ResourceKind::Task),
+        ("WORKFLOW", ResourceKind::Workflow),
+        ("LAUNCH_PLAN", ResourceKind::LaunchPlan),
+    ] {
+        let body =
+            format!(r#"{{"resourceType": "{word}", "id": {{"project": "ml", "domain": "development", "name": "n"}}}}"#);
+        let judged = call("GetNamedEntity", &body).unwrap().targets;
+        assert_eq!(judged[0].resource, named(kind, "n"), "{word}");
+    }
+    let unsaid = r#"{"id": {"project": "ml", "domain": "development", "name": "n"}}"#;
+    assert_eq!(reason("GetNamedEntity", unsaid), Reason::FieldInvalid);
+}
+
+#[test]
 fn calls_on_whole_projects_and_on_the_platform_have_such_scopes() {
     let scope = |method: &str, body: &str| call(method, body).unwrap().targets[0].scope.clone();
     assert_eq!(scope("UpdateProject", r#"{"id": "ml"}"#), Scope::Project("ml".into()));
@@ -523,9 +542,11 @@ fn calls_on_whole_projects_and_on_the_platform_have_such_scopes() {
         Scope::ProjectInSomeDomain("ml".into())
     );
     assert_eq!(scope("RegisterProject", r#"{"project": {"id": "ml"}}"#), Scope::Global);
+    let download = call("CreateDownloadLocation", r#"{"native_url": "s3://b/x"}"#).unwrap();
+    let object = Some(Resource::Object("s3://b/x".into()));
     assert_eq!(
-        scope("CreateDownloadLocation", r#"{"native_url": "s3://b/x"}"#),
-        Scope::Global
+        download.targets,
+        [acts(Scope::Global, Action::AdministerPlatform, object, "")]
     );
     assert_eq!(reason("CreateDownloadLocation", "{}"), Reason::ScopeMissing);
     assert_eq!(reason("UpdateProject", "{}"), Reason::ScopeMissing);
@@ -645,15 +666,14 @@ fn a_rest_path_gives_the_scope_where_the_body_has_none() {
     assert_eq!(outcome.unwrap_err().reason, Reason::OrganizationRefused);
 }
 
-#[test]
-fn a_scope_that_is_given_twice_is_refused() {
-    let plan = example::plan();
-    let mut slots = plan.slots().to_vec();
-    slots[example::REFERENCE].role = SlotRole::Scope {
-        extent: Extent::Domain,
-        resource: ResourceSource::None,
-    };
-    let plan = Plan::new(plan.states, slots);
+/// The role of a slot with the scope of a call in one domain.
+const OWN_SCOPE: SlotRole = SlotRole::Scope {
+    extent: Extent::Domain,
+    resource: ResourceSource::None,
+};
+
+/// Judges a message by a plan like that of the example.
+fn judge_by(plan: Plan, message: &[u8]) -> Result<Extracted, Denial> {
     let route = Route {
         index: 0,
         rpc: "/example.Service/Call".into(),
@@ -667,20 +687,28 @@ fn a_scope_that_is_given_twice_is_refused() {
         answer: None,
         writes: [].into(),
     };
+    let input = Input {
+        payload: Payload::Protobuf(message),
+        rest: None,
+    };
+    let rules = ScopeRules {
+        domains: vec!["dev".into()],
+        organizations: Vec::new(),
+    };
+    targets(&route, &input, &rules, &WalkLimits::default())
+}
+
+#[test]
+fn a_scope_that_is_given_twice_is_refused() {
     let judge = |nodes: &[&str]| {
+        let plan = example::plan();
+        let mut slots = plan.slots().to_vec();
+        slots[example::REFERENCE].role = OWN_SCOPE;
         let message: Vec<u8> = nodes
             .iter()
             .flat_map(|project| example::bytes(6, example::bytes(2, example::reference(project, "n"))))
             .collect();
-        let input = Input {
-            payload: Payload::Protobuf(&message),
-            rest: None,
-        };
-        let rules = ScopeRules {
-            domains: vec!["dev".into()],
-            organizations: Vec::new(),
-        };
-        targets(&route, &input, &rules, &WalkLimits::default())
+        judge_by(Plan::new(plan.states, slots), &message)
     };
     assert_eq!(judge(&[]).unwrap_err().reason, Reason::ScopeMissing);
     assert_eq!(judge(&["a"]).unwrap().targets[0].scope, place("a", "dev"));

@@ -1,8 +1,8 @@
 //! Path segments and query keys on routes of the built-in catalogue, attack by attack.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use super::apply;
-use crate::catalog::{Catalog, Part, SlotRole};
+use super::{apply, typed};
+use crate::catalog::{Catalog, Part, ScalarKind, SlotRole};
 use crate::extract::WalkLimits;
 use crate::extract::targets::{Input, Payload, RestInput, read};
 use crate::extract::values::Values;
@@ -86,6 +86,23 @@ fn integer_segments_are_plain_decimal_numbers() {
 }
 
 #[test]
+fn truth_values_are_words_and_messages_have_no_text() {
+    for (kind, text, accepted) in [
+        (ScalarKind::Bool, "true", true),
+        (ScalarKind::Bool, "false", true),
+        (ScalarKind::Bool, "True", false),
+        (ScalarKind::Bool, "1", false),
+        (ScalarKind::Bool, "", false),
+        (ScalarKind::Message, "x", false),
+        (ScalarKind::Bytes, "x", false),
+        (ScalarKind::Fixed32, "1", false),
+        (ScalarKind::Fixed64, "1", false),
+    ] {
+        assert_eq!(typed(&kind, text.into()).is_ok(), accepted, "{kind:?} {text}");
+    }
+}
+
+#[test]
 fn listed_query_keys_are_accepted_in_both_spellings() {
     let list = "/api/v1/tasks/ml/development";
     for query in [
@@ -129,6 +146,9 @@ fn t_json_11_and_12_query_keys_that_could_override_or_confuse_are_refused() {
         "limit=",
         "sort_by.direction=down",
         "token=%zz",
+        "token=%z4",
+        "token=%4z",
+        "token=%4",
         "token=%ff",
         "token=%00",
         "access_token=secret",
@@ -171,8 +191,24 @@ fn t_json_11_a_body_that_disagrees_with_the_path_is_refused() {
         r#"{"id": {"project": "other"}}"#,
         r#"{"id": {"domain": "production"}}"#,
         r#"{"id": {"name": "e2"}}"#,
+        r#"{"id": {"name": "0"}}"#,
     ] {
         assert_eq!(put(body).unwrap_err().reason, Reason::ScopeAmbiguous, "{body}");
+    }
+}
+
+#[test]
+fn t_json_11_a_kind_in_the_body_is_that_of_the_path_or_none() {
+    let put = |kind: &str| {
+        let body = format!(r#"{{"resourceType": {kind}}}"#);
+        let target = "/api/v1/named_entities/TASK/ml/development/n";
+        send("PUT", target, Payload::Json(body.as_bytes()))
+    };
+    for kind in ["null", "0", "\"UNSPECIFIED\"", "1", "\"TASK\""] {
+        assert!(put(kind).is_ok(), "{kind}");
+    }
+    for kind in ["2", "\"WORKFLOW\"", "3"] {
+        assert_eq!(put(kind).unwrap_err().reason, Reason::ScopeAmbiguous, "{kind}");
     }
 }
 

@@ -77,8 +77,25 @@ fn t_path_02_to_20_paths_with_two_readings_are_refused() {
         let refused = rest("GET", path, &[]).unwrap_err();
         assert_eq!(refused, Reason::PathNotCanonical, "{path}");
     }
-    let long = format!("/api/v1/{}", "a".repeat(9000));
-    assert_eq!(rest("GET", &long, &[]).unwrap_err(), Reason::PathNotCanonical);
+}
+
+#[test]
+fn paths_and_queries_are_accepted_up_to_their_greatest_length() {
+    let path = |length: usize| format!("/{}", "a".repeat(length - 1));
+    let query = |length: usize| format!("/api/v1/projects?{}", "a".repeat(length));
+    assert!(rest("GET", &path(MAX_PATH), &[]).is_ok());
+    assert_eq!(
+        rest("GET", &path(MAX_PATH + 1), &[]).unwrap_err(),
+        Reason::PathNotCanonical
+    );
+    assert!(grpc(&path(MAX_RPC_PATH), &[]).is_ok());
+    for length in [MAX_RPC_PATH + 1, 2 * MAX_RPC_PATH] {
+        assert_eq!(grpc(&path(length), &[]).unwrap_err(), Reason::PathNotCanonical);
+    }
+    assert!(rest("GET", &query(MAX_QUERY), &[]).is_ok());
+    for length in [MAX_QUERY + 1, 2 * MAX_QUERY] {
+        assert_eq!(rest("GET", &query(length), &[]).unwrap_err(), Reason::QueryRefused);
+    }
 }
 
 #[test]
@@ -136,6 +153,9 @@ fn t_hdr_05_06_07_ambiguous_headers_are_refused() {
         let refused = rest("POST", "/api/v1/executions", headers).unwrap_err();
         assert_eq!(refused, Reason::HeaderAmbiguous, "{headers:?}");
     }
+    for value in [&b"chunked"[..], b"Chunked"] {
+        assert!(rest("POST", "/api/v1/executions", &[("transfer-encoding", value)]).is_ok());
+    }
     // Empty elements of a list are none (RFC 9110, section 5.6.1).
     for value in [&b"Keep-Alive"[..], b"", b"close, ", b"close,,te"] {
         assert!(rest("POST", "/api/v1/executions", &[("connection", value)]).is_ok());
@@ -155,14 +175,21 @@ fn t_hdr_09_hosts_that_disagree_or_hide_something_are_refused() {
         grpc("/a/b", &[("host", b"other.example.com")]).unwrap_err(),
         Reason::HostInvalid
     );
+    let same = grpc("/a/b", &[("host", b"FLYTE.example.com")]).unwrap();
+    assert_eq!(same.host(), "flyte.example.com");
     let none = request(Version::HTTP_2, "GET", "/api/v1/version", &[], Protocol::Rest).unwrap_err();
     assert_eq!(none, Reason::HostInvalid);
 }
 
 #[test]
 fn t_hdr_14_too_many_headers_are_refused() {
-    let many: Vec<Pair> = std::iter::repeat_n(("x-filler", &b"1"[..]), 101).collect();
-    assert_eq!(rest("GET", "/healthcheck", &many).unwrap_err(), Reason::HeadersTooLarge);
+    // With `host` one more.
+    let with = |fillers| {
+        let fillers: Vec<Pair> = std::iter::repeat_n(("x-filler", &b"1"[..]), fillers).collect();
+        rest("GET", "/healthcheck", &fillers)
+    };
+    assert!(with(99).is_ok());
+    assert_eq!(with(100).unwrap_err(), Reason::HeadersTooLarge);
 }
 
 #[test]
@@ -187,5 +214,14 @@ fn t_grpc_content_types_and_timeouts_are_exact() {
     }
     rest("GET", "/api/v1/version", &[("grpc-timeout", b"10S")]).unwrap();
     assert_eq!(parse_timeout(b"99999999H"), Some(Duration::from_hours(99_999_999)));
-    assert_eq!(parse_timeout(b"250m"), Some(Duration::from_millis(250)));
+    for (written, read) in [
+        ("7H", Duration::from_hours(7)),
+        ("7M", Duration::from_mins(7)),
+        ("7S", Duration::from_secs(7)),
+        ("250m", Duration::from_millis(250)),
+        ("250u", Duration::from_micros(250)),
+        ("250n", Duration::from_nanos(250)),
+    ] {
+        assert_eq!(parse_timeout(written.as_bytes()), Some(read), "{written}");
+    }
 }
