@@ -34,8 +34,7 @@ pub(crate) async fn play(world: &World, dice: &mut Dice, until: Instant, played:
             13 => identity(world, dice).await?,
             14 => {
                 let noted = world.trouble(Trouble::Issuer);
-                world.issuer.rotate()?;
-                world.mint();
+                world.rotate_keys()?;
                 noted();
                 "keys rotated"
             }
@@ -204,8 +203,7 @@ async fn identity(world: &World, dice: &mut Dice) -> Result<&'static str, Failur
     };
     world.issuer.fail(fault);
     if dice.below(2) == 0 {
-        world.issuer.rotate()?;
-        world.mint();
+        world.rotate_keys()?;
     }
     tokio::time::sleep(dice.between(500, 2500)).await;
     world.issuer.fail(issuer::Fault::None);

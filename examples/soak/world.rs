@@ -112,6 +112,10 @@ fn subject(authorization: &str) -> Option<String> {
     claims["sub"].as_str().map(str::to_owned)
 }
 
+/// How many keys the issuer makes at a time, one of each kind, and how many it publishes besides its first ones.
+const NEW_KEYS: usize = 3;
+const MOST_KEYS: usize = 10 * NEW_KEYS;
+
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -195,8 +199,21 @@ impl World {
         Ok(world)
     }
 
+    /// The issuer signs with new keys from now on, and gives all callers new tokens. As with a real one, old keys go, long
+    /// after the last token that was signed with them; but for the first ones, with one of which the expired token is.
+    pub(crate) fn rotate_keys(&self) -> Result<(), Failure> {
+        self.issuer.rotate()?;
+        let published = self.issuer.key_ids();
+        let first = published.len().saturating_sub(NEW_KEYS);
+        for old in published.iter().take(first).skip(MOST_KEYS) {
+            self.issuer.remove_key(old);
+        }
+        self.mint();
+        Ok(())
+    }
+
     /// New tokens for all callers, with the key that the issuer signs with now.
-    pub(crate) fn mint(&self) {
+    fn mint(&self) {
         let mint = |(name, group): &(&str, &str)| self.issuer.mint(&json!({"sub": name, "groups": [group]}));
         *locked(&self.tokens) = CALLERS.iter().map(mint).collect();
     }
