@@ -98,10 +98,10 @@ impl Multiplexed {
         Ok(response.map(|stream| Received::Grpc(GrpcBody::new(stream, running))))
     }
 
-    /// A connection on which the next request is sent at once, or else the one to wait for. If that fails meanwhile, another.
+    /// A connection on which the next request is sent at once, or else the one to wait for. If that fails meanwhile, one other.
     async fn with_room<'c>(&self, connections: &'c mut Connections) -> Result<&'c mut Connection, Unanswered> {
         let mut failure = None;
-        for _ in 0..=MOST {
+        for _ in 0..2 {
             let index = self.choose(connections).await?;
             let Some(connection) = connections.open.get_mut(index) else {
                 break;

@@ -7,7 +7,7 @@ use flyte_authz_proxy::demo::control_plane::{ControlPlane, Options};
 use flyte_authz_proxy::demo::issuer::DemoIssuer;
 use serde_json::{Value, json};
 use std::fs::{self, File};
-use std::net::TcpListener;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -105,10 +105,14 @@ shutdown: {{delay: 100ms, drain: 10s}}
 
     /// A client of the proxy, once that listens.
     pub(crate) async fn client(&self) -> Client {
+        Client::new(self.address().await, None, &descriptors::bytes()).unwrap()
+    }
+
+    /// Where the proxy listens, once it does.
+    async fn address(&self) -> SocketAddr {
         let line = self.line("stderr", |line| line["message"] == "listening").await;
         assert_eq!((&line["level"], &line["listener"]), (&json!("INFO"), &json!("public")));
-        let address = line["address"].as_str().unwrap().parse().unwrap();
-        Client::new(address, None, &descriptors::bytes()).unwrap()
+        line["address"].as_str().unwrap().parse().unwrap()
     }
 
     /// The gRPC status of a list of executions, tried again until the keys are there.
@@ -222,15 +226,14 @@ async fn sigint_ends_it_as_well_and_sighup_before_does_not() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_proxy_cannot_share_the_address_of_the_first() {
-    // Ask the system for a free port; the first proxy takes it right after.
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     for workers in [(2, 2), (2, 1), (1, 2)] {
-        let first = Surroundings::start(&free.to_string(), workers.0).await;
+        let first = Surroundings::start("127.0.0.1:0", workers.0).await;
         let serving = first.serve();
         let client = first.client().await;
-        let second = Surroundings::start(&free.to_string(), workers.1).await;
+        let taken = first.address().await.to_string();
+        let second = Surroundings::start(&taken, workers.1).await;
         let ran = second.serve_in_vain().exited(3);
-        let told = format!("listener public: error: cannot listen on {free}: Address already in use");
+        let told = format!("listener public: error: cannot listen on {taken}: Address already in use");
         assert!(ran.stderr.contains(&told), "{}", ran.stderr);
         assert_eq!(first.list(&client, &first.ml(), "ml").await, 0);
         serving.signal("TERM");

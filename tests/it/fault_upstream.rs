@@ -33,6 +33,8 @@ enum End {
 enum Seen {
     /// A refusal with the reason `upstream_failed`.
     Told,
+    /// The same, or `upstream_unreachable`: whether anything of the request has been sent by then is a matter of time.
+    ToldUnsent,
     /// An answer that breaks off; the record has the reason `upstream_failed`.
     BrokenOff,
     /// One or the other: whether the head has been passed on by then is a matter of time.
@@ -125,11 +127,17 @@ async fn check(proxy: &Proxy, act: &Misbehaviour, by_grpc: bool) {
     let failed = proxy.metric("refusals_total") - refusals;
     let outcome = (record["outcome"].as_str().unwrap(), record["reason"].as_str());
     match act.seen {
-        Seen::Told => {
+        Seen::Told | Seen::ToldUnsent => {
             let reply = reply.unwrap_or_else(|error| panic!("{name}: {error}"));
-            let told = format!("[{}; request ", Reason::UpstreamFailed.label());
+            let unsent = matches!(act.seen, Seen::ToldUnsent) && outcome.1 == Some("upstream_unreachable");
+            let reason = if unsent {
+                Reason::UpstreamUnreachable
+            } else {
+                Reason::UpstreamFailed
+            };
+            let told = format!("[{}; request ", reason.label());
             assert!(reply.message().contains(&told), "{name}: {reply:?}");
-            let status = Reason::UpstreamFailed.status();
+            let status = reason.status();
             match reply.grpc_status() {
                 Some(code) => assert_eq!(code, u16::from(status.grpc), "{name}"),
                 None => assert_eq!(reply.status, status.http, "{name}"),
@@ -151,7 +159,11 @@ async fn check(proxy: &Proxy, act: &Misbehaviour, by_grpc: bool) {
             return;
         }
     }
-    assert_eq!(outcome, ("failed", Some("upstream_failed")), "{name}: {record:#}");
+    let reason = match act.seen {
+        Seen::ToldUnsent if outcome.1 == Some("upstream_unreachable") => "upstream_unreachable",
+        _ => "upstream_failed",
+    };
+    assert_eq!(outcome, ("failed", Some(reason)), "{name}: {record:#}");
     assert!((failed - 1.0).abs() < f64::EPSILON, "{name}");
 }
 
@@ -332,7 +344,7 @@ async fn http2_that_makes_no_sense_is_told_or_breaks_off_and_is_recorded_once() 
         ("noise", &[0xff; 64]),
         ("a frame of 16 MB", &[0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 1]),
     ] {
-        let mut act = act(name, [], End::Close, Seen::Told);
+        let mut act = act(name, [], End::Close, Seen::ToldUnsent);
         act.greeting = greeting.to_vec();
         all.push(act);
     }
