@@ -220,6 +220,10 @@ fn only_one_gob_string_in_its_one_form_is_read() {
     for content in contents {
         assert_eq!(read(content), None, "{content:x?}");
     }
+    // The length 128 takes two bytes.
+    let rest = [b"\x0c\x00\x7d", &[b'a'; 125][..]].concat();
+    assert_eq!(read(&[b"\xff\x80", &rest[..]].concat()), Some("a".repeat(125)));
+    assert_eq!(read(&[b"\x80", &rest[..]].concat()), None);
 }
 
 #[test]
