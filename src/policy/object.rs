@@ -113,7 +113,7 @@ rules:
         role: viewer
         download_prefixes: ["s3://data/${project}/${domain}", "s3://runs/${project}/", "s3://${domain}-data/${project}"]
   - name: shared
-    subjects: [{ groups: [shared, frozen, locked] }]
+    subjects: [{ groups: [shared, frozen, locked, stopped] }]
     allow: [{ projects: [ml], domains: ["*"], actions: [view_data], download_prefixes: ["s3://shared/ml"] }]
   - name: no-view
     subjects: [{ groups: [blind] }]
@@ -127,6 +127,9 @@ rules:
   - name: lock
     subjects: [{ groups: [locked] }]
     deny: [{ projects: [other], actions: [view_data] }]
+  - name: stop
+    subjects: [{ groups: [stopped] }]
+    deny: [{ actions: [create_executions] }]
 "#;
 
     #[test]
@@ -163,6 +166,7 @@ rules:
             ("frozen", "s3://shared/ml/x", false),
             ("locked", "s3://shared/ml/x", true),
             ("locked", "s3://data/ml/staging/x", true),
+            ("stopped", "s3://shared/ml/x", true),
         ] {
             let rights = policy.resolve(&caller(&[group]), &mut ());
             assert_eq!(rights.grants_object(url).is_some(), expected, "{group} {url}");
