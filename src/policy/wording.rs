@@ -184,7 +184,11 @@ pub(super) fn advice(target: &Target, lack: Lack, asked: Option<&Asked>) -> Stri
         return if asked.setting == Setting::Identity {
             "`impersonate: true` in the grant, if this caller acts for others".to_owned()
         } else {
-            format!("add `{}` to `{}` of the grant", asked.value, asked.setting.guard())
+            format!(
+                "add {} to `{}` of the grant",
+                quoted(&asked.value),
+                asked.setting.guard()
+            )
         };
     }
     if lack == Lack::Stored {

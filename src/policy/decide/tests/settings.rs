@@ -257,6 +257,24 @@ fn what_is_asked_for_in_an_older_field_comes_along_with_what_is_written() {
             "service_account=ml-staging"
         ]
     );
+    // What is where it counts stays there.
+    let catalog = catalog();
+    let writes = &route(&catalog, "CreateExecution").writes;
+    let place = writes.iter().find(|place| place.setting == Setting::IamRole).unwrap();
+    let question = Question {
+        principal: caller(&["setting"]),
+        rpc: "CreateExecution",
+        action: Action::CreateExecutions,
+        resource: None,
+        asked: vec![Asked {
+            setting: Setting::IamRole,
+            value: "mine".into(),
+            field: place.field.clone(),
+        }],
+    };
+    let written = decide(&question).0.unwrap();
+    assert!(!written.contains(&"iam_role=mine".to_owned()), "{written:?}");
+    assert_eq!(written.len(), 2);
 }
 
 #[test]
@@ -367,6 +385,7 @@ fn a_refusal_names_the_value_its_field_and_what_to_write_instead() {
     for step in [
         "rule closed (policy.yaml:7) does not allow create_executions in project ml, domain staging: it does not allow a \
          setting that is asked for\n",
+        "To allow it: add `admin'\\n` to `iam_roles` of the grant\n",
         "rule elsewhere (policy.yaml:43) does not allow create_executions in project ml, domain staging: it is about other actions\n",
     ] {
         assert!(steps.contains(step), "{steps}");
