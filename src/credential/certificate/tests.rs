@@ -118,6 +118,12 @@ fn a_name_that_is_not_what_it_looks_like_is_not_plain() {
 }
 
 #[test]
+fn every_kind_of_name_has_a_word_of_its_own() {
+    let kinds = [NameKind::Spiffe, NameKind::Dns, NameKind::CommonName];
+    assert_eq!(kinds.map(NameKind::label), ["spiffe", "dns", "common_name"]);
+}
+
+#[test]
 fn what_is_no_certificate_is_refused() {
     for der in [&b""[..], b"\x30\x00", b"no certificate"] {
         assert_eq!(

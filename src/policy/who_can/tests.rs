@@ -84,6 +84,14 @@ fn everybody_whom_a_rule_allows_it_is_told_with_a_claim_that_would_do() {
         "{allowed:#?}"
     );
     assert_eq!(denied, ["freeze anyone {}"]);
+    let place = Some(("ml", "production"));
+    let found = policy(POLICY).who_can(&Deed {
+        action: Action::RegisterInventory,
+        place,
+        thing: None,
+    });
+    let spared: Vec<_> = found.denied.iter().map(|callers| callers.unless.join(", ")).collect();
+    assert_eq!(spared, ["groups: release, client_id: ci"]);
     let [allowed, _] = shown(Action::AdministerPlatform, None, None);
     assert_eq!(allowed, ["admin groups: admin {}"]);
 }
