@@ -178,16 +178,10 @@ impl KeySet {
         }
     }
 
-    /// How many keys can be used.
+    /// How many keys can be used: at least one.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn usable(&self) -> usize {
         self.keys.len()
-    }
-
-    /// Whether there is none. A parsed set has at least one.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.keys.is_empty()
     }
 
     /// Why keys of the document were left out.

@@ -269,7 +269,7 @@ impl Issuer {
         IssuerStatus {
             issuer: Arc::clone(&self.rules.issuer),
             kind: "keys",
-            keys: known.as_ref().filter(|_| usable).map_or(0, |keys| keys.set.len()),
+            keys: known.as_ref().filter(|_| usable).map_or(0, |keys| keys.set.usable()),
             generation: known.as_ref().map_or(0, |keys| keys.generation),
             last_success: known.as_ref().map(|_| self.last_success.load(Ordering::Acquire)),
             stale: usable && last_error.is_some(),

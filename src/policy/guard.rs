@@ -102,8 +102,8 @@ impl Guards {
     }
 }
 
-/// A text with the project and domain of the place put in.
-fn completed(template: &Template, place: Place<'_>) -> Option<String> {
+/// A text with the project and domain of the place put in; `None` if it has other variables.
+pub(in crate::policy) fn completed(template: &Template, place: Place<'_>) -> Option<String> {
     template.expand(&|variable| match (variable, place) {
         (Variable::Capture(name), Place::Domain { project, domain }) => match &**name {
             "project" => Some(project.into()),

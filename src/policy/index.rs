@@ -72,3 +72,40 @@ fn exact(glob: &Glob) -> Option<&str> {
         Glob::Any | Glob::Parts(_) => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::tests::{caller, policy};
+    use std::sync::Arc;
+
+    #[test]
+    fn rules_that_ask_for_other_exact_values_are_not_looked_at() {
+        let policy = policy(
+            r#"
+version: 1
+rules:
+  - { name: r0, subjects: [{ groups: [a, b] }], deny: [{ actions: [view_data] }] }
+  - { name: r1, subjects: [{ groups: [a], client_id: [ci] }], deny: [{ actions: [view_data] }] }
+  - { name: r2, subjects: [{ groups: ["a*"] }], deny: [{ actions: [view_data] }] }
+  - { name: r3, subjects: [{ groups: [b] }, { groups: ["*"] }], deny: [{ actions: [view_data] }] }
+  - { name: r4, subjects: [{ groups: ["*"], email: [e] }], deny: [{ actions: [view_data] }] }
+  - { name: r5, subjects: [{ groups: [c, "c*"] }], deny: [{ actions: [view_data] }] }
+"#,
+        );
+        let principal = |groups: &[&str], client: Option<&str>, email: Option<&str>| Principal {
+            client_id: client.map(Arc::from),
+            email: email.map(Arc::from),
+            ..caller(groups)
+        };
+        for (principal, expected) in [
+            (principal(&[], None, None), &[2, 3, 5][..]),
+            (principal(&["a"], None, None), &[0, 2, 3, 5]),
+            (principal(&["b", "a"], None, None), &[0, 2, 3, 5]),
+            (principal(&[], Some("ci"), None), &[1, 2, 3, 5]),
+            (principal(&["a*"], None, Some("e")), &[2, 3, 4, 5]),
+        ] {
+            assert_eq!(policy.index.candidates(&principal), expected, "{principal:?}");
+        }
+    }
+}

@@ -2,7 +2,7 @@
 
 use super::decide::Rights;
 use super::grant::{Grant, Place};
-use super::guard::lies_below;
+use super::guard::{completed, lies_below};
 use super::pattern::{Glob, Template, Variable, is_label};
 use crate::model::action::Action;
 use crate::model::scope::Resource;
@@ -23,12 +23,8 @@ impl Rights {
     fn covers(&self, grant: &Grant, prefix: &Template, url: &str) -> bool {
         let names = |wanted: &str| prefix.variables().any(|variable| is_named(variable, wanted));
         let below = |project: &str, domain: &str| {
-            let value = |variable: &Variable| match () {
-                () if is_named(variable, "project") => Some(project.into()),
-                () if is_named(variable, "domain") => Some(domain.into()),
-                () => None,
-            };
-            prefix.expand(&value).is_some_and(|prefix| lies_below(&prefix, url))
+            let place = Place::Domain { project, domain };
+            completed(prefix, place).is_some_and(|prefix| lies_below(&prefix, url))
         };
         let about = |domain: &&str| grant.domains.iter().any(|glob| glob.matches(domain));
         let mut domains = self.domains.iter().map(|domain| &**domain).filter(about).peekable();
@@ -113,7 +109,7 @@ rules:
         role: viewer
         download_prefixes: ["s3://data/${project}/${domain}", "s3://runs/${project}/", "s3://${domain}-data/${project}"]
   - name: shared
-    subjects: [{ groups: [shared, frozen, locked] }]
+    subjects: [{ groups: [shared, frozen, locked, stopped] }]
     allow: [{ projects: [ml], domains: ["*"], actions: [view_data], download_prefixes: ["s3://shared/ml"] }]
   - name: no-view
     subjects: [{ groups: [blind] }]
@@ -127,6 +123,9 @@ rules:
   - name: lock
     subjects: [{ groups: [locked] }]
     deny: [{ projects: [other], actions: [view_data] }]
+  - name: stop
+    subjects: [{ groups: [stopped] }]
+    deny: [{ actions: [create_executions] }]
 "#;
 
     #[test]
@@ -163,6 +162,7 @@ rules:
             ("frozen", "s3://shared/ml/x", false),
             ("locked", "s3://shared/ml/x", true),
             ("locked", "s3://data/ml/staging/x", true),
+            ("stopped", "s3://shared/ml/x", true),
         ] {
             let rights = policy.resolve(&caller(&[group]), &mut ());
             assert_eq!(rights.grants_object(url).is_some(), expected, "{group} {url}");

@@ -522,6 +522,7 @@ mod tests {
         ] {
             assert_eq!(expand(value), None, "{value:?}");
         }
+        assert!(expand(&"a".repeat(255)).is_some() && expand(&"a".repeat(256)).is_none());
         assert_eq!(template.expand(&|_| None), None);
     }
 
@@ -547,7 +548,9 @@ mod tests {
         assert_eq!(solved("${x}-${x}", "a-a"), [["a"]]);
         assert_eq!(solved("ml-*", "ml-1"), [[""; 0]]);
         assert_eq!(solved("${x}*", "ab"), [["a"], ["ab"]]);
-        assert!(solved("team-${x}", "ml").is_empty() && solved("${x}-${x}", "a-b").is_empty());
+        for (template, text) in [("team-${x}", "ml"), ("team-${x}", "a-team-ml"), ("${x}-${x}", "a-b")] {
+            assert!(solved(template, text).is_empty(), "{template} {text}");
+        }
         assert_eq!(solved("${x}${y}", &"a".repeat(300)).len(), 100);
     }
 

@@ -76,8 +76,12 @@ impl Policy {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
-    use crate::policy::tests::policy;
+    use super::*;
+    use crate::policy::tests::{caller, policy};
+    use serde_json::json;
+    use std::sync::Arc;
 
     #[test]
     fn everything_that_rules_and_revocations_look_at_is_told() {
@@ -107,5 +111,25 @@ revoked: [{ claim: jti, values: [x], issued_before: 2026-11-20T08:00:00Z }]
         assert!(groups.groups && groups.claims.is_empty());
         let both = reads.and(&groups);
         assert_eq!((both.groups, both.claims.len()), (true, 7));
+    }
+
+    #[test]
+    fn the_values_of_the_claims_that_it_looks_at_are_told_as_they_are_compared() {
+        let reads = Reads {
+            groups: false,
+            claims: [&["a", "b"][..], &["c"], &["d"]]
+                .map(|path| path.iter().map(ToString::to_string).collect())
+                .into(),
+        };
+        let claims = json!({"a": {"b": ["x", 7]}, "c": true, "e": "y"});
+        let principal = Principal {
+            claims: Arc::new(claims.as_object().unwrap().clone()),
+            ..caller(&["z"])
+        };
+        let values = reads.values_in(&principal);
+        let values: Vec<_> = values
+            .map(|(path, values)| format!("{}: {}", path.join("."), values.join(" ")))
+            .collect();
+        assert_eq!(values, ["a.b: x 7", "c: true", "d: "]);
     }
 }

@@ -152,7 +152,11 @@ mod tests {
         assert_eq!(nearest("viewr", known), Some("viewer"));
         assert_eq!(nearest("contributer", known), Some("contributor"));
         assert_eq!(nearest("banana", known), None);
+        // A third of a long word may be wrong.
+        assert_eq!(nearest("contxyzutor", known), Some("contributor"));
+        assert_eq!(nearest("wxyzributor", known), None);
         assert_eq!(distance("kitten", "sitting"), 3);
+        assert_eq!(distance("aab", "ab"), 1);
         assert_eq!(distance("", "abc"), 3);
     }
 }

@@ -174,3 +174,36 @@ fn scalar(value: &Value) -> Option<Cow<'_, str>> {
         Value::Null | Value::Number(_) | Value::Array(_) | Value::Object(_) => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::tests::caller;
+    use std::sync::Arc;
+
+    #[test]
+    fn a_caller_is_included_by_an_item_of_which_every_condition_holds() {
+        let group = |name| Condition::Attribute(Attribute::Groups, vec![Glob::new(name)]);
+        let client = || Condition::Attribute(Attribute::ClientId, vec![Glob::new("ci")]);
+        let principal = Principal {
+            client_id: Some(Arc::from("ci")),
+            ..caller(&["a"])
+        };
+        for (items, included) in [
+            (vec![], false),
+            (vec![vec![]], false),
+            (vec![vec![Condition::Anyone]], true),
+            (vec![vec![group("a")]], true),
+            (vec![vec![group("b")]], false),
+            (vec![vec![group("a"), client()]], true),
+            (vec![vec![group("b"), client()]], false),
+            (vec![vec![client(), group("b")]], false),
+            (vec![vec![group("b")], vec![client()]], true),
+            (vec![vec![group("b")], vec![]], false),
+        ] {
+            let items = items.into_iter().map(|conditions| Subject { conditions }).collect();
+            let subjects = Subjects(items);
+            assert_eq!(subjects.include(&principal), included, "{subjects:?}");
+        }
+    }
+}

@@ -144,3 +144,59 @@ impl fmt::Display for Term {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::tests::policy;
+
+    fn subject(conditions: &str) -> Subject {
+        let rule = format!("{{ name: r, subjects: [{{ {conditions} }}], deny: [{{ actions: [view_data] }}] }}");
+        let mut policy = policy(&format!("version: 1\nrules: [{rule}]\n"));
+        policy.rules.remove(0).subjects.remove(0)
+    }
+
+    #[test]
+    fn an_item_is_taken_apart_into_one_alternative_for_each_value_unless_those_are_too_many() {
+        let list = |count: usize| {
+            (0..count)
+                .map(|number| format!("v{number}"))
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        let alternatives = |sizes: [usize; 3]| {
+            let [groups, emails, values] = sizes.map(list);
+            let text = format!("groups: [{groups}], email: [{emails}], claim: c, values: [{values}]");
+            Who::alternatives(&subject(&text)).len()
+        };
+        assert_eq!(alternatives([1, 1, 1]), 1);
+        assert_eq!(alternatives([2, 1, 3]), 6);
+        assert_eq!(alternatives([10, 10, 10]), 1000);
+        assert_eq!(alternatives([7, 11, 13]), 1);
+        assert_eq!(alternatives([11, 11, 11]), 1);
+    }
+
+    #[test]
+    fn an_item_includes_another_if_each_of_its_conditions_follows_from_one_of_the_other() {
+        for (wide, narrow, expected) in [
+            ("groups: [a]", "groups: [a]", true),
+            ("groups: [\"a*\", b]", "groups: [ab, b]", true),
+            ("groups: [a]", "groups: [a, b]", false),
+            ("groups: [a]", "email: [a]", false),
+            ("claim: c, values: [\"a*\", b]", "claim: c, values: [ab, b]", true),
+            ("claim: c, values: [a]", "claim: c, values: [a, b]", false),
+            ("claim: c, values: [\"a*\"]", "claim: d, values: [ab]", false),
+            ("claim: c, values: [\"a*\"]", "claim: d, values: [\"a*\"]", false),
+            ("claim: c, pattern: a", "claim: c, pattern: a", true),
+            ("claim: c, pattern: a", "claim: c, pattern: b", false),
+            ("claim: c, values: [\"*\"]", "claim: c, pattern: a", false),
+            ("groups: [a]", "groups: [a], issuer: i", true),
+            ("groups: [a], issuer: i", "groups: [a]", false),
+            ("anyone: true", "issuer: i", true),
+            ("issuer: i", "anyone: true", false),
+        ] {
+            let [wide_who, narrow_who] = [wide, narrow].map(|text| Who::whole(&subject(text)));
+            assert_eq!(wide_who.includes(&narrow_who), expected, "{wide} of {narrow}");
+        }
+    }
+}

@@ -184,7 +184,11 @@ pub(super) fn advice(target: &Target, lack: Lack, asked: Option<&Asked>) -> Stri
         return if asked.setting == Setting::Identity {
             "`impersonate: true` in the grant, if this caller acts for others".to_owned()
         } else {
-            format!("add `{}` to `{}` of the grant", asked.value, asked.setting.guard())
+            format!(
+                "add {} to `{}` of the grant",
+                quoted(&asked.value),
+                asked.setting.guard()
+            )
         };
     }
     if lack == Lack::Stored {
@@ -209,4 +213,63 @@ pub(super) fn advice(target: &Target, lack: Lack, asked: Option<&Asked>) -> Stri
         Scope::ProjectInSomeDomain(project) => (&**project, "one of the configured domains".to_owned()),
     };
     format!("a rule for this caller with projects: [{projects}], domains: [{domains}], actions: [{action}]")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::scope::ResourceKind;
+    use std::path::Path;
+
+    #[test]
+    fn at_most_ten_values_are_offered_and_more_are_only_mentioned() {
+        let message = |count: usize| {
+            let values = (0..count).map(|number| format!("v{number:02}")).collect();
+            instead(Setting::ServiceAccount, &values)
+        };
+        assert_eq!(message(0), "leave it empty");
+        assert_eq!(message(2), "leave it empty, or write one of `v00`, `v01`");
+        assert!(message(10).ends_with("`v08`, `v09`"), "{}", message(10));
+        for count in [11, 12, 100] {
+            assert!(
+                message(count).ends_with("`v08`, `v09` and others"),
+                "{}",
+                message(count)
+            );
+        }
+    }
+
+    #[test]
+    fn the_rules_that_count_are_named() {
+        let [one, other] = ["one", "other"].map(|name| RuleName::new(name, Path::new("p.yaml"), 3));
+        assert_eq!(named(&[], false), "the call needs no rule");
+        assert_eq!(named(&[&one], false), "rule one (p.yaml:3)");
+        assert_eq!(
+            named(&[&one, &other], true),
+            "rule one (p.yaml:3) and rule other (p.yaml:3); the answer shows only the names that rules allow"
+        );
+    }
+
+    #[test]
+    fn what_is_not_listed_is_advised_to_be_added_where_the_call_names_it() {
+        let advised = |resource| {
+            let target = Target {
+                scope: Scope::Global,
+                needs: Action::CreateExecutions.into(),
+                resource: Some(resource),
+                field: "f".into(),
+                role: TargetRole::Acts,
+            };
+            advice(&target, Lack::Listed, None)
+        };
+        let plan = Resource::Named {
+            kind: ResourceKind::LaunchPlan,
+            name: "nightly".into(),
+        };
+        assert_eq!(
+            advised(plan),
+            "add `nightly` to `launch_plans` of the grant that lists other names"
+        );
+        assert!(advised(Resource::Unnamed).starts_with("a grant without `tasks`"));
+    }
 }

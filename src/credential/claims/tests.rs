@@ -185,6 +185,8 @@ fn t_jwt_10_an_email_counts_only_if_it_is_one_verified_address() {
         json!({"sub": "s", "email": "a\u{200B}@b"}),
         json!({"sub": "s", "email": ["a@b"]}),
         json!({"sub": "s", "email": "a@b", "email_verified": 1}),
+        json!({"sub": "s", "email": "a@b", "email_verified": "no"}),
+        json!({"sub": "s", "email": "a@b", "email_verified": "True"}),
     ] {
         assert_eq!(email(invalid.clone()), Err(Reason::ClaimInvalid), "{invalid}");
     }

@@ -151,8 +151,8 @@ fn a_cookie_is_read_until_it_is_thirty_days_old_and_from_a_clock_that_is_ahead()
     let keys = keys_of(&vectors);
     let (name, _, cookie) = cookies(&vectors).next().unwrap();
     for (now, readable) in [
-        (NOW + MAX_AGE, true),
-        (NOW + MAX_AGE + 1, false),
+        (NOW + 2_592_000, true),
+        (NOW + 2_592_001, false),
         (NOW - 3600, true),
         (0, true),
         (u64::MAX, false),
@@ -220,6 +220,10 @@ fn only_one_gob_string_in_its_one_form_is_read() {
     for content in contents {
         assert_eq!(read(content), None, "{content:x?}");
     }
+    // The length 128 takes two bytes.
+    let rest = [b"\x0c\x00\x7d", &[b'a'; 125][..]].concat();
+    assert_eq!(read(&[b"\xff\x80", &rest[..]].concat()), Some("a".repeat(125)));
+    assert_eq!(read(&[b"\x80", &rest[..]].concat()), None);
 }
 
 #[test]

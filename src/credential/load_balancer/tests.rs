@@ -268,6 +268,12 @@ fn a_refusal_shows_no_name_that_deceives() {
     let value = signed(&KEY, &alice(), &json!({"signer": evil}), NOW);
     let denial = UnverifiedData::parse(&value, MAX_BYTES, &rules(), NOW).unwrap_err();
     assert!(!denial.message.contains('\u{202E}'), "{}", denial.message);
+    for (length, told) in [(300, true), (301, false), (400, false)] {
+        let long = "x".repeat(length);
+        let value = signed(&KEY, &alice(), &json!({"signer": long}), NOW);
+        let denial = UnverifiedData::parse(&value, MAX_BYTES, &rules(), NOW).unwrap_err();
+        assert_eq!(denial.message.contains(&long), told, "{length}");
+    }
     let value = signed(&KEY, &alice(), &json!({"iss": "https://idp.example.com/"}), NOW);
     let denial = UnverifiedData::parse(&value, MAX_BYTES, &rules(), NOW).unwrap_err();
     assert!(

@@ -400,7 +400,37 @@ fn a_refused_issuer_is_named_unless_the_name_deceives() {
     };
     assert!(message("https://idp.example.com/").contains("`https://idp.example.com/`"));
     assert!(!message("a\u{202E}b").contains('\u{202E}'));
+    assert!(message(&"x".repeat(200)).contains("xxx"));
     assert!(!message(&"x".repeat(201)).contains("xxx"));
+}
+
+#[test]
+fn a_token_without_an_issuer_is_told_from_one_that_flyteadmin_gave_to_a_client() {
+    let message = |header: &Value| {
+        let token = key(Algorithm::EdDsa).token(&claims_with(&json!({"iss": null})), header);
+        let denial = UnverifiedToken::parse(&token, MAX_BYTES).unwrap_err();
+        assert_eq!(denial.reason, Reason::ClaimMissing);
+        denial.message
+    };
+    assert_eq!(message(&Value::Null), "the token lacks the claim `iss`");
+    let of_a_client = message(&json!({"key_id": "EdDSA"}));
+    assert!(
+        of_a_client.contains("when a client logs in with its secret"),
+        "{of_a_client}"
+    );
+}
+
+#[test]
+fn what_a_token_says_of_its_issuer_and_key_is_known_before_it_is_verified() {
+    for (header, key_id) in [
+        (json!({"kid": "one"}), "one"),
+        (json!({"kid": null, "key_id": "other"}), "other"),
+        (json!({"kid": null}), ""),
+    ] {
+        let token = key(Algorithm::EdDsa).token(&claims(), &header);
+        let read = UnverifiedToken::parse(&token, MAX_BYTES).unwrap();
+        assert_eq!((read.issuer(), read.key_id()), (ISSUER, key_id));
+    }
 }
 
 #[test]
@@ -722,6 +752,29 @@ fn with_audiences_of_their_own_id_tokens_are_read_by_their_own_mapping_and_no_to
     ] {
         let refused = outcome(audience.clone(), scheme);
         assert_eq!(refused, Err(Reason::AudienceMismatch), "{audience} {scheme:?}");
+    }
+    for (claims, expected) in [
+        (json!({"aud": "console"}), TokenType::IdToken),
+        (json!({"aud": ["other", "console"]}), TokenType::IdToken),
+        (json!({"aud": "flyte"}), TokenType::AccessToken),
+        (json!({"aud": 1}), TokenType::AccessToken),
+        (json!({}), TokenType::AccessToken),
+    ] {
+        assert_eq!(
+            rules.type_by_audience(claims.as_object().unwrap()),
+            expected,
+            "{claims}"
+        );
+    }
+    for (scheme, accepted) in [(Scheme::IdToken, "`console`"), (Scheme::Bearer, "`flyte`")] {
+        let token = key(Algorithm::Es256).token(&claims_with(&json!({"aud": "other"})), &json!({}));
+        let parsed = UnverifiedToken::parse(&token, MAX_BYTES).unwrap();
+        let denial = parsed.verify(scheme, &rules, &KEYS.set, NOW).unwrap_err();
+        assert!(
+            denial.message.ends_with(&format!("accepted: {accepted}")),
+            "{}",
+            denial.message
+        );
     }
     // An ID token has no scopes; an access token must have them.
     let without_scope = |audience: &str, scheme| {

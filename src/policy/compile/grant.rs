@@ -306,10 +306,8 @@ impl Surroundings<'_, '_> {
     fn check_domains(&mut self, words: &Words) {
         for word in words.value() {
             let name = word.value();
-            if name.contains("${") || place_glob(name).is_err() {
-                continue;
-            }
-            let glob = Glob::new(name);
+            // With variables it may become any of them.
+            let Ok(glob) = place_glob(name) else { continue };
             if !self.domains.iter().any(|domain| glob.matches(domain)) {
                 let known: Vec<String> = self.domains.iter().map(|domain| format!("`{domain}`")).collect();
                 let message = format!("`{name}` is none of the configured domains: {}", known.join(", "));

@@ -608,6 +608,7 @@ fn many_mistakes_do_not_hide_that_there_is_an_error() {
         .unwrap();
     }
     assert_eq!(problems(&text).len(), MAX_PROBLEMS);
+    assert_eq!(problems(&text.replace("[nowhere]", "[]")).len(), MAX_PROBLEMS);
     writeln!(text, "  - {{ name: last, {ANYONE}, allow: [] }}").unwrap();
     let found = problems(&text);
     assert_eq!(
@@ -641,4 +642,42 @@ fn the_contract_example_compiles_with_every_rule_in_its_place() {
         assert!(line.contains(&format!("name: {}", rule.name())), "{rule}: {line}");
     }
     assert!(policy.rules().len() > 1);
+}
+
+#[test]
+fn one_mistake_is_told_once() {
+    let allow =
+        |domains: &str, rest: &str| format!("allow: [{{ projects: [ml], domains: {domains}, role: operator{rest} }}]");
+    for (lines, message) in [
+        (["subjects: [{ claim: a }]", ALLOW], "`claim` needs `values`"),
+        (["subjects: [{ values: [a] }]", ALLOW], "need a `claim`"),
+        (["subjects: [{ pattern: a }]", ALLOW], "need a `claim`"),
+        (
+            ["subjects: [{ claim: 5, values: [a] }]", ALLOW],
+            "a dotted path such as `realm_access.roles`",
+        ),
+        ([ANYONE, &allow("[Staging]", "")], "`Staging` is no name"),
+        (
+            [ANYONE, &allow("[staging]", ", raw_output_prefixes: [\"s3+x://b\"]")],
+            "is no place in an object store",
+        ),
+        (
+            [ANYONE, &allow("[staging]", ", raw_output_prefixes: [\"://b\"]")],
+            "is no place in an object store",
+        ),
+    ] {
+        let found = problems(&rule(&lines));
+        assert_eq!(found.len(), 1, "{found:#?}");
+        assert!(found[0].message.contains(message), "{found:#?}");
+    }
+    let of_the_claim = rule(&[ANYONE, &allow("[\"${claims.stage}\"]", "")]);
+    assert_eq!(problems(&of_the_claim), [], "it may become one that is configured");
+}
+
+#[test]
+fn a_rule_has_a_name_of_up_to_a_hundred_characters() {
+    for (length, found) in [(1, 0), (100, 0), (101, 1), (200, 1)] {
+        let text = rule(&[ANYONE, ALLOW]).replace("name: r", &format!("name: {}", "r".repeat(length)));
+        assert_eq!(problems(&text).len(), found, "{length}");
+    }
 }

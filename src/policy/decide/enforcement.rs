@@ -108,6 +108,12 @@ mod tests {
     }
 
     #[test]
+    fn the_modes_are_called_as_in_the_configuration() {
+        let modes = [Enforcement::Enforce, Enforcement::Shadow];
+        assert_eq!(modes.map(Enforcement::label), ["enforce", "shadow"]);
+    }
+
+    #[test]
     fn what_is_allowed_passes_in_both_modes_without_a_refusal() {
         for enforcement in [Enforcement::Enforce, Enforcement::Shadow] {
             let allowed = Decision::Allow(Permit {

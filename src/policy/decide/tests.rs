@@ -572,17 +572,18 @@ fn it_matters_what_an_execution_runs_only_where_names_are_listed() {
         let without_asking = groups.contains(&"admin") || groups.contains(&"team");
         assert_eq!(allowed(groups, &target), without_asking, "{groups:?} {place}");
     }
-    // A call on no execution depends on none.
-    let target = target("ml/staging", &[Action::CreateExecutions], Some(Resource::Unnamed));
+    // Neither a call on no execution nor one on an execution of which it is known what it runs.
     let rights = policy(POLICY).resolve(&caller(&["listed"]), &mut ());
-    let call = Call {
-        access: Access::Scoped,
-        action: Action::CreateExecutions,
-        targets: &[target],
-        asked: &[],
-        writes: &[],
-    };
-    assert!(!rights.depends_on_runs(&call));
+    for resource in [Resource::Unnamed, ran("staging/ml/secret"), ran("staging/ml/anywhere")] {
+        let call = Call {
+            access: Access::Scoped,
+            action: Action::CreateExecutions,
+            targets: &[target("ml/staging", &[Action::CreateExecutions], Some(resource))],
+            asked: &[],
+            writes: &[],
+        };
+        assert!(!rights.depends_on_runs(&call), "{call:?}");
+    }
 }
 
 #[test]

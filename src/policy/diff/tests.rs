@@ -204,6 +204,85 @@ fn differences_are_documents_for_programs_too() {
     );
 }
 
+#[test]
+fn only_the_actions_that_nothing_else_covers_are_told() {
+    let of = |actions: &str| rule("{ groups: [ml] }", &ML.replace("role: viewer", actions));
+    let one = |change: &str, action: &str| {
+        let was = if change == "lost" { "was " } else { "" };
+        format!(
+            "{change}: groups: ml: {action} in project ml, domain production, staging ({was}allowed by rule r (policy.yaml:2))"
+        )
+    };
+    assert_eq!(
+        lines(
+            &of("actions: [view_data, use_inventory]"),
+            &of("actions: [upload_data, view_data]")
+        ),
+        [one("gained", "upload_data"), one("lost", "use_inventory")]
+    );
+}
+
+#[test]
+fn a_pattern_covers_the_projects_that_it_matches_and_what_is_written_alike() {
+    let of = |group: &str, project: &str| {
+        let subject = format!("{{ groups: [\"{group}\"] }}");
+        rule(&subject, &ML.replace("[ml]", &format!("[\"{project}\"]")))
+    };
+    let changes = |old: &str, new: &str| {
+        let told = diff(&policy(old), &policy(new));
+        told.iter().map(|difference| difference.change).collect::<Vec<_>>()
+    };
+    let (gained, lost) = (Change::Gained, Change::Lost);
+    assert_eq!(changes(&of("ml", "data-*"), &of("ml", "data-a")), [lost]);
+    assert_eq!(changes(&of("ml", "data-*"), &of("ml", "ml")), [gained, lost]);
+    assert_eq!(changes(&of("ml", "data-*"), &of("ml", "d*")), [gained]);
+    let from_claims = |group: &str| of(group, "${claims.team}");
+    assert_eq!(changes(&from_claims("ml"), &from_claims("m*")), [gained]);
+    assert_eq!(
+        changes(&from_claims("ml"), &of("ml", "${claims.other}")),
+        [gained, lost]
+    );
+}
+
+#[test]
+fn a_kind_that_is_not_listed_beside_one_that_is_is_wholly_allowed_and_not_denied() {
+    let with = |effect: &str, lists: &str| {
+        rule(
+            "{ anyone: true }",
+            &format!("{effect}: [{{ projects: [ml], domains: [staging], actions: [view_inventory], {lists} }}]"),
+        )
+    };
+    let (less, more) = ("tasks: [t]", "tasks: [t], workflows: [w]");
+    for (effect, old, new, starts) in [
+        ("allow", less, more, "lost: "),
+        ("allow", more, less, "gained: "),
+        ("deny", less, more, "lost: "),
+        ("deny", more, less, "gained: "),
+    ] {
+        let told = lines(&with(effect, old), &with(effect, new));
+        assert!(
+            told.len() == 1 && told[0].starts_with(starts),
+            "{effect} {old}: {told:#?}"
+        );
+    }
+}
+
+#[test]
+fn what_guards_need_of_the_claims_is_told_and_not_what_they_take_from_the_call() {
+    let guarded = rule(
+        "{ anyone: true }",
+        "allow: [{ projects: [ml], domains: [staging], role: operator, service_accounts: [\"${claims.team}-a\", \"${project}-b\"] }]",
+    );
+    let told = diff(&policy("version: 1\n"), &policy(&guarded));
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0].given, ["setting ${claims.team}-a"]);
+    assert!(
+        told[0]
+            .guards
+            .contains("service_accounts [${claims.team}-a, ${project}-b]")
+    );
+}
+
 /// Rules, one a line, with what the other generator leaves out: names from claims, patterns.
 fn generated_rules() -> impl Strategy<Value = Vec<String>> {
     let claims = prop_oneof![

@@ -174,3 +174,23 @@ proptest! {
         prop_assert_eq!(lies_below(&prefix, &inside), plain);
     }
 }
+
+#[test]
+fn what_is_guarded_and_set_is_told_as_it_is_written() {
+    let mut guards = guards(
+        &[("service_accounts", &["a", "${project}-b"]), ("secrets", &[])],
+        &[(Setting::IamRole, "${domain}")],
+    );
+    let words = |guards: &Guards| guards.texts().into_iter().collect::<Vec<_>>();
+    let listed = [
+        "secrets []",
+        "service_accounts [a, ${project}-b]",
+        "set iam_role ${domain}",
+    ];
+    assert_eq!(words(&guards), listed);
+    guards.impersonate = true;
+    guards.download_prefixes = vec![template("s3://b/${project}")];
+    let more = ["download_prefixes [s3://b/${project}]", "impersonate"];
+    assert_eq!(words(&guards), [&more[..], &listed].concat());
+    assert!(words(&Guards::default()).is_empty());
+}

@@ -73,6 +73,11 @@ rules:
   - name: frozen
     subjects: [{ groups: [frozen] }]
     deny: [{ projects: [ml], actions: [view_inventory] }]
+  - name: otherwise
+    subjects: [{ groups: [otherwise] }]
+    allow:
+      - { projects: [ml], domains: ["*"], actions: [use_inventory] }
+      - { projects: [other], domains: ["*"], actions: [view_inventory] }
 "#;
 
 fn rights(groups: &[&str]) -> Rights {
@@ -101,6 +106,13 @@ fn a_list_is_allowed_with_the_names_that_any_rule_lists() {
     assert!(
         !names.contains(&"t1".into()) && !names.contains(&"t4".into()),
         "{names:?}"
+    );
+    let beside = rights(&["both", "otherwise"]);
+    let same = beside.listed_names("ml", "staging", Action::ViewInventory.into(), ResourceKind::Task, 100);
+    assert_eq!(
+        same,
+        Some(names),
+        "what is allowed elsewhere, or of other actions, adds none"
     );
 }
 

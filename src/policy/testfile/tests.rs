@@ -120,6 +120,14 @@ fn mistakes_in_a_case_are_reported_at_their_place() {
             "4:10: case `c`: `rpc` needs a catalogue; write `action`",
         ),
         (
+            vec!["action: view_data", "expect: allow", "sets: {}"],
+            "2:11: case `c`: `asks_for` and `sets` are about a request: name its `rpc`",
+        ),
+        (
+            vec!["action: view_data", "expect: allow", "asks_for: { secret: s }"],
+            "6:25: case `c`: `asks_for` and `sets` are about a request: name its `rpc`",
+        ),
+        (
             vec!["allow: []"],
             "2:11: case `c`: `allow` and `deny` are empty and test nothing; name an action",
         ),
@@ -328,4 +336,42 @@ fn a_call_whose_answer_is_filtered_is_neither_allowed_nor_denied() {
     assert!(told("hook", "deny").contains("expected deny, but it is allowed by rule hook"));
     assert!(told("team", "filtered").contains("write `expect: allow`"));
     assert!(told("nobody", "filtered").contains("expected filtered, but it is refused"));
+}
+
+#[test]
+fn a_case_that_says_what_is_set_says_all_of_it() {
+    let setting = "version: 1
+rules:
+  - name: team
+    subjects: [{ groups: [team] }]
+    allow: [{ projects: [ml], domains: [staging], role: operator, set: { service_account: a, cluster_pool: p } }]
+";
+    let (policy, catalog) = (policy(setting), Catalog::builtin().unwrap());
+    let report = |rest: &str| {
+        let case = format!(
+            "cases:\n  - {{ name: c, principal: {{ groups: [team] }}, rpc: /flyteidl.service.AdminService/CreateExecution, \
+             project: ml, domain: staging, expect: allow{rest} }}\n"
+        );
+        let report = run(&policy, Path::new("p.test.yaml"), &case, Some(&catalog));
+        report.failures.first().map(|problem| problem.message.clone())
+    };
+    for right in ["", ", sets: { service_account: a, cluster_pool: p }"] {
+        assert_eq!(report(right), None);
+    }
+    for wrong in [
+        "{}",
+        "{ service_account: a }",
+        "{ service_account: b, cluster_pool: p }",
+        "{ service_account: a, cluster_pool: p, iam_role: r }",
+    ] {
+        let told = report(&format!(", sets: {wrong}")).unwrap();
+        assert!(
+            told.contains("expected other `sets`, but it is given { "),
+            "{wrong}: {told}"
+        );
+        assert!(
+            told.contains("service_account: a") && told.contains("cluster_pool: p"),
+            "{told}"
+        );
+    }
 }

@@ -230,6 +230,18 @@ fn items_are_counted_through_the_files_and_the_first_that_matches_is_told() {
 }
 
 #[test]
+fn those_that_are_about_old_tokens_are_told_with_their_time() {
+    let policy = revoking(
+        "{ subject: [x] }, { groups: [a], issued_before: 2026-11-20T08:00:00Z }, { anyone: true, issued_before: 2026-11-20T08:00:01Z }",
+    );
+    let dated: Vec<_> = policy
+        .dated_revocations()
+        .map(|(name, time)| (name.name(), time))
+        .collect();
+    assert_eq!(dated, [("revoked[1]", MORNING), ("revoked[2]", MORNING + 1)]);
+}
+
+#[test]
 fn explaining_tells_the_item_and_what_would_help() {
     let explained = |item: &str| {
         let mut steps = Steps::default();

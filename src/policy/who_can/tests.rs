@@ -84,6 +84,14 @@ fn everybody_whom_a_rule_allows_it_is_told_with_a_claim_that_would_do() {
         "{allowed:#?}"
     );
     assert_eq!(denied, ["freeze anyone {}"]);
+    let place = Some(("ml", "production"));
+    let found = policy(POLICY).who_can(&Deed {
+        action: Action::RegisterInventory,
+        place,
+        thing: None,
+    });
+    let spared: Vec<_> = found.denied.iter().map(|callers| callers.unless.join(", ")).collect();
+    assert_eq!(spared, ["groups: release, client_id: ci"]);
     let [allowed, _] = shown(Action::AdministerPlatform, None, None);
     assert_eq!(allowed, ["admin groups: admin {}"]);
 }
@@ -147,4 +155,110 @@ fn it_agrees_with_the_decision_for_groups() {
             }
         }
     }
+}
+
+const COMPLETED: &str = r#"
+version: 1
+rules:
+  - name: listed
+    subjects: [{ claim: team, pattern: "team-(?<p>[a-z]+)" }]
+    allow:
+      - projects: ["${p}"]
+        domains: [staging]
+        actions: [create_executions]
+        tasks: ["${p}-t", u]
+        launch_plans: []
+        service_accounts: ["${p}-account"]
+  - name: unknown
+    subjects: [{ anyone: true }]
+    allow:
+      - { projects: [ml], domains: [staging], actions: [create_executions], tasks: ["${claims.task}"], launch_plans: [] }
+  - name: twice
+    subjects: [{ anyone: true }]
+    allow:
+      - { projects: ["${claims.x}"], domains: ["${claims.x}"], actions: [create_executions], tasks: ["${claims.task}"], launch_plans: [] }
+  - name: nested
+    subjects: [{ claim: team, pattern: "a-(?<p>(?:x|ml)+)-b" }, { claim: team, pattern: "g-(?<p>[a-z\\)]+)-h" }]
+    allow: [{ projects: ["${p}"], domains: [staging], actions: [upload_data] }]
+  - name: platform
+    subjects: [{ claim: team, pattern: "all-(?<role>[a-z_]+)" }]
+    allow: [{ projects: ["*"], domains: ["*"], role: "${role}" }]
+  - name: guarded
+    subjects: [{ groups: [guarded] }]
+    allow: [{ projects: [ml], domains: [staging], actions: [create_executions], impersonate: true }]
+"#;
+
+/// The rules that allow it, each with the values of claims, names and guards.
+fn completed(action: Action, place: Option<(&str, &str)>, task: Option<&str>) -> Vec<String> {
+    let thing = task.map(|name| (ResourceKind::Task, name));
+    let found = policy(COMPLETED).who_can(&Deed { action, place, thing });
+    let values = |callers: &Callers| {
+        let one = |values: &Values| {
+            values
+                .claim
+                .clone()
+                .unwrap_or_else(|| format!("{:?}", values.variables))
+        };
+        callers.with.iter().map(one).collect::<Vec<_>>().join(" ")
+    };
+    let line = |callers: &Callers| {
+        format!(
+            "{} {} {:?} {:?}",
+            callers.rule.name(),
+            values(callers),
+            callers.only,
+            callers.guards
+        )
+    };
+    found.allowed.iter().map(line).collect()
+}
+
+#[test]
+fn an_entry_that_is_completed_from_claims_is_told_with_its_names_and_guards_where_it_can_be_about_the_deed() {
+    let place = Some(("ml", "staging"));
+    let create = Action::CreateExecutions;
+    let only = r#"{"launch_plan": [], "task": ["${p}-t", "u"]}"#;
+    let unknown = r#"{"launch_plan": [], "task": ["${claims.task}"]}"#;
+    assert_eq!(
+        completed(create, place, None),
+        [
+            format!(r#"listed team-ml {only} {{"service_accounts [${{p}}-account]"}}"#),
+            format!("unknown {{}} {unknown} {{}}"),
+            "platform all-contributor all-engine all-operator all-platform_admin all-project_admin {} {}".to_owned(),
+            r#"guarded  {} {"impersonate"}"#.to_owned(),
+        ]
+    );
+    // One value for both.
+    let same = completed(create, Some(("staging", "staging")), None);
+    assert!(
+        same.contains(&format!(r#"twice {{"claims.x": "staging"}} {unknown} {{}}"#)),
+        "{same:#?}"
+    );
+    let rules = |place, task| {
+        let lines = completed(create, place, Some(task));
+        lines
+            .iter()
+            .filter_map(|line| line.split(' ').next().map(str::to_owned))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(rules(place, "ml-t"), ["listed", "unknown", "platform", "guarded"]);
+    assert_eq!(rules(place, "x-t"), ["unknown", "platform", "guarded"]);
+    assert_eq!(rules(Some(("ml", "production")), "ml-t"), ["platform"]);
+    let platform = completed(Action::AdministerPlatform, None, None);
+    assert_eq!(platform, ["platform all-platform_admin {} {}"]);
+}
+
+#[test]
+fn a_value_of_a_claim_is_made_for_groups_with_parentheses_in_them() {
+    let found = completed(Action::UploadData, Some(("ml", "staging")), None);
+    assert_eq!(
+        found.first().map(String::as_str),
+        Some("nested a-ml-b {} {}"),
+        "{found:#?}"
+    );
+    assert_eq!(
+        found.get(1).map(String::as_str),
+        Some("nested g-ml-h {} {}"),
+        "{found:#?}"
+    );
 }

@@ -53,6 +53,11 @@ rules:
   - name: deputy
     subjects: [{ groups: [deputy] }]
     allow: [{ projects: ["*"], domains: ["*"], role: operator, impersonate: true }]
+  - name: elsewhere
+    subjects: [{ groups: [elsewhere] }]
+    allow:
+      - { projects: [other], domains: ["*"], role: contributor, iam_roles: [of-another-project] }
+      - { projects: [ml], domains: ["*"], role: viewer, iam_roles: [for-another-action] }
 "#;
 
 struct Question<'a> {
@@ -252,6 +257,24 @@ fn what_is_asked_for_in_an_older_field_comes_along_with_what_is_written() {
             "service_account=ml-staging"
         ]
     );
+    // What is where it counts stays there.
+    let catalog = catalog();
+    let writes = &route(&catalog, "CreateExecution").writes;
+    let place = writes.iter().find(|place| place.setting == Setting::IamRole).unwrap();
+    let question = Question {
+        principal: caller(&["setting"]),
+        rpc: "CreateExecution",
+        action: Action::CreateExecutions,
+        resource: None,
+        asked: vec![Asked {
+            setting: Setting::IamRole,
+            value: "mine".into(),
+            field: place.field.clone(),
+        }],
+    };
+    let written = decide(&question).0.unwrap();
+    assert!(!written.contains(&"iam_role=mine".to_owned()), "{written:?}");
+    assert_eq!(written.len(), 2);
 }
 
 #[test]
@@ -290,7 +313,7 @@ fn a_stored_execution_is_not_started_again_where_rules_set_how_executions_run() 
             runs: None,
         }))
     };
-    let call = |group: &str, rpc, resource| {
+    let explained = |group: &str, rpc, resource| {
         let question = Question {
             principal: caller(&[group]),
             rpc,
@@ -299,8 +322,10 @@ fn a_stored_execution_is_not_started_again_where_rules_set_how_executions_run() 
             asked: Vec::new(),
         };
         decide(&question)
-            .0
-            .map_err(|refusal| refusal.denial.message.into_owned())
+    };
+    let call = |group: &str, rpc, resource| {
+        let (outcome, _) = explained(group, rpc, resource);
+        outcome.map_err(|refusal| refusal.denial.message.into_owned())
     };
     let again = |group: &str| call(group, "RelaunchExecution", stored(true));
     assert_eq!(again("open"), Ok(Vec::new()));
@@ -311,6 +336,31 @@ fn a_stored_execution_is_not_started_again_where_rules_set_how_executions_run() 
     );
     let message = again("setting").unwrap_err();
     assert!(message.ends_with("start it anew from its launch plan"), "{message}");
+    let (_, steps) = explained("setting", "RelaunchExecution", stored(true));
+    let why = "it sets how executions run, which a stored one does not take up";
+    assert!(steps.contains(why), "{steps}");
+    // What it runs is not looked up where that does not matter.
+    let depends = |group: &str, again: &[bool]| {
+        let target = |again: &bool| Target {
+            scope: scope("ml/staging"),
+            needs: ActionSet::from(Action::CreateExecutions),
+            resource: Some(stored(*again)),
+            field: Arc::default(),
+            role: TargetRole::Acts,
+        };
+        let call = Call {
+            access: Access::Scoped,
+            action: Action::CreateExecutions,
+            targets: &again.iter().map(target).collect::<Vec<_>>(),
+            asked: &[],
+            writes: &[],
+        };
+        policy(POLICY)
+            .resolve(&caller(&[group]), &mut ())
+            .depends_on_runs(&call)
+    };
+    assert!(depends("open", &[true]) && depends("setting", &[false]));
+    assert!(!depends("setting", &[true]) && !depends("setting", &[true, false]));
     // Which starts nothing.
     assert_eq!(call("setting", "UpdateExecution", stored(false)), Ok(Vec::new()));
     // It may be any.
@@ -320,7 +370,7 @@ fn a_stored_execution_is_not_started_again_where_rules_set_how_executions_run() 
 #[test]
 fn a_refusal_names_the_value_its_field_and_what_to_write_instead() {
     let question = |asked| Question {
-        principal: caller(&["closed"]),
+        principal: caller(&["closed", "elsewhere"]),
         rpc: "CreateExecution",
         action: Action::CreateExecutions,
         resource: None,
@@ -332,7 +382,14 @@ fn a_refusal_names_the_value_its_field_and_what_to_write_instead() {
         "no rule allows create_executions in project ml, domain staging with cloud role `admin'\\n`, asked for in the \
          field `spec.auth_role`; leave it empty, or write one of `arn:aws:iam::1:role/ml-staging`"
     );
-    assert!(steps.contains("rule closed"), "{steps}");
+    for step in [
+        "rule closed (policy.yaml:7) does not allow create_executions in project ml, domain staging: it does not allow a \
+         setting that is asked for\n",
+        "To allow it: add `admin'\\n` to `iam_roles` of the grant\n",
+        "rule elsewhere (policy.yaml:43) does not allow create_executions in project ml, domain staging: it is about other actions\n",
+    ] {
+        assert!(steps.contains(step), "{steps}");
+    }
     let (outcome, steps) = decide(&question(&[(Setting::ServiceAccount, "x")]));
     let message = outcome.unwrap_err().denial.message;
     assert!(message.ends_with("leave it empty"), "{message}");
