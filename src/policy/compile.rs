@@ -48,13 +48,13 @@ pub fn compile(files: &[(PathBuf, String)], domains: &[Box<str>]) -> Result<(Pol
     if problems.iter().any(|problem| problem.severity == Severity::Error) {
         return Err(problems);
     }
-    let (rules, revoked, roles) = draft.finish();
-    let index = Index::new(&rules);
-    let reads = Reads::of(&rules, &revoked);
+    let (compiled, revoked, roles) = draft.finish();
+    let index = Index::new(&compiled);
+    let reads = Reads::of(&compiled, &revoked);
     Ok((
         Policy {
             version: version(files),
-            rules,
+            rules: compiled,
             revoked,
             roles,
             index,

@@ -124,16 +124,8 @@ pub struct RuleDocument {
 impl RuleDocument {
     /// The roles that its entries name.
     pub(super) fn roles(&self) -> impl Iterator<Item = &str> {
-        let allowed = self
-            .allow
-            .iter()
-            .flat_map(|list| list.value())
-            .map(|entry| &entry.value().role);
-        let denied = self
-            .deny
-            .iter()
-            .flat_map(|list| list.value())
-            .map(|entry| &entry.value().role);
+        let allowed = self.allow.iter().flat_map(At::value).map(|entry| &entry.value().role);
+        let denied = self.deny.iter().flat_map(At::value).map(|entry| &entry.value().role);
         allowed.chain(denied).flatten().map(|role| &**role.value())
     }
 }
