@@ -2,6 +2,7 @@
 
 use crate::model::problem::{Problem, Severity};
 use serde::de::DeserializeOwned;
+use serde_saphyr::Location;
 use serde_saphyr::options::{DuplicateKeyPolicy, MergeKeyPolicy};
 use std::path::Path;
 
@@ -29,9 +30,42 @@ pub fn parse<T: DeserializeOwned>(file: &Path, text: &str) -> Result<T, Vec<Prob
     serde_saphyr::from_str_with_options(text, options).map_err(|error| vec![syntax_problem(file, text, &error)])
 }
 
+/// A line and a column, each from 1; 0 where there is none. A quarter of what the library keeps of a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LineColumn {
+    line: u32,
+    column: u32,
+}
+
+impl LineColumn {
+    /// The line.
+    #[must_use]
+    pub fn line(self) -> u64 {
+        self.line.into()
+    }
+
+    /// The column, in characters.
+    #[must_use]
+    pub fn column(self) -> u64 {
+        self.column.into()
+    }
+}
+
+impl From<Location> for LineColumn {
+    fn from(place: Location) -> Self {
+        // A document has fewer lines than bytes: [`MAX_BYTES`] at most.
+        let short = |number: u64| u32::try_from(number).unwrap_or_default();
+        Self {
+            line: short(place.line()),
+            column: short(place.column()),
+        }
+    }
+}
+
 /// A fault of meaning at a place in the document, with the line shown.
 #[must_use]
-pub fn problem_at(file: &Path, text: &str, place: serde_saphyr::Location, message: impl Into<String>) -> Problem {
+pub fn problem_at(file: &Path, text: &str, place: impl Into<LineColumn>, message: impl Into<String>) -> Problem {
+    let place = place.into();
     let mut problem = Problem::error(file, place.line(), place.column(), message);
     problem.snippet = snippet(text, place.line(), place.column());
     problem
@@ -39,7 +73,7 @@ pub fn problem_at(file: &Path, text: &str, place: serde_saphyr::Location, messag
 
 /// The same as a warning.
 #[must_use]
-pub fn warning_at(file: &Path, text: &str, place: serde_saphyr::Location, message: impl Into<String>) -> Problem {
+pub fn warning_at(file: &Path, text: &str, place: impl Into<LineColumn>, message: impl Into<String>) -> Problem {
     Problem {
         severity: Severity::Warning,
         ..problem_at(file, text, place, message)

@@ -27,11 +27,14 @@ fn bytes(path: &Path) -> Result<Vec<u8>, Problem> {
     let refused = |message: String| Problem::error(path, 0, 0, message);
     let unreadable = |error: io::Error| refused(format!("cannot be read: {error}"));
     // Looked at before opening: opening a pipe waits for somebody to write.
-    if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
+    let metadata = std::fs::metadata(path).map_err(unreadable)?;
+    if !metadata.is_file() {
         return Err(refused("is no regular file".to_owned()));
     }
-    let mut bytes = Vec::new();
     let limit = document::MAX_BYTES as u64 + 1;
+    // One more than there is, so that the end is found without growing.
+    let expected = metadata.len().saturating_add(1).min(limit);
+    let mut bytes = Vec::with_capacity(usize::try_from(expected).unwrap_or_default());
     File::open(path)
         .map_err(unreadable)?
         .take(limit)

@@ -5,7 +5,7 @@ use crate::model::principal::Principal;
 use crate::policy::Policy;
 use crate::policy::decide::Rights;
 use arc_swap::{ArcSwap, ArcSwapOption};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// One consistent version of everything a request is judged by. A request keeps the one it began with.
 #[derive(Debug)]
@@ -31,41 +31,51 @@ pub struct Candidate {
 
 /// The snapshot in force.
 #[derive(Debug)]
-pub struct Live(ArcSwap<Snapshot>);
+pub struct Live {
+    current: ArcSwap<Snapshot>,
+    /// Earlier ones that requests still had when they were replaced. Freeing a large policy takes longer than a request
+    /// may wait: kept here, the last request that lets go of one frees nothing.
+    earlier: Mutex<Vec<Arc<Snapshot>>>,
+}
 
 impl Live {
     /// Puts the first policy in force.
     #[must_use]
     pub fn new(policy: Policy, catalog: Catalog) -> Self {
-        Self(ArcSwap::from_pointee(Snapshot {
-            policy: Arc::new(policy),
-            catalog: Arc::new(catalog),
-            generation: 1,
-            candidate: None,
-        }))
+        Self {
+            current: ArcSwap::from_pointee(Snapshot {
+                policy: Arc::new(policy),
+                catalog: Arc::new(catalog),
+                generation: 1,
+                candidate: None,
+            }),
+            earlier: Mutex::default(),
+        }
     }
 
     /// The snapshot in force now.
     #[must_use]
     pub fn load(&self) -> Arc<Snapshot> {
-        self.0.load_full()
+        self.current.load_full()
     }
 
     /// Puts the next snapshot in force. Requests that have begun keep theirs.
     pub fn replace(&self, policy: Policy, catalog: Catalog) {
         let (policy, catalog) = (Arc::new(policy), Arc::new(catalog));
-        self.0.rcu(|last| Snapshot {
+        let last = self.current.rcu(|last| Snapshot {
             policy: Arc::clone(&policy),
             catalog: Arc::clone(&catalog),
             generation: last.generation + 1,
             candidate: last.candidate.clone(),
         });
+        self.earlier().push(last);
+        self.free_unused();
     }
 
     /// Puts a policy beside the one in force, in place of the last candidate.
     pub fn put_beside(&self, candidate: Policy) {
         let candidate = Arc::new(candidate);
-        self.0.rcu(|last| Snapshot {
+        let last = self.current.rcu(|last| Snapshot {
             policy: Arc::clone(&last.policy),
             catalog: Arc::clone(&last.catalog),
             generation: last.generation,
@@ -74,6 +84,21 @@ impl Live {
                 generation: last.candidate.as_ref().map_or(1, |last| last.generation + 1),
             }),
         });
+        self.earlier().push(last);
+        self.free_unused();
+    }
+
+    /// Frees the earlier snapshots that no request has any more. Called by who replaces them, now and then, never by a
+    /// request.
+    pub fn free_unused(&self) {
+        // Who has the only reference to one is the only one who could make another.
+        let unused = |earlier: &mut Arc<Snapshot>| Arc::strong_count(earlier) == 1;
+        let freed: Vec<_> = self.earlier().extract_if(.., unused).collect();
+        drop(freed);
+    }
+
+    fn earlier(&self) -> MutexGuard<'_, Vec<Arc<Snapshot>>> {
+        self.earlier.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -110,5 +135,35 @@ impl Kept {
         let rights = Arc::new(policy.resolve(principal, &mut ()));
         self.0.store(Some(Arc::new((generation, Arc::clone(&rights)))));
         rights
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use crate::policy::compile::compile;
+
+    #[test]
+    fn no_request_frees_the_policy_that_it_had() {
+        let policy = || compile(&[], &["staging".into()]).unwrap().0;
+        let live = Live::new(policy(), Catalog::builtin().unwrap());
+        let request = live.load();
+        let first = Arc::downgrade(&request.policy);
+        live.replace(policy(), Catalog::builtin().unwrap());
+        let second = Arc::downgrade(&live.load().policy);
+        live.replace(policy(), Catalog::builtin().unwrap());
+        assert!(
+            second.upgrade().is_none(),
+            "what no request has is freed as it is replaced"
+        );
+        live.free_unused();
+        assert!(first.upgrade().is_some(), "a request has it");
+        drop(request);
+        assert!(first.upgrade().is_some(), "the request does not free it");
+        live.free_unused();
+        assert!(first.upgrade().is_none());
+        assert_eq!(live.load().generation, 3);
     }
 }

@@ -3,7 +3,7 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 pub mod compile;
@@ -35,7 +35,7 @@ pub use subject::Subjects;
 #[derive(Debug)]
 pub struct Policy {
     version: Arc<str>,
-    rules: Vec<Rule>,
+    rules: Box<[Rule]>,
     revoked: Vec<Revocation>,
     roles: role::Roles,
     index: index::Index,
@@ -68,13 +68,15 @@ impl Policy {
     }
 }
 
+// A policy may have a hundred thousand rules: here and below, lists are as long as they must be, and what most rules have
+// in common is shared.
 #[derive(Debug)]
 struct Rule {
     name: RuleName,
-    subjects: Vec<subject::Subject>,
-    unless: Vec<subject::Subject>,
-    allow: Vec<grant::Plan>,
-    deny: Vec<Arc<grant::Grant>>,
+    subjects: Box<[subject::Subject]>,
+    unless: Box<[subject::Subject]>,
+    allow: Box<[grant::Plan]>,
+    deny: Box<[Arc<grant::Grant>]>,
 }
 
 /// Callers whose tokens count no more.
@@ -91,15 +93,15 @@ pub struct RuleName(Arc<Source>);
 #[derive(PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Source {
     name: Box<str>,
-    file: PathBuf,
+    file: Arc<Path>,
     line: u64,
 }
 
 impl RuleName {
-    fn new(name: &str, file: &Path, line: u64) -> Self {
+    fn new(name: &str, file: &Arc<Path>, line: u64) -> Self {
         Self(Arc::new(Source {
             name: name.into(),
-            file: file.into(),
+            file: Arc::clone(file),
             line,
         }))
     }

@@ -98,6 +98,9 @@ pub trait Reloadable: Send + Sync {
     /// Every file that cannot be read.
     fn read(&self) -> Result<Vec<(PathBuf, String)>, Vec<Problem>>;
 
+    /// Frees what was in force before and is used no more: called at every look.
+    fn free_unused(&self) {}
+
     /// Puts what was read in force as a whole and returns warnings.
     ///
     /// # Errors

@@ -1,65 +1,54 @@
 //! From policy files to a [`Policy`]: what the words mean, with every mistake found in one go.
 
-use super::document::{At, PolicyDocument, RuleDocument, SubjectDocument, VERSION, Words};
+use super::document::{At, Items, PolicyDocument, SubjectDocument, VERSION, Word, Words};
 use super::index::Index;
 use super::reads::Reads;
-use super::role::{BUILT_IN, Roles, nearest};
-use super::{Policy, Revocation, Rule, RuleName, Subjects};
-use crate::document::{parse, problem_at, warning_at};
+use super::role::nearest;
+use super::{Policy, Subjects};
+use crate::document::{LineColumn, parse, problem_at, warning_at};
 use crate::model::action::{Action, ActionSet};
 use crate::model::problem::{Problem, Severity};
-use ahash::AHashMap;
 use aws_lc_rs::digest;
+use draft::Draft;
 use serde::Deserialize;
-use serde_saphyr::Location;
-use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use subject::List;
 
+mod draft;
 mod grant;
 mod guard;
 mod subject;
 
 /// How many errors, and how many warnings, are listed for one file.
 const MAX_PROBLEMS: usize = 100;
-const MAX_RULE_NAME: usize = 100;
 
 /// Compiles the files of a policy for a platform with these domains. Returns the policy and warnings about it.
 ///
 /// # Errors
 /// Every fault in every file, and the warnings, in the order of the files.
 pub fn compile(files: &[(PathBuf, String)], domains: &[Box<str>]) -> Result<(Policy, Vec<Problem>), Vec<Problem>> {
-    let mut reports: Vec<Report<'_>> = files.iter().map(|(file, text)| Report::new(file, text)).collect();
-    let documents: Vec<Option<PolicyDocument>> = reports.iter_mut().map(read).collect();
-    let mut roles = Roles::default();
-    let mut defined = BTreeMap::new();
-    for (report, document) in reports.iter_mut().zip(&documents) {
-        for (name, actions) in document.iter().flat_map(|document| &document.roles) {
-            define_role(name, actions, &mut roles, &mut defined, report);
-        }
+    let mut draft = Draft::new(domains);
+    let mut waiting = Vec::new();
+    let mut reports = Vec::with_capacity(files.len());
+    // One after the other: what a file says takes several times as much memory as what is made of it.
+    for (file, text) in files {
+        let mut report = Report::new(file, text);
+        let later = read(&mut report).map(|document| draft.add(document, &mut report));
+        waiting.push(later.unwrap_or_default());
+        reports.push(report);
     }
-    let mut compiled = Vec::new();
-    let mut names = AHashMap::new();
-    for (report, document) in reports.iter_mut().zip(&documents) {
-        for rule in document.iter().flat_map(|document| &document.rules) {
-            let name = rule_name(&rule.name, &mut names, report);
-            compiled.push(compile_rule(rule, name, &roles, domains, report));
-        }
-    }
-    let mut revoked = Vec::new();
-    for (report, document) in reports.iter_mut().zip(&documents) {
-        for item in document.iter().flat_map(|document| &document.revoked) {
-            let name = RuleName::new(&format!("revoked[{}]", revoked.len()), report.file, item.place().line());
-            let subject = subject::compile_one(List::Revoked, item, report);
-            revoked.push(Revocation { name, subject });
+    for (report, rules) in reports.iter_mut().zip(waiting) {
+        for rule in rules {
+            draft.complete(rule, report);
         }
     }
     let problems: Vec<Problem> = reports.into_iter().flat_map(Report::finish).collect();
     if problems.iter().any(|problem| problem.severity == Severity::Error) {
         return Err(problems);
     }
+    let (compiled, revoked, roles) = draft.finish();
     let index = Index::new(&compiled);
     let reads = Reads::of(&compiled, &revoked);
     Ok((
@@ -80,7 +69,7 @@ pub fn compile(files: &[(PathBuf, String)], domains: &[Box<str>]) -> Result<(Pol
 ///
 /// # Errors
 /// Every fault, at its place in the file.
-pub fn subjects(file: &Path, text: &str, documents: &At<Vec<At<SubjectDocument>>>) -> Result<Subjects, Vec<Problem>> {
+pub fn subjects(file: &Path, text: &str, documents: &Items<SubjectDocument>) -> Result<Subjects, Vec<Problem>> {
     let mut report = Report::new(file, text);
     let (subjects, _) = subject::compile(List::Accepted, documents, &mut report);
     let problems = report.finish();
@@ -94,6 +83,8 @@ pub fn subjects(file: &Path, text: &str, documents: &At<Vec<At<SubjectDocument>>
 /// Collects what is wrong with one file.
 struct Report<'a> {
     file: &'a Path,
+    /// The same, for the names of its rules.
+    name: Arc<Path>,
     text: &'a str,
     errors: Vec<Problem>,
     warnings: Vec<Problem>,
@@ -103,19 +94,20 @@ impl<'a> Report<'a> {
     fn new(file: &'a Path, text: &'a str) -> Self {
         Self {
             file,
+            name: file.into(),
             text,
             errors: Vec::new(),
             warnings: Vec::new(),
         }
     }
 
-    fn error(&mut self, place: Location, message: impl Into<String>) {
+    fn error(&mut self, place: LineColumn, message: impl Into<String>) {
         if self.errors.len() < MAX_PROBLEMS {
             self.errors.push(problem_at(self.file, self.text, place, message));
         }
     }
 
-    fn warning(&mut self, place: Location, message: impl Into<String>) {
+    fn warning(&mut self, place: LineColumn, message: impl Into<String>) {
         if self.warnings.len() < MAX_PROBLEMS {
             self.warnings.push(warning_at(self.file, self.text, place, message));
         }
@@ -129,7 +121,7 @@ impl<'a> Report<'a> {
     }
 
     /// The words of a list that must have some.
-    fn filled<'w>(&mut self, key: &str, words: &'w Words, instead: &str) -> &'w [At<String>] {
+    fn filled<'w>(&mut self, key: &str, words: &'w Words, instead: &str) -> &'w [Word] {
         if words.value().is_empty() {
             self.error(words.place(), format!("`{key}: []` {instead}"));
         }
@@ -149,7 +141,7 @@ impl<'a> Report<'a> {
             words,
             "covers no action; name at least one, or `\"*\"` for all",
         ) {
-            match word.value().as_str() {
+            match &**word.value() {
                 "" => {}
                 "*" => actions = ActionSet::all(),
                 name => match name.parse::<Action>() {
@@ -201,120 +193,6 @@ fn read(report: &mut Report<'_>) -> Option<PolicyDocument> {
             }
             None
         }
-    }
-}
-
-fn define_role(
-    name: &str,
-    actions: &Words,
-    roles: &mut Roles,
-    defined: &mut BTreeMap<String, String>,
-    report: &mut Report<'_>,
-) {
-    if name.is_empty()
-        || !name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
-    {
-        report.error(
-            actions.place(),
-            format!("`{name}` is no name for a role; use letters, digits, `_` and `-`"),
-        );
-    }
-    if BUILT_IN.iter().any(|(built_in, _)| *built_in == name) {
-        report.error(
-            actions.place(),
-            format!("the role `{name}` is built in and cannot be redefined; choose another name"),
-        );
-        return;
-    }
-    let place = format!("{}:{}", report.file.display(), actions.place().line());
-    if let Some(earlier) = defined.insert(name.to_owned(), place) {
-        report.error(
-            actions.place(),
-            format!("the role `{name}` is already defined at {earlier}"),
-        );
-    }
-    let actions = report.actions(actions);
-    roles.define(name, actions);
-}
-
-fn rule_name(name: &At<String>, names: &mut AHashMap<String, RuleName>, report: &mut Report<'_>) -> RuleName {
-    let text = name.value();
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-    if text.len() > MAX_RULE_NAME
-        || !text.bytes().all(plain)
-        || !text.bytes().next().is_some_and(|first| first.is_ascii_alphanumeric())
-    {
-        let message = format!(
-            "`{text}` is no name for a rule; use letters, digits, `.`, `_` and `-`, at most {MAX_RULE_NAME}, the first a letter or digit"
-        );
-        report.error(name.place(), message);
-    }
-    let rule = RuleName::new(text, report.file, name.place().line());
-    if let Some(earlier) = names.get(text) {
-        let place = format!("{}:{}", earlier.file().display(), earlier.line());
-        report.error(
-            name.place(),
-            format!("the rule `{text}` is already defined at {place}; names are unique in the whole policy"),
-        );
-    } else {
-        names.insert(text.clone(), rule.clone());
-    }
-    rule
-}
-
-fn compile_rule(
-    document: &RuleDocument,
-    name: RuleName,
-    roles: &Roles,
-    domains: &[Box<str>],
-    report: &mut Report<'_>,
-) -> Rule {
-    let list = if document.allow.is_some() {
-        List::Allowed
-    } else {
-        List::Denied
-    };
-    let (subjects, captures) = subject::compile(list, &document.subjects, report);
-    if document.allow.is_none() && document.deny.is_none() {
-        report.error(
-            document.name.place(),
-            "the rule has neither `allow` nor `deny` and would do nothing; add one",
-        );
-    }
-    let mut surroundings = grant::Surroundings {
-        rule: &name,
-        roles,
-        captures: &captures,
-        domains,
-        report,
-    };
-    let allow = document
-        .allow
-        .as_ref()
-        .map(|list| surroundings.allow(list))
-        .unwrap_or_default();
-    let deny = document
-        .deny
-        .as_ref()
-        .map(|list| surroundings.deny(list))
-        .unwrap_or_default();
-    let unless = document.unless.as_ref().map(|list| {
-        if document.deny.is_none() {
-            report.error(
-                list.place(),
-                "`unless` is about `deny`, and the rule has none; remove it",
-            );
-        }
-        subject::compile(List::Unless, list, report).0
-    });
-    Rule {
-        name,
-        subjects,
-        unless: unless.unwrap_or_default(),
-        allow,
-        deny,
     }
 }
 

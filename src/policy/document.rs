@@ -1,9 +1,10 @@
 //! The YAML shape of a policy file, and its JSON Schema. What the words mean is in `compile`.
 
+use crate::document::LineColumn;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::{Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
-use serde_saphyr::{Location, Spanned};
+use serde_saphyr::Spanned;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,19 +13,31 @@ use std::fmt;
 pub const VERSION: u64 = 1;
 
 /// A value with its place in the file.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(transparent)]
-pub struct At<T>(Spanned<T>);
+#[derive(Clone, Debug)]
+pub struct At<T> {
+    value: T,
+    place: LineColumn,
+}
 
 impl<T> At<T> {
     /// The value.
     pub fn value(&self) -> &T {
-        &self.0.value
+        &self.value
     }
 
     /// Where it was written.
-    pub fn place(&self) -> Location {
-        self.0.referenced
+    pub fn place(&self) -> LineColumn {
+        self.place
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for At<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Spanned { value, referenced, .. } = Spanned::deserialize(deserializer)?;
+        Ok(Self {
+            value,
+            place: referenced.into(),
+        })
     }
 }
 
@@ -52,8 +65,14 @@ where
     T::deserialize(deserializer).map(Some)
 }
 
-/// A list in which every word keeps its place.
-pub type Words = At<Vec<At<String>>>;
+/// A list in which every item keeps its place. No larger than it must be: a policy has hundreds of thousands.
+pub type Items<T> = At<Box<[At<T>]>>;
+
+/// A word with its place.
+pub type Word = At<Box<str>>;
+
+/// A list of words.
+pub type Words = Items<Box<str>>;
 
 /// A policy file.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -84,22 +103,31 @@ pub struct PolicyDocument {
 pub struct RuleDocument {
     /// The rule's name, unique in the policy: appears in audit records and in `explain`.
     #[schemars(regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"))]
-    pub name: At<String>,
+    pub name: Word,
     /// Whom the rule is for: any one of the items.
     #[schemars(length(min = 1))]
-    pub subjects: At<Vec<At<SubjectDocument>>>,
+    pub subjects: Items<SubjectDocument>,
     /// What they may do.
     #[serde(default, deserialize_with = "present")]
     #[schemars(with = "Vec<AllowDocument>", length(min = 1))]
-    pub allow: Option<At<Vec<At<AllowDocument>>>>,
+    pub allow: Option<Items<AllowDocument>>,
     /// What they may not do, whatever other rules allow.
     #[serde(default, deserialize_with = "present")]
     #[schemars(with = "Vec<DenyDocument>", length(min = 1))]
-    pub deny: Option<At<Vec<At<DenyDocument>>>>,
+    pub deny: Option<Items<DenyDocument>>,
     /// To whom the rule's `deny` does not apply.
     #[serde(default, deserialize_with = "present")]
     #[schemars(with = "Vec<SubjectDocument>", length(min = 1))]
-    pub unless: Option<At<Vec<At<SubjectDocument>>>>,
+    pub unless: Option<Items<SubjectDocument>>,
+}
+
+impl RuleDocument {
+    /// The roles that its entries name.
+    pub(super) fn roles(&self) -> impl Iterator<Item = &str> {
+        let allowed = self.allow.iter().flat_map(At::value).map(|entry| &entry.value().role);
+        let denied = self.deny.iter().flat_map(At::value).map(|entry| &entry.value().role);
+        allowed.chain(denied).flatten().map(|role| &**role.value())
+    }
 }
 
 /// One description of callers: all of its conditions must hold. In lists of values any one does; `*` stands for any
@@ -131,7 +159,7 @@ pub struct SubjectDocument {
     /// The issuer, exactly; `listener:NAME` for a principal that a listener gives.
     #[serde(default, deserialize_with = "present")]
     #[schemars(with = "String", length(min = 1))]
-    pub issuer: Option<At<String>>,
+    pub issuer: Option<Word>,
     /// A claim of the token: a dotted path, or a list of its parts where names contain dots. Needs `values` or `pattern`.
     #[serde(default, deserialize_with = "present")]
     #[schemars(with = "ClaimDocument")]
@@ -144,7 +172,7 @@ pub struct SubjectDocument {
     /// can be used in `allow` as `${project}`.
     #[serde(default, deserialize_with = "present")]
     #[schemars(with = "String", length(min = 1))]
-    pub pattern: Option<At<String>>,
+    pub pattern: Option<Word>,
     /// Tokens issued (`iat`) before this time, RFC 3339 to the second; callers without such a claim, too. Only in `revoked`
     /// and in the `subjects` of rules that only deny, beside another condition.
     #[serde(default, deserialize_with = "present")]
@@ -152,7 +180,7 @@ pub struct SubjectDocument {
         with = "String",
         regex(pattern = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(Z|[+-]\d{2}:\d{2})$")
     )]
-    pub issued_before: Option<At<String>>,
+    pub issued_before: Option<Word>,
 }
 
 /// Where a claim is: the names from the outside in.
@@ -210,7 +238,7 @@ pub struct AllowDocument {
     /// A role: all of its actions.
     #[serde(default, deserialize_with = "present")]
     #[schemars(with = "String", length(min = 1))]
-    pub role: Option<At<String>>,
+    pub role: Option<Word>,
     /// Actions; `"*"` for all.
     #[serde(default, deserialize_with = "present")]
     #[schemars(with = "Vec<String>", length(min = 1))]
@@ -270,7 +298,7 @@ pub struct AllowDocument {
     /// replaces what they ask for.
     #[serde(default, deserialize_with = "present")]
     #[schemars(with = "SetDocument")]
-    pub set: Option<At<SetDocument>>,
+    pub set: Option<Box<At<SetDocument>>>,
 }
 
 /// Settings of executions, each as a text in which `${project}` and `${domain}` are those of the call.
@@ -281,23 +309,23 @@ pub struct SetDocument {
     /// The Kubernetes service account.
     #[serde(default, deserialize_with = "present")]
     #[schemars(with = "String", length(min = 1))]
-    pub service_account: Option<At<String>>,
+    pub service_account: Option<Word>,
     /// The cloud role.
     #[serde(default, deserialize_with = "present")]
     #[schemars(with = "String", length(min = 1))]
-    pub iam_role: Option<At<String>>,
+    pub iam_role: Option<Word>,
     /// The object-store prefix below which raw outputs are written.
     #[serde(default, deserialize_with = "present")]
     #[schemars(with = "String", length(min = 1))]
-    pub raw_output_prefix: Option<At<String>>,
+    pub raw_output_prefix: Option<Word>,
     /// The cluster pool.
     #[serde(default, deserialize_with = "present")]
     #[schemars(with = "String", length(min = 1))]
-    pub cluster_pool: Option<At<String>>,
+    pub cluster_pool: Option<Word>,
     /// The cluster label.
     #[serde(default, deserialize_with = "present")]
     #[schemars(with = "String", length(min = 1))]
-    pub cluster_label: Option<At<String>>,
+    pub cluster_label: Option<Word>,
 }
 
 /// What is denied, and where. Exactly one of `role` and `actions`.
@@ -316,7 +344,7 @@ pub struct DenyDocument {
     /// A role: all of its actions.
     #[serde(default, deserialize_with = "present")]
     #[schemars(with = "String", length(min = 1))]
-    pub role: Option<At<String>>,
+    pub role: Option<Word>,
     /// Actions; `"*"` for all.
     #[serde(default, deserialize_with = "present")]
     #[schemars(with = "Vec<String>", length(min = 1))]

@@ -27,11 +27,11 @@ pub(in crate::policy) enum Place<'a> {
 #[derive(Debug)]
 pub(in crate::policy) struct Grant {
     pub rule: RuleName,
-    pub projects: Vec<Glob>,
-    pub domains: Vec<Glob>,
+    pub projects: Box<[Glob]>,
+    pub domains: Arc<[Glob]>,
     pub actions: ActionSet,
     pub lists: Lists,
-    pub guards: Guards,
+    pub guards: Arc<Guards>,
 }
 
 impl Grant {
@@ -96,17 +96,17 @@ impl Grant {
 /// Names to which something is restricted, by kind; absent: not restricted.
 #[derive(Debug, Default)]
 pub(in crate::policy) struct Lists {
-    pub tasks: Option<Vec<Box<str>>>,
-    pub workflows: Option<Vec<Box<str>>>,
-    pub launch_plans: Option<Vec<Box<str>>>,
+    pub tasks: Option<Box<[Box<str>]>>,
+    pub workflows: Option<Box<[Box<str>]>>,
+    pub launch_plans: Option<Box<[Box<str>]>>,
 }
 
 impl Lists {
-    pub(super) fn of(&self, kind: ResourceKind) -> Option<&Vec<Box<str>>> {
+    pub(super) fn of(&self, kind: ResourceKind) -> Option<&[Box<str>]> {
         match kind {
-            ResourceKind::Task => self.tasks.as_ref(),
-            ResourceKind::Workflow => self.workflows.as_ref(),
-            ResourceKind::LaunchPlan => self.launch_plans.as_ref(),
+            ResourceKind::Task => self.tasks.as_deref(),
+            ResourceKind::Workflow => self.workflows.as_deref(),
+            ResourceKind::LaunchPlan => self.launch_plans.as_deref(),
         }
     }
 
@@ -291,8 +291,8 @@ impl GrantTemplate {
         };
         Ok(Grant {
             rule: self.rule.clone(),
-            projects: places(&self.projects)?,
-            domains: places(&self.domains)?,
+            projects: places(&self.projects)?.into(),
+            domains: places(&self.domains)?.into(),
             actions,
             lists: Lists {
                 tasks: listed(&self.tasks)?,
@@ -304,7 +304,8 @@ impl GrantTemplate {
                 impersonate: self.guards.impersonate,
                 set: set.collect::<Result<_, String>>()?,
                 download_prefixes: prefixes?,
-            },
+            }
+            .shared(),
         })
     }
 }

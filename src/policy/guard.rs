@@ -4,9 +4,10 @@ use super::grant::Place;
 use super::pattern::{Template, Variable};
 use crate::model::setting::{Asked, Setting};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, LazyLock};
 
 /// What a grant says about settings. In its texts `${project}` and `${domain}` are those the call acts in.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(in crate::policy) struct Guards {
     /// The values that callers may ask for, by [`Setting::guard`]; absent: any.
     pub lists: BTreeMap<&'static str, Vec<Template>>,
@@ -31,9 +32,19 @@ pub(in crate::policy) enum Choice {
 }
 
 /// The names that are the caller's own: its subject and e-mail address.
-pub(in crate::policy) type OwnNames = [Option<std::sync::Arc<str>>; 2];
+pub(in crate::policy) type OwnNames = [Option<Arc<str>>; 2];
 
 impl Guards {
+    /// The same, to be kept by a grant. Most guard nothing and have one in common.
+    pub(super) fn shared(self) -> Arc<Self> {
+        static NONE: LazyLock<Arc<Guards>> = LazyLock::new(Arc::default);
+        if self == **NONE {
+            Arc::clone(&NONE)
+        } else {
+            Arc::new(self)
+        }
+    }
+
     /// What becomes of a setting. `writable`: whether the request can be made to ask for something else.
     pub(super) fn choice(&self, asked: &Asked, place: Place<'_>, writable: bool, own: &OwnNames) -> Choice {
         let value = &*asked.value;

@@ -4,7 +4,7 @@ use super::Rule;
 use super::pattern::Glob;
 use super::subject::{Attribute, Condition, Subject};
 use crate::model::principal::Principal;
-use ahash::AHashMap;
+use ahash::RandomState;
 
 // From the one that selects most to the one that selects least.
 const ATTRIBUTES: [Attribute; 4] = [
@@ -17,39 +17,53 @@ const ATTRIBUTES: [Attribute; 4] = [
 /// Rules by the exact values they ask for.
 #[derive(Debug, Default)]
 pub(in crate::policy) struct Index {
-    exact: AHashMap<(Attribute, Box<str>), Vec<usize>>,
+    state: RandomState,
+    // The hash of an attribute with a value, and the position of a rule that asks for it; in order. Two values with one
+    // hash make one rule more be looked at, and nothing else: it is kept instead of the text.
+    exact: Box<[(u64, usize)]>,
     // Rules with an item that asks for no exact value.
-    rest: Vec<usize>,
+    rest: Box<[usize]>,
 }
 
 impl Index {
     /// The index of these rules, by their position.
     pub(super) fn new(rules: &[Rule]) -> Self {
-        let mut index = Self::default();
+        let state = RandomState::new();
+        let (mut exact, mut rest) = (Vec::with_capacity(rules.len()), Vec::new());
         for (position, rule) in rules.iter().enumerate() {
             match rule.subjects.iter().map(keys).collect::<Option<Vec<_>>>() {
-                Some(keys) => {
-                    for (attribute, value) in keys.into_iter().flatten() {
-                        index.exact.entry((attribute, value.into())).or_default().push(position);
-                    }
-                }
-                None => index.rest.push(position),
+                Some(keys) => exact.extend(keys.iter().flatten().map(|key| (state.hash_one(key), position))),
+                None => rest.push(position),
             }
         }
-        index
+        exact.sort_unstable();
+        exact.dedup();
+        Self {
+            state,
+            exact: exact.into(),
+            rest: rest.into(),
+        }
     }
 
     /// The positions of the rules that may match, ascending: all that do match are among them.
     pub(super) fn candidates(&self, principal: &Principal) -> Vec<usize> {
-        let mut found = self.rest.clone();
+        let mut found = self.rest.to_vec();
         for attribute in ATTRIBUTES {
             for value in attribute.values(principal) {
-                found.extend(self.exact.get(&(attribute, Box::from(value))).into_iter().flatten());
+                found.extend(self.asking_for((attribute, value)));
             }
         }
         found.sort_unstable();
         found.dedup();
         found
+    }
+
+    fn asking_for(&self, key: (Attribute, &str)) -> impl Iterator<Item = usize> {
+        let hash = self.state.hash_one(key);
+        let first = self.exact.partition_point(|(other, _)| *other < hash);
+        let from = self.exact.get(first..).unwrap_or_default().iter();
+        from.take_while(move |(other, _)| *other == hash)
+            .map(|(_, position)| *position)
     }
 }
 

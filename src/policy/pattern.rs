@@ -34,7 +34,7 @@ fn is_plain(value: &str) -> bool {
 }
 
 /// A name in which `*` stands for any run of characters. Exact and case-sensitive otherwise; never matches an empty text.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Glob {
     /// Any text.
     Any,

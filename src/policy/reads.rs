@@ -43,7 +43,7 @@ impl Reads {
         for condition in &subject.conditions {
             match condition {
                 Condition::Attribute(attribute, _) => self.groups |= *attribute == Attribute::Groups,
-                Condition::Claim(path, _) | Condition::Pattern(path, _) => _ = self.claims.insert(path.clone()),
+                Condition::Claim(path, _) | Condition::Pattern(path, _) => _ = self.claims.insert(path.to_vec()),
                 Condition::IssuedBefore(_) => _ = self.claims.insert(vec!["iat".to_owned()]),
                 Condition::Anyone | Condition::Issuer(_) => {}
             }

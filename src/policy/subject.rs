@@ -10,7 +10,7 @@ use std::fmt;
 
 /// Some callers: those that one of the items describes. None, without items.
 #[derive(Debug)]
-pub struct Subjects(pub(in crate::policy) Vec<Subject>);
+pub struct Subjects(pub(in crate::policy) Box<[Subject]>);
 
 impl Subjects {
     /// Whether the principal is one of them.
@@ -23,17 +23,17 @@ impl Subjects {
 /// One item of `subjects` or `unless`: every condition must hold. One without conditions matches nobody.
 #[derive(Debug)]
 pub(in crate::policy) struct Subject {
-    pub conditions: Vec<Condition>,
+    pub conditions: Box<[Condition]>,
 }
 
 /// A condition on a principal.
 #[derive(Debug)]
 pub(in crate::policy) enum Condition {
     Anyone,
-    Attribute(Attribute, Vec<Glob>),
+    Attribute(Attribute, Box<[Glob]>),
     Issuer(Box<str>),
-    Claim(Vec<String>, Vec<Glob>),
-    Pattern(Vec<String>, CapturePattern),
+    Claim(Box<[String]>, Box<[Glob]>),
+    Pattern(Box<[String]>, Box<CapturePattern>),
     IssuedBefore(Instant),
 }
 

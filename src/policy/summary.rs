@@ -161,7 +161,7 @@ impl Policy {
 
     fn entry(&self, grant: &Grant) -> EntrySummary {
         let texts = |globs: &[Glob]| globs.iter().map(ToString::to_string).collect();
-        let names = |list: &Option<Vec<Box<str>>>| {
+        let names = |list: &Option<Box<[Box<str>]>>| {
             list.as_ref()
                 .map(|names| names.iter().map(|name| (**name).into()).collect())
         };

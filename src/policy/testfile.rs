@@ -5,7 +5,7 @@ use super::decide::Call;
 use super::document::{At, present};
 use super::instant::Instant;
 use crate::catalog::{Access, Catalog, Extent, ResourceSource, Route, SlotRole, WritePlace};
-use crate::document::{parse, problem_at};
+use crate::document::{LineColumn, parse, problem_at};
 use crate::model::action::{Action, ActionSet};
 use crate::model::principal::{Principal, PrincipalKind};
 use crate::model::problem::Problem;
@@ -198,7 +198,7 @@ fn principal(document: &PrincipalDocument) -> Result<Principal, Fault> {
 }
 
 /// What is wrong with a case, at the case's own place if at no other.
-type Fault = (Option<serde_saphyr::Location>, String);
+type Fault = (Option<LineColumn>, String);
 
 fn questions<'c>(case: &CaseDocument, catalog: Option<&'c Catalog>) -> Result<Vec<Question<'c>>, Fault> {
     if let Some(reason) = &case.reason

@@ -81,8 +81,8 @@ impl Term {
             Condition::Anyone => Self::Anyone,
             Condition::Attribute(attribute, globs) => Self::Attribute(attribute.label(), words(globs)),
             Condition::Issuer(issuer) => Self::Issuer((**issuer).into()),
-            Condition::Claim(path, globs) => Self::Claim(path.clone(), words(globs)),
-            Condition::Pattern(path, pattern) => Self::Pattern(path.clone(), pattern.text().to_owned()),
+            Condition::Claim(path, globs) => Self::Claim(path.to_vec(), words(globs)),
+            Condition::Pattern(path, pattern) => Self::Pattern(path.to_vec(), pattern.text().to_owned()),
             Condition::IssuedBefore(time) => Self::IssuedBefore(time.seconds(), time.to_string()),
         }
     }

@@ -98,8 +98,8 @@ impl PolicyInputs {
         let policy = policy_files::read(&self.policy);
         match (overlays, policy) {
             (Ok(overlays), Ok(policy)) => {
-                let read = [overlays, policy].concat();
-                let compiled = self.compile(read.clone())?;
+                let read = together(overlays, policy);
+                let compiled = self.compile(&read)?;
                 Ok((read, compiled))
             }
             (overlays, policy) => {
@@ -117,7 +117,7 @@ impl PolicyInputs {
     pub fn read(&self) -> Result<Vec<(PathBuf, String)>, Vec<Problem>> {
         let policy = policy_files::read(&self.policy);
         match (files::read_all(&self.overlays), policy) {
-            (Ok(overlays), Ok(policy)) => Ok([overlays, policy].concat()),
+            (Ok(overlays), Ok(policy)) => Ok(together(overlays, policy)),
             (overlays, policy) => Err([overlays.err(), policy.err()].into_iter().flatten().flatten().collect()),
         }
     }
@@ -126,13 +126,18 @@ impl PolicyInputs {
     ///
     /// # Errors
     /// Every problem of the policy and of the overlays.
-    pub fn compile(&self, mut read: Vec<(PathBuf, String)>) -> Result<Compiled, Vec<Problem>> {
-        let policy = read.split_off(self.overlays.len().min(read.len()));
-        match (Catalog::with_overlays(&read), compile(&policy, &self.domains)) {
+    pub fn compile(&self, read: &[(PathBuf, String)]) -> Result<Compiled, Vec<Problem>> {
+        let (overlays, policy) = read.split_at(self.overlays.len().min(read.len()));
+        match (Catalog::with_overlays(overlays), compile(policy, &self.domains)) {
             (Ok(catalog), Ok((policy, warnings))) => Ok((policy, catalog, warnings)),
             (catalog, policy) => Err([catalog.err(), policy.err()].into_iter().flatten().flatten().collect()),
         }
     }
+}
+
+fn together(mut overlays: Texts, policy: Texts) -> Texts {
+    overlays.extend(policy);
+    overlays
 }
 
 impl Reloadable for PolicyFiles {
@@ -150,8 +155,12 @@ impl Reloadable for PolicyFiles {
         self.inputs.read()
     }
 
+    fn free_unused(&self) {
+        self.live.free_unused();
+    }
+
     fn apply(&self, files: Vec<(PathBuf, String)>) -> Result<Vec<Problem>, Vec<Problem>> {
-        let (policy, catalog, warnings) = self.inputs.compile(files)?;
+        let (policy, catalog, warnings) = self.inputs.compile(&files)?;
         self.live.replace(policy, catalog);
         Ok(warnings)
     }

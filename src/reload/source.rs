@@ -104,8 +104,12 @@ impl Source {
     /// Looks at the files and replaces what is in force if they have changed. When not `patient`, what is broken now
     /// counts now.
     pub(super) fn check(&mut self, patient: bool, now: Instant) -> Option<Outcome> {
+        self.reloadable.free_unused();
         let read = self.reloadable.read();
         let seen = Fingerprint::of_read(&read);
+        if seen == self.in_force && self.failed.is_none() && self.unsettled.is_none() {
+            return None;
+        }
         // Read across a directory swap, old and new files would be mixed: only what reads the same twice is used.
         if seen != Fingerprint::of_read(&self.reloadable.read()) {
             self.unsettled = Some((seen, now));

@@ -1,7 +1,7 @@
 //! One listener as it is written.
 
 use super::Placed;
-use crate::policy::document::{At, SubjectDocument, present};
+use crate::policy::document::{Items, SubjectDocument, present};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -24,7 +24,7 @@ pub struct ListenerDocument {
     /// (docs/policy.md); without it, every caller that can be identified.
     #[serde(default, deserialize_with = "present")]
     #[schemars(with = "Vec<SubjectDocument>", length(min = 1))]
-    pub accept: Option<At<Vec<At<SubjectDocument>>>>,
+    pub accept: Option<Items<SubjectDocument>>,
     /// Networks (such as `10.20.0.0/16`) of the load balancers and ingresses before the listener. Only what these say of
     /// where a request came from is believed.
     #[serde(default)]

@@ -1,14 +1,15 @@
 //! Entries of `allow` and `deny`: from the document to grants.
 
 use super::{Report, unknown};
+use crate::document::LineColumn;
 use crate::model::action::{Action, ActionSet};
 use crate::policy::RuleName;
-use crate::policy::document::{AllowDocument, At, DenyDocument, Words};
+use crate::policy::document::{AllowDocument, DenyDocument, Items, Word, Words};
 use crate::policy::grant::{ActionsTemplate, Assignment, Grant, GrantTemplate, Lists, Plan, place_glob};
 use crate::policy::guard::Guards;
 use crate::policy::pattern::{Glob, Template, Variable};
 use crate::policy::role::Roles;
-use serde_saphyr::Location;
+use ahash::AHashSet;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -18,13 +19,15 @@ pub(super) struct Surroundings<'a, 'r> {
     pub roles: &'a Roles,
     pub captures: &'a BTreeSet<String>,
     pub domains: &'a [Box<str>],
+    /// Lists of domains that are kept once for all grants that have them.
+    pub shared: &'a mut AHashSet<Arc<[Glob]>>,
     pub report: &'a mut Report<'r>,
 }
 
 const NO_PLACE: &str = "covers nothing; name at least one, or `\"*\"` for all";
 
 impl Surroundings<'_, '_> {
-    pub(super) fn allow(&mut self, entries: &At<Vec<At<AllowDocument>>>) -> Vec<Plan> {
+    pub(super) fn allow(&mut self, entries: &Items<AllowDocument>) -> Box<[Plan]> {
         if entries.value().is_empty() {
             self.report.error(
                 entries.place(),
@@ -38,7 +41,7 @@ impl Surroundings<'_, '_> {
             .collect()
     }
 
-    pub(super) fn deny(&mut self, entries: &At<Vec<At<DenyDocument>>>) -> Vec<Arc<Grant>> {
+    pub(super) fn deny(&mut self, entries: &Items<DenyDocument>) -> Box<[Arc<Grant>]> {
         if entries.value().is_empty() {
             self.report.error(
                 entries.place(),
@@ -52,7 +55,7 @@ impl Surroundings<'_, '_> {
             .collect()
     }
 
-    fn allow_one(&mut self, entry: &AllowDocument, place: Location) -> Option<Plan> {
+    fn allow_one(&mut self, entry: &AllowDocument, place: LineColumn) -> Option<Plan> {
         let projects = self.templates("projects", &entry.projects);
         let domains = self.templates("domains", &entry.domains);
         self.check_domains(&entry.domains);
@@ -97,10 +100,17 @@ impl Surroundings<'_, '_> {
             return Some(Plan::Variable(Box::new(template)));
         }
         // A template without variables has no value to be wrong: what fails here has been reported above.
-        template
-            .complete(&Assignment::new(), self.roles)
-            .ok()
-            .map(|grant| Plan::Fixed(Arc::new(grant)))
+        let mut grant = template.complete(&Assignment::new(), self.roles).ok()?;
+        grant.domains = self.shared(grant.domains);
+        Some(Plan::Fixed(Arc::new(grant)))
+    }
+
+    fn shared(&mut self, domains: Arc<[Glob]>) -> Arc<[Glob]> {
+        if let Some(known) = self.shared.get(&domains) {
+            return Arc::clone(known);
+        }
+        self.shared.insert(Arc::clone(&domains));
+        domains
     }
 
     /// Executions are started of launch plans and of single tasks: a list of one says nothing about the other.
@@ -120,15 +130,16 @@ impl Surroundings<'_, '_> {
         self.report.warning(listed.place(), warning);
     }
 
-    fn deny_one(&mut self, entry: &DenyDocument, place: Location) -> Grant {
+    fn deny_one(&mut self, entry: &DenyDocument, place: LineColumn) -> Grant {
         Grant {
             rule: self.rule.clone(),
-            projects: self.denied_places("projects", entry.projects.as_ref()),
+            projects: self.denied_places("projects", entry.projects.as_ref()).into(),
             domains: {
                 if let Some(domains) = &entry.domains {
                     self.check_domains(domains);
                 }
-                self.denied_places("domains", entry.domains.as_ref())
+                let domains = self.denied_places("domains", entry.domains.as_ref());
+                self.shared(domains.into())
             },
             actions: self.actions(entry.role.as_ref(), entry.actions.as_ref(), place),
             lists: Lists {
@@ -136,11 +147,11 @@ impl Surroundings<'_, '_> {
                 workflows: self.denied_names("workflows", entry.workflows.as_ref()),
                 launch_plans: self.denied_names("launch_plans", entry.launch_plans.as_ref()),
             },
-            guards: Guards::default(),
+            guards: Guards::default().shared(),
         }
     }
 
-    fn actions(&mut self, role: Option<&At<String>>, actions: Option<&Words>, place: Location) -> ActionSet {
+    fn actions(&mut self, role: Option<&Word>, actions: Option<&Words>, place: LineColumn) -> ActionSet {
         match (role, actions) {
             (None, Some(actions)) => self.report.actions(actions),
             (Some(role), None) => {
@@ -178,7 +189,7 @@ impl Surroundings<'_, '_> {
                 && !text.is_empty()
                 && let Err(fault) = place_glob(&text)
             {
-                let fault = if text == *word.value() {
+                let fault = if *text == **word.value() {
                     fault
                 } else {
                     format!("`{}`: {fault}", word.value())
@@ -190,12 +201,12 @@ impl Surroundings<'_, '_> {
         templates
     }
 
-    fn template(&mut self, word: &At<String>) -> Option<Template> {
+    fn template(&mut self, word: &Word) -> Option<Template> {
         self.template_with(word, |_| false)
     }
 
     /// A template in which some variables are known beside those of the rule.
-    pub(super) fn template_with(&mut self, word: &At<String>, known: impl Fn(&Variable) -> bool) -> Option<Template> {
+    pub(super) fn template_with(&mut self, word: &Word, known: impl Fn(&Variable) -> bool) -> Option<Template> {
         let template = match Template::new(word.value()) {
             Ok(template) => template,
             Err(fault) => {
@@ -223,14 +234,14 @@ impl Surroundings<'_, '_> {
     /// The names of an allow-list; an empty one is legal: none.
     fn names(&mut self, key: &str, words: Option<&Words>) -> Option<Vec<Template>> {
         let mut templates = Vec::new();
-        for word in words?.value() {
+        for word in &**words?.value() {
             self.check_name(key, word);
             templates.extend(self.template(word));
         }
         Some(templates)
     }
 
-    fn denied_names(&mut self, key: &str, words: Option<&Words>) -> Option<Vec<Box<str>>> {
+    fn denied_names(&mut self, key: &str, words: Option<&Words>) -> Option<Box<[Box<str>]>> {
         let words = words?;
         if words.value().is_empty() {
             self.report.error(
@@ -238,11 +249,11 @@ impl Surroundings<'_, '_> {
                 format!("`{key}: []` denies nothing; leave the key out to deny all"),
             );
         }
-        for word in words.value() {
+        for word in &**words.value() {
             self.check_name(key, word);
             self.fixed(word);
         }
-        Some(words.value().iter().map(|word| word.value().as_str().into()).collect())
+        Some(words.value().iter().map(|word| word.value().clone()).collect())
     }
 
     fn denied_places(&mut self, key: &str, words: Option<&Words>) -> Vec<Glob> {
@@ -263,7 +274,7 @@ impl Surroundings<'_, '_> {
     }
 
     /// Whether a word of a deny has no variables. A value that is no plain name would be a way around the deny.
-    fn fixed(&mut self, word: &At<String>) -> bool {
+    fn fixed(&mut self, word: &Word) -> bool {
         let fixed = !word.value().contains("${");
         if !fixed {
             self.report.error(
@@ -274,7 +285,7 @@ impl Surroundings<'_, '_> {
         fixed
     }
 
-    fn check_name(&mut self, key: &str, word: &At<String>) {
+    fn check_name(&mut self, key: &str, word: &Word) {
         let name = word.value();
         if name.is_empty() || name.starts_with('/') || name.ends_with('/') {
             let message =
@@ -295,8 +306,8 @@ impl Surroundings<'_, '_> {
             .iter()
             .all(|templates| templates.iter().any(|one| Some(one) == any.as_ref()));
         let label = Action::AdministerPlatform.label();
-        for word in entry.actions.iter().flat_map(At::value) {
-            if word.value() == label && !everywhere {
+        for word in entry.actions.iter().flat_map(|words| &**words.value()) {
+            if **word.value() == *label && !everywhere {
                 let message = format!("`{label}` counts only with `projects: [\"*\"]` and `domains: [\"*\"]`");
                 self.report.warning(word.place(), message);
             }
@@ -304,7 +315,7 @@ impl Surroundings<'_, '_> {
     }
 
     fn check_domains(&mut self, words: &Words) {
-        for word in words.value() {
+        for word in &**words.value() {
             let name = word.value();
             // With variables it may become any of them.
             let Ok(glob) = place_glob(name) else { continue };

@@ -3,7 +3,7 @@
 use super::grant::Surroundings;
 use crate::model::action::{Action, ActionSet};
 use crate::model::setting::Setting;
-use crate::policy::document::{AllowDocument, At, Words};
+use crate::policy::document::{AllowDocument, At, Word, Words};
 use crate::policy::guard::{Guards, is_of_the_call};
 use crate::policy::object::tells_its_project;
 use crate::policy::pattern::Template;
@@ -78,7 +78,7 @@ impl Surroundings<'_, '_> {
             .impersonate
             .iter()
             .map(At::place)
-            .chain(entry.set.iter().map(At::place));
+            .chain(entry.set.iter().map(|set| set.place()));
         if let Some(place) = lists.chain(others).next() {
             self.report.warning(
                 place,
@@ -117,7 +117,7 @@ impl Surroundings<'_, '_> {
             .collect()
     }
 
-    fn guarded(&mut self, setting: Setting, key: &str, word: &At<String>) -> Option<Template> {
+    fn guarded(&mut self, setting: Setting, key: &str, word: &Word) -> Option<Template> {
         let text = word.value();
         let fault = if text.is_empty() || text.chars().any(|letter| letter.is_control() || letter.is_whitespace()) {
             Some(format!("`{text}` in `{key}` is no value; write one without spaces"))

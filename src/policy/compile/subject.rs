@@ -1,11 +1,11 @@
 //! Subjects of rules: from the document to conditions.
 
 use super::Report;
-use crate::policy::document::{At, SubjectDocument, Words};
+use crate::document::LineColumn;
+use crate::policy::document::{At, Items, SubjectDocument, Words};
 use crate::policy::instant::Instant;
 use crate::policy::pattern::{CapturePattern, Glob};
 use crate::policy::subject::{Attribute, Condition, Subject};
-use serde_saphyr::Location;
 use std::collections::BTreeSet;
 
 /// The list that an item stands in.
@@ -42,9 +42,9 @@ impl List {
 /// The subjects, and the names that the patterns of all of them capture.
 pub(super) fn compile(
     list: List,
-    documents: &At<Vec<At<SubjectDocument>>>,
+    documents: &Items<SubjectDocument>,
     report: &mut Report<'_>,
-) -> (Vec<Subject>, BTreeSet<String>) {
+) -> (Box<[Subject]>, BTreeSet<String>) {
     if documents.value().is_empty() {
         report.error(
             documents.place(),
@@ -55,8 +55,8 @@ pub(super) fn compile(
         );
     }
     let mut captures: Option<BTreeSet<String>> = None;
-    let mut subjects = Vec::new();
-    for document in documents.value() {
+    let mut subjects = Vec::with_capacity(documents.value().len());
+    for document in &**documents.value() {
         let subject = compile_one(list, document, report);
         let mut named = BTreeSet::new();
         for condition in &subject.conditions {
@@ -70,7 +70,7 @@ pub(super) fn compile(
         });
         subjects.push(subject);
     }
-    (subjects, captures.unwrap_or_default())
+    (subjects.into(), captures.unwrap_or_default())
 }
 
 pub(super) fn compile_one(list: List, document: &At<SubjectDocument>, report: &mut Report<'_>) -> Subject {
@@ -95,7 +95,7 @@ pub(super) fn compile_one(list: List, document: &At<SubjectDocument>, report: &m
                 "`issuer` is compared exactly; write the whole `iss` without `*`",
             );
         }
-        conditions.push(Condition::Issuer(issuer.value().as_str().into()));
+        conditions.push(Condition::Issuer(issuer.value().clone()));
     }
     claim_condition(document, place, &mut conditions, report);
     let claims = document.claim.is_some() || document.values.is_some() || document.pattern.is_some();
@@ -136,10 +136,12 @@ pub(super) fn compile_one(list: List, document: &At<SubjectDocument>, report: &m
         }
         None => {}
     }
-    Subject { conditions }
+    Subject {
+        conditions: conditions.into(),
+    }
 }
 
-fn globs(key: &str, words: &Words, report: &mut Report<'_>) -> Vec<Glob> {
+fn globs(key: &str, words: &Words, report: &mut Report<'_>) -> Box<[Glob]> {
     let words = report.filled(key, words, "matches nobody; name at least one or leave the key out");
     words.iter().map(|word| Glob::new(word.value())).collect()
 }
@@ -170,7 +172,7 @@ fn issued_before(
 
 fn claim_condition(
     document: &SubjectDocument,
-    place: Location,
+    place: LineColumn,
     conditions: &mut Vec<Condition>,
     report: &mut Report<'_>,
 ) {
@@ -188,7 +190,10 @@ fn claim_condition(
         );
     }
     match (&document.values, &document.pattern) {
-        (Some(values), None) => conditions.push(Condition::Claim(path.clone(), globs("values", values, report))),
+        (Some(values), None) => conditions.push(Condition::Claim(
+            path.as_slice().into(),
+            globs("values", values, report),
+        )),
         (None, Some(pattern)) => match CapturePattern::new(pattern.value()) {
             Ok(compiled) => {
                 if compiled.names().any(|name| name == "claims") {
@@ -197,7 +202,7 @@ fn claim_condition(
                         "a group cannot be called `claims`; choose another name",
                     );
                 }
-                conditions.push(Condition::Pattern(path.clone(), compiled));
+                conditions.push(Condition::Pattern(path.as_slice().into(), Box::new(compiled)));
             }
             Err(fault) => report.error(pattern.place(), format!("`{}` is no pattern: {fault}", pattern.value())),
         },

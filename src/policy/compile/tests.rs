@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 use super::*;
+use crate::policy::RuleName;
 
 fn domains() -> Vec<Box<str>> {
     ["development", "staging", "production"].map(Box::from).to_vec()
@@ -594,6 +595,41 @@ fn what_is_probably_not_meant_is_warned_about() {
     let closed = open.replace("tasks: [a]", "tasks: [a], launch_plans: []");
     assert_eq!(problems(&closed), []);
     assert_eq!(problems(&open.replace("operator", "viewer")), []);
+}
+
+#[test]
+fn a_rule_may_name_roles_of_files_that_come_later_and_stays_in_its_place() {
+    let rule = |name: &str, role: &str| {
+        format!(
+            "  - name: {name}\n    subjects: [{{ anyone: true }}]\n    deny: [{{ domains: [staging], role: viewer }}, {{ projects: [ml], role: {role} }}]\n"
+        )
+    };
+    let first = [
+        "version: 1\nrules:\n",
+        &rule("a", "late"),
+        &rule("b", "viewer"),
+        &rule("c", "late"),
+    ]
+    .concat();
+    let second = [
+        "version: 1\nroles: { late: [upload_data] }\nrules:\n",
+        &rule("d", "operator"),
+    ]
+    .concat();
+    let files = [("a.yaml".into(), first.clone()), ("b.yaml".into(), second)];
+    let (policy, warnings) = compile(&files, &domains()).unwrap();
+    assert!(warnings.is_empty());
+    let names: Vec<&str> = policy.rules().map(RuleName::name).collect();
+    assert_eq!(names, ["a", "b", "c", "d"]);
+    let denied: Vec<ActionSet> = policy.rules.iter().map(|rule| rule.deny[1].actions).collect();
+    let known = |role: &str| policy.roles.actions(role).unwrap();
+    assert_eq!(denied, ["late", "viewer", "late", "operator"].map(known));
+    assert_eq!(known("late"), ActionSet::of(&[Action::UploadData]));
+    // Without the other file, each place of the role is told.
+    let faults = compile(&[("a.yaml".into(), first)], &domains()).unwrap_err();
+    let lines: Vec<u64> = faults.iter().map(|fault| fault.line).collect();
+    assert_eq!(lines, [5, 11]);
+    assert!(faults.iter().all(|fault| fault.message.contains("unknown role `late`")));
 }
 
 #[test]

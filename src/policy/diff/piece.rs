@@ -108,7 +108,7 @@ impl<'a> Entry<'a> {
                 .filter_map(|glob| Template::new(&glob.to_string()).ok())
                 .collect()
         };
-        let names = |list: &Option<Vec<Box<str>>>| {
+        let names = |list: &Option<Box<[Box<str>]>>| {
             let names = list.as_ref()?;
             Some(names.iter().map(|name| (**name).into()).collect())
         };
