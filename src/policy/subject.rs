@@ -183,8 +183,8 @@ mod tests {
 
     #[test]
     fn a_caller_is_included_by_an_item_of_which_every_condition_holds() {
-        let group = |name| Condition::Attribute(Attribute::Groups, vec![Glob::new(name)]);
-        let client = || Condition::Attribute(Attribute::ClientId, vec![Glob::new("ci")]);
+        let group = |name| Condition::Attribute(Attribute::Groups, [Glob::new(name)].into());
+        let client = || Condition::Attribute(Attribute::ClientId, [Glob::new("ci")].into());
         let principal = Principal {
             client_id: Some(Arc::from("ci")),
             ..caller(&["a"])
@@ -201,8 +201,10 @@ mod tests {
             (vec![vec![group("b")], vec![client()]], true),
             (vec![vec![group("b")], vec![]], false),
         ] {
-            let items = items.into_iter().map(|conditions| Subject { conditions }).collect();
-            let subjects = Subjects(items);
+            let items = items.into_iter().map(|conditions| Subject {
+                conditions: conditions.into(),
+            });
+            let subjects = Subjects(items.collect());
             assert_eq!(subjects.include(&principal), included, "{subjects:?}");
         }
     }

@@ -147,13 +147,16 @@ impl fmt::Display for Term {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
     use super::*;
     use crate::policy::tests::policy;
 
     fn subject(conditions: &str) -> Subject {
         let rule = format!("{{ name: r, subjects: [{{ {conditions} }}], deny: [{{ actions: [view_data] }}] }}");
         let mut policy = policy(&format!("version: 1\nrules: [{rule}]\n"));
-        policy.rules.remove(0).subjects.remove(0)
+        let mut subjects = std::mem::take(&mut policy.rules.first_mut().unwrap().subjects).into_vec();
+        subjects.remove(0)
     }
 
     #[test]

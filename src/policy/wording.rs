@@ -220,6 +220,7 @@ mod tests {
     use super::*;
     use crate::model::scope::ResourceKind;
     use std::path::Path;
+    use std::sync::Arc;
 
     #[test]
     fn at_most_ten_values_are_offered_and_more_are_only_mentioned() {
@@ -241,7 +242,8 @@ mod tests {
 
     #[test]
     fn the_rules_that_count_are_named() {
-        let [one, other] = ["one", "other"].map(|name| RuleName::new(name, Path::new("p.yaml"), 3));
+        let file = Arc::from(Path::new("p.yaml"));
+        let [one, other] = ["one", "other"].map(|name| RuleName::new(name, &file, 3));
         assert_eq!(named(&[], false), "the call needs no rule");
         assert_eq!(named(&[&one], false), "rule one (p.yaml:3)");
         assert_eq!(
