@@ -47,11 +47,16 @@ GET_REFUSED = Workload("GET refused", False, REST_GET % "fraud")
 POST_REFUSED = Workload("POST refused", False, REST_POST, "refused.json")
 
 
+# What is written while calls are made. Not beside the proxy's files: it watches their directory, and would look up at each line.
+SCRATCH = WORK / "load"
+
+
 class Load:
     """Makes calls to the peer that is running."""
 
     def __init__(self, ports):
         self.ports = ports
+        SCRATCH.mkdir(exist_ok=True)
         self.token = (WORK / "token").read_text()
 
     def answered(self):
@@ -78,16 +83,16 @@ class Load:
 
     def call(self, peer, workload):
         """One call with curl: the head of the answer with its trailers, and the body."""
-        command = ["curl", "-sS", "--max-time", "5", "--cacert", WORK / "ca.pem", "-D", WORK / "head"]
+        command = ["curl", "-sS", "--max-time", "5", "--cacert", WORK / "ca.pem", "-D", SCRATCH / "head"]
         for header in self.headers(workload):
             command += ["-H", header]
         if workload.body:
             command += ["--data-binary", f"@{WORK / workload.body}"]
         protocol = ("--http2" if peer.command else "--http2-prior-knowledge") if workload.grpc else "--http1.1"
-        (WORK / "head").write_text("")
+        (SCRATCH / "head").write_text("")
         command += [protocol, self.url(peer, workload)]
         run = subprocess.run(command, check=False, capture_output=True, timeout=10)
-        return (WORK / "head").read_text().lower(), run.stdout
+        return (SCRATCH / "head").read_text().lower(), run.stdout
 
     def ready(self, peer, running):
         """Waits until an allowed call succeeds: key sets may be read after the first connection is accepted."""
@@ -132,7 +137,7 @@ class Load:
 
     def many(self, peer, workload, requests, connections=CONNECTIONS, rate=None, streams=STREAMS):
         """Runs h2load; seconds that it took and each request's time in microseconds, in ascending order."""
-        log = WORK / "h2load.log"
+        log = SCRATCH / "h2load.log"
         log.unlink(missing_ok=True)
         command = ["taskset", "-c", LOAD_CORE, "h2load", "-c", connections, "-n", requests, f"--log-file={log}"]
         if rate:
