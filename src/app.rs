@@ -17,6 +17,7 @@ use crate::gate::request_id::RequestIds;
 use crate::gate::{Gate, Service};
 use crate::held::HeldBytes;
 use crate::issuer::Issuers;
+use crate::listener::addresses::Addresses;
 use crate::listener::{self, Listener};
 use crate::live::Live;
 use crate::metrics::Metrics;
@@ -81,6 +82,7 @@ struct Shared {
     replicas: [Arc<Replicas>; 2],
     cookie_keys: Arc<[CookieKeys]>,
     room: Arc<Semaphore>,
+    addresses: Arc<Addresses>,
     held: Arc<HeldBytes>,
 }
 
@@ -142,6 +144,7 @@ impl App {
             replicas,
             cookie_keys: loaded.cookie_keys,
             room: Arc::new(Semaphore::new(config.limits.connections)),
+            addresses: Arc::new(Addresses::new(config.limits.connections_per_address)),
             held: Arc::new(HeldBytes::new(config.limits.held_bytes)),
             config,
         });
@@ -356,6 +359,7 @@ impl Shared {
             service,
             limits: self.config.limits.clone(),
             room: Arc::clone(&self.room),
+            addresses: Arc::clone(&self.addresses),
             metrics: Arc::clone(&self.recorder.metrics),
         })
     }

@@ -235,6 +235,8 @@ pub struct PolicySource {
 pub struct Limits {
     /// Open connections on all listeners together.
     pub connections: usize,
+    /// Open connections of one client's address, unless it is a trusted hop's.
+    pub connections_per_address: usize,
     /// Concurrent HTTP/2 streams on one connection.
     pub streams_per_connection: u32,
     /// Bytes of all headers of a request together.

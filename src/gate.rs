@@ -7,7 +7,7 @@ use crate::config::{AuditClaims, Limits};
 use crate::credential::cookie::CookieKeys;
 use crate::extract::WalkLimits;
 use crate::extract::targets::{self, Extracted, Input, RestInput, ScopeRules};
-use crate::held::HeldBytes;
+use crate::held::{HeldBytes, Hold};
 use crate::issuer::Issuers;
 use crate::live::{Live, Snapshot};
 use crate::metrics::Outcome;
@@ -121,8 +121,8 @@ enum Destination<'c> {
 /// A request that ended well.
 #[expect(clippy::large_enum_variant, reason = "it lives on the stack, once a request")]
 enum Answer {
-    /// With what tells whether it may go on, and in shadow mode what enforcing would leave out.
-    Forwarded(Response<Received>, Option<Standing>, Option<Box<Tally>>),
+    /// With what tells whether it may go on, in shadow mode what enforcing would leave out, and what it holds.
+    Forwarded(Response<Received>, Option<Standing>, Option<Box<Tally>>, Hold),
     /// The control plane's, read whole and changed.
     Filtered(Box<Response<Body>>),
     /// The proxy's own.
@@ -157,9 +157,8 @@ impl Gate {
             Err(denial) => Err(denial),
         };
         match judged {
-            Ok(Answer::Forwarded(response, standing, tally)) => {
-                let patience = self.upstream.idle_timeout();
-                let ahead = (patience, self.held.hold());
+            Ok(Answer::Forwarded(response, standing, tally, hold)) => {
+                let ahead = (self.upstream.idle_timeout(), hold);
                 answer::follow(response, protocol, request_id, (standing, tally), ahead, audit)
             }
             Ok(Answer::Filtered(mut response)) => {
@@ -195,7 +194,7 @@ impl Gate {
             // Boxed like all that is seldom and large: every call has room in its state for the largest of what it may wait for.
             Destination::Page(page) => return Box::pin(self.forward_page(page, &head, body, around, audit)).await,
             Destination::Preflight => return Box::pin(self.forward_preflight(&head, around, audit)).await,
-            Destination::HealthCheck => return self.answer_health(&head, body, audit).await,
+            Destination::HealthCheck => return self.answer_health(&head, body, around, audit).await,
         };
         audit.route(
             Arc::clone(&route.rpc),
@@ -211,7 +210,11 @@ impl Gate {
             .map_err(|refusal| by_policy(refusal, snapshot, audit))?;
         let binding = rest.map(|rest| rest.binding);
         audit.stage(Stage::Receive);
-        let body = body::judged(&head, route.access, binding, body, &self.limits, self.held.hold()).await?;
+        let holder = self
+            .held
+            .holder(authenticated.caller.principal(), around.provenance.client);
+        let hold = self.held.hold(holder);
+        let body = body::judged(&head, route.access, binding, body, &self.limits, hold).await?;
         audit.request_bytes(body.len());
         audit.stage(Stage::Judge);
         let touched = self.touched(route, rest.as_ref(), &head, &body)?;
@@ -282,7 +285,7 @@ impl Gate {
                     .apply(
                         response,
                         self.upstream.idle_timeout(),
-                        self.held.hold(),
+                        self.held.hold(holder),
                         page,
                         &mut standing,
                         audit,
@@ -292,10 +295,10 @@ impl Gate {
             }
             filter => {
                 let tally = filter.map(|filter| {
-                    let hold = self.held.hold();
+                    let hold = self.held.hold(holder);
                     Box::new(Tally::of(&filter, &route.rpc, snapshot, &response, hold))
                 });
-                Ok(Answer::Forwarded(response, standing, tally))
+                Ok(Answer::Forwarded(response, standing, tally, self.held.hold(holder)))
             }
         }
     }

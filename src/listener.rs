@@ -5,6 +5,7 @@ use crate::gate::Service;
 use crate::metrics::Metrics;
 use crate::protocol::hops::TrustedHops;
 use crate::tls::LiveTls;
+use addresses::Addresses;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 mod activity;
+pub mod addresses;
 pub mod connection;
 pub mod preface;
 pub mod proxy_protocol;
@@ -37,6 +39,8 @@ pub struct Listener {
     pub limits: Limits,
     /// How many more connections may be served, over all listeners and workers. One more for each waits accepted.
     pub room: Arc<Semaphore>,
+    /// How many connections each address has, over all listeners and workers.
+    pub addresses: Arc<Addresses>,
     /// Where connections are counted.
     pub metrics: Arc<Metrics>,
 }
@@ -48,6 +52,8 @@ pub enum HandshakeFailure {
     UntrustedHop,
     /// The header of the PROXY protocol took too long.
     ProxyHeaderTimeout,
+    /// The client's address has as many connections as it may.
+    AddressFull,
     /// There was no header of the PROXY protocol, or one that cannot be read.
     ProxyHeader,
     /// The TLS handshake took too long.
@@ -73,6 +79,7 @@ impl HandshakeFailure {
         match self {
             Self::UntrustedHop => "untrusted_hop",
             Self::ProxyHeaderTimeout => "proxy_header_timeout",
+            Self::AddressFull => "address_full",
             Self::ProxyHeader => "proxy_header",
             Self::TlsTimeout => "tls_timeout",
             Self::Tls => "tls",

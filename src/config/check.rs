@@ -177,8 +177,11 @@ impl<'a> Check<'a> {
     }
 
     fn limits(&mut self, written: &LimitsDocument) -> Limits {
+        let connections = self.count(&written.connections, 1..=1_000_000);
+        let of_one = written.connections_per_address.as_ref();
         let limits = Limits {
-            connections: self.count(&written.connections, 1..=1_000_000),
+            connections,
+            connections_per_address: of_one.map_or(connections.div_ceil(2), |most| self.count(most, 1..=1_000_000)),
             streams_per_connection: self.count(&written.streams_per_connection, 1..=10_000),
             header_bytes: self.size(&written.header_bytes, 4096..=(1 << 20)),
             headers: self.count(&written.headers, 16..=1000),
@@ -197,9 +200,9 @@ impl<'a> Check<'a> {
             let place = later(written.decompressed_bytes.place(), written.body_bytes.place());
             self.error(place, "`decompressed_bytes` is less than `body_bytes`, so that no body of that size could pass; make them equal");
         }
-        if limits.held_bytes / 4 * 3 < limits.decompressed_bytes {
+        if limits.held_bytes / 2 < limits.decompressed_bytes {
             let place = later(written.held_bytes.place(), written.decompressed_bytes.place());
-            self.error(place, "three quarters of `held_bytes` are less than `decompressed_bytes`, so that no message of that size could pass; write more");
+            self.error(place, "half of `held_bytes`, which is what one caller may hold, is less than `decompressed_bytes`, so that no message of that size could pass; write more");
         }
         if limits.idle <= CLIENT_PING {
             self.warning(

@@ -224,6 +224,9 @@ pub struct CatalogDocument {
 pub struct LimitsDocument {
     /// Open connections on all listeners together.
     pub connections: Placed<u64>,
+    /// Open connections of one client's address, or network of 64 bits in IPv6; half of `connections` if it is left out.
+    /// Those of trusted hops do not count, but those of the clients that they tell of by the PROXY protocol do.
+    pub connections_per_address: Option<Placed<u64>>,
     /// Concurrent HTTP/2 streams on one connection.
     pub streams_per_connection: Placed<u64>,
     /// Bytes of all headers of a request together.
@@ -258,6 +261,7 @@ impl Default for LimitsDocument {
     fn default() -> Self {
         Self {
             connections: Placed::default_of(10_000_u64),
+            connections_per_address: None,
             streams_per_connection: Placed::default_of(100_u64),
             header_bytes: Placed::default_of("64KiB"),
             headers: Placed::default_of(100_u64),

@@ -109,7 +109,8 @@ impl Gate {
     /// What the execution runs; nothing if the caller cannot get it, or gets another.
     async fn ask(&self, asking: Asking<'_>, id: ExecutionId<'_>) -> Result<Option<Run>, Denial> {
         // Taken before it is known whether there is an answer: being full must not tell that there is one.
-        let mut hold = self.held.hold();
+        let caller = asking.authenticated.caller.principal();
+        let mut hold = self.held.hold(self.held.holder(caller, asking.origin.client));
         hold.set(LARGE).map_err(|denial| failed(denial.reason))?;
         let message = envelope::frame(&id.request());
         let mut request = Request::new(upstream::Body::Message(message));

@@ -5,6 +5,7 @@ use super::whole::Whole;
 use super::{Answer, Gate, Surroundings, body, forward};
 use crate::audit::AuditGuard;
 use crate::catalog::{Access, Page};
+use crate::held::Hold;
 use crate::model::denial::Denial;
 use crate::model::reason::Reason;
 use crate::protocol::{RequestHead, envelope};
@@ -53,7 +54,7 @@ impl Gate {
         self.upstream
             .send(Port::Http, request, None, || Ok(()))
             .await
-            .map(|response| Answer::Forwarded(response, None, None))
+            .map(|response| Answer::Forwarded(response, None, None, self.strangers(around)))
     }
 
     /// Forwards a CORS preflight without credentials; the control plane answers every one itself.
@@ -70,7 +71,7 @@ impl Gate {
         self.upstream
             .send(Port::Http, request, None, || Ok(()))
             .await
-            .map(|response| Answer::Forwarded(response, None, None))
+            .map(|response| Answer::Forwarded(response, None, None, self.strangers(around)))
     }
 
     /// Answers the gRPC health check: whoever gets this answer can reach the proxy.
@@ -78,10 +79,12 @@ impl Gate {
         &self,
         head: &RequestHead,
         body: &mut Option<Incoming>,
+        around: Surroundings<'_>,
         audit: &mut AuditGuard,
     ) -> Result<Answer, Denial> {
         audit.route(super::HEALTH_CHECK.into(), None);
-        body::judged(head, Access::Public, None, body, &self.limits, self.held.hold()).await?;
+        let hold = self.strangers(around);
+        body::judged(head, Access::Public, None, body, &self.limits, hold).await?;
         let mut trailers = HeaderMap::new();
         trailers.insert("grpc-status", HeaderValue::from_static("0"));
         let whole = Whole::short(envelope::frame(SERVING), trailers);
@@ -90,6 +93,12 @@ impl Gate {
             .headers_mut()
             .insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         Ok(Answer::Local(Box::new(response)))
+    }
+
+    /// What a request holds of which nobody knows whose it is.
+    fn strangers(&self, around: Surroundings<'_>) -> Hold {
+        let holder = self.held.holder(self.anonymous.principal(), around.provenance.client);
+        self.held.hold(holder)
     }
 }
 

@@ -39,6 +39,11 @@ pub(super) async fn serve(
     let Some(mut info) = unless(&mut drain, origin(listener, &mut stream, peer)).await? else {
         return Ok(());
     };
+    // A trusted hop makes the connections of many clients.
+    let entered = info.hops.is_none().then(|| listener.addresses.enter(info.source));
+    if matches!(entered, Some(None)) {
+        return Err(HandshakeFailure::AddressFull);
+    }
     let Some(tls) = &listener.tls else {
         if let Some((version, stream)) = unless(&mut drain, preface::detect(stream, limits.preface)).await? {
             http(listener, stream, version, info, drain).await?;

@@ -107,6 +107,15 @@ impl fmt::Display for Network {
     }
 }
 
+/// What counts as one client: an address, of IPv6 its first 64 bits, since whoever has one of them has all behind it.
+#[must_use]
+pub fn counted(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
+        address @ IpAddr::V4(_) => address,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]

@@ -42,6 +42,11 @@ const TOO_LARGE: Status = Status {
     http: 413,
     body: 8,
 };
+const EXHAUSTED: Status = Status {
+    grpc: 8,
+    http: 429,
+    body: 8,
+};
 const UNSUPPORTED: Status = Status {
     grpc: 12,
     http: 415,
@@ -181,6 +186,7 @@ reasons! {
     HeadersTooLarge "headers_too_large" TOO_LARGE Client "the request has too many or too large headers",
     ContentTypeUnsupported "content_type_unsupported" UNSUPPORTED Client "the content type is not accepted on this route",
     EncodingUnsupported "encoding_unsupported" UNSUPPORTED Client "the content encoding is not accepted",
+    CallerMemoryFull "caller_memory_full" EXHAUSTED Client "the caller's other requests hold half of the bytes that all may hold in memory (`limits.held_bytes`); wait for their answers and take them",
     BodyTimeout "body_timeout" SLOW_CLIENT Client "the request body did not arrive in time",
     BodyAborted "body_aborted" INVALID Client "the request body ended before it was complete",
     KeysUnavailable "keys_unavailable" UNAVAILABLE Proxy "the issuer's keys could not be fetched yet; try again",

@@ -89,16 +89,43 @@ async fn t_time_messages_beyond_what_may_be_held_are_refused_and_small_ones_pass
     let large = envelope::frame(&message(&proxy, MEBIBYTE));
     let bearer = format!("Bearer {}", proxy.ml());
     let path = format!("/flyteidl.service.{LIST}");
-    let before = proxy.control_plane.count();
-    proxy
-        .control_plane
-        .script(Script::on("ListExecutions", Fault::Hang).times(5));
     let mut hanging = JoinSet::new();
-    for _ in 0..5 {
-        let (client, bearer, path, large) = (proxy.client.clone(), bearer.clone(), path.clone(), large.clone());
-        hanging.spawn(async move { _ = client.grpc(&path, &[("authorization", &bearer)], large).await });
-    }
-    eventually("five are held", || proxy.control_plane.count() >= before + 5).await;
+    let mut hang = |subject: &str, times: usize| {
+        proxy
+            .control_plane
+            .script(Script::on("ListExecutions", Fault::Hang).times(times));
+        let bearer = format!("Bearer {}", proxy.token(subject, "ml-team"));
+        for _ in 0..times {
+            let (client, bearer, path, large) = (proxy.client.clone(), bearer.clone(), path.clone(), large.clone());
+            hanging.spawn(async move { _ = client.grpc(&path, &[("authorization", &bearer)], large).await });
+        }
+        proxy.control_plane.count() + times
+    };
+    let there = hang("carol", 3);
+    eventually("three are held", || proxy.control_plane.count() >= there).await;
+    assert!((3 * MEBIBYTE..4 * MEBIBYTE).contains(&held().await), "{}", held().await);
+    // Four are half of what may be held, and all that one caller may.
+    let carols = format!("Bearer {}", proxy.token("carol", "ml-team"));
+    let before = proxy.before();
+    let reply = proxy
+        .client
+        .grpc(&path, &[("authorization", &carols)], large.clone())
+        .await
+        .unwrap();
+    proxy.refused(&before, &reply, Reason::CallerMemoryFull).await;
+    assert_eq!(reply.grpc_status(), Some(8));
+    let before = proxy.before();
+    let headers = [("authorization", carols.as_str()), ("content-type", "application/json")];
+    let body = format!("{{\"project\": \"ml\"{}}}", " ".repeat(MEBIBYTE));
+    let reply = proxy
+        .client
+        .rest(Method::POST, "/api/v1/executions", &headers, body)
+        .await
+        .unwrap();
+    proxy.refused(&before, &reply, Reason::CallerMemoryFull).await;
+    assert_eq!(reply.status.as_u16(), 429);
+    let there = hang("dave", 2);
+    eventually("five are held", || proxy.control_plane.count() >= there).await;
     assert!((5 * MEBIBYTE..6 * MEBIBYTE).contains(&held().await), "{}", held().await);
     // Six are three quarters of what may be held.
     for by_grpc in [true, false] {
@@ -147,7 +174,7 @@ async fn t_time_messages_beyond_what_may_be_held_are_refused_and_small_ones_pass
 async fn t_time_filtered_answers_that_nobody_takes_are_held_within_bounds() {
     let target = Target::start("held_bytes: 8MiB, stall_timeout: 2s").await;
     let huge = Fault::Huge {
-        bytes: 5 * MEBIBYTE / 2,
+        bytes: 3 * MEBIBYTE / 2,
     };
     target.control_plane.script(Script::on("ListProjects", huge));
     let mut hostile = Hostile::connect(&target, &[(4, 0)]).await;
@@ -163,8 +190,9 @@ async fn t_time_filtered_answers_that_nobody_takes_are_held_within_bounds() {
     hostile.until("two answers wait", |seen| seen.frames[1] >= 2).await;
     let neighbour = target.neighbour();
     let reply = target.call(PROJECTS, json!({})).await;
-    assert!(reply.message().contains("memory_full"), "{reply:?}");
-    assert_eq!(reply.grpc_status(), Some(14));
+    // A caller may hold half.
+    assert!(reply.message().contains("caller_memory_full"), "{reply:?}");
+    assert_eq!(reply.grpc_status(), Some(8));
     // When nobody has taken them for long enough, they are given up, and there is room again.
     hostile.until("both are reset", |seen| seen.frames[3] >= 2).await;
     let reply = target.call(PROJECTS, json!({})).await;

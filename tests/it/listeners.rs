@@ -206,7 +206,10 @@ async fn a_credential_is_passed_on_unverified_only_where_the_listener_says_so() 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_more_connections_are_served_than_the_limit_and_none_is_lost() {
-    let proxy = Proxy::start_with(|setup| setup.configuration = "workers: 1\nlimits: {connections: 2}\n".into()).await;
+    let proxy = Proxy::start_with(|setup| {
+        setup.configuration = "workers: 1\nlimits: {connections: 2, connections_per_address: 2}\n".into();
+    })
+    .await;
     let kept_open = get("/healthcheck").replace("connection: close\r\n", "");
     let mut open = Vec::new();
     for entry in [Entry::Plain, Entry::Engine] {

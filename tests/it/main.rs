@@ -8,6 +8,7 @@
 )]
 
 mod accepted_principals;
+mod addresses;
 mod admin;
 mod answers;
 mod architecture;
