@@ -265,7 +265,7 @@ pub enum Step {
     /// Keep the value: for each entry the slot and which part of it this is.
     Keep(Vec<(usize, Part)>),
     /// Look through the entries of a map of texts, or all of a `google.protobuf.Struct`, for keys that stand for
-    /// settings ([`Setting::of_key`]): each is an occurrence of this slot.
+    /// settings ([`crate::model::setting::Meaning`]): each is an occurrence of this slot.
     Search(usize),
 }
 

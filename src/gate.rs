@@ -218,6 +218,8 @@ impl Gate {
         audit.request_bytes(body.len());
         audit.stage(Stage::Judge);
         let touched = self.touched(route, rest.as_ref(), &head, &body)?;
+        let mut kept = self.held.hold(holder);
+        kept.set(touched.bytes())?;
         if route.access == Access::Scoped {
             audit.targets(touched.action, &touched.targets);
             audit.asks_for(&touched.asked);
@@ -271,6 +273,7 @@ impl Gate {
             filtered: acting.is_some(),
             rights,
             generation: snapshot.generation,
+            _kept: kept,
         });
         let mut look = || standing.as_mut().map_or(Ok(()), |standing| standing.look(audit));
         // A message that took its time to arrive was judged by what was in force when it began to.

@@ -35,6 +35,10 @@ pub(crate) fn agrees(route: &Route, payload: Payload<'_>, rest: Option<RestInput
     let Ok(values) = read(route, &input, &limits) else {
         return;
     };
+    // Of more settings than a request may ask for not all are collected; it is refused.
+    if values.noted > 1000 {
+        return;
+    }
     let (found, mut expected) = (walked(&values), decoded(&route.plan, full));
     if has_map(&route.plan) {
         // Of two entries with one key a decoder keeps the last; all are judged.

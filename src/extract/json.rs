@@ -6,10 +6,12 @@
 use super::WalkLimits;
 use super::frame::Frame;
 use super::protobuf::too_many_fields;
+use super::search::Key;
 use super::values::Values;
 use crate::catalog::{Cardinality, Field, Plan, ScalarKind, Step};
 use crate::model::denial::Denial;
 use crate::model::reason::Reason;
+use crate::model::setting::Meaning;
 use searched::Searched;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use skipped::{Keys, Presence, Skipped, Text};
@@ -208,8 +210,7 @@ impl<'de> DeserializeSeed<'de> for Content<'_, '_, '_, '_, 'de> {
             Step::Search(slot) => Searched {
                 walk: self.walk,
                 slot,
-                around: "",
-                key: "",
+                key: &mut Key::new(Meaning::default(), ""),
             }
             .deserialize(deserializer),
             Step::Descend(_) | Step::Keep(_) => deserializer.deserialize_any(self),

@@ -9,6 +9,7 @@ use super::wire::{Value, tag, value};
 use crate::catalog::{Cardinality, Field, Part, Plan, ScalarKind, Step};
 use crate::model::denial::Denial;
 use crate::model::reason::Reason;
+use crate::model::setting::Meaning;
 use std::borrow::Cow;
 
 #[cfg(test)]
@@ -19,7 +20,7 @@ mod tests;
 /// # Errors
 /// - `body_malformed`: not the wire format, a field of another type, or nested deeper than [`super::frame::MAX_DEPTH`];
 /// - `field_unknown`: a message that is looked into has a field that the catalogue does not know;
-/// - `scope_ambiguous`: a field that is judged has two values;
+/// - `scope_ambiguous`: a field that is judged, or an entry of a map that is looked through, has two values;
 /// - `message_too_large`: more fields than the limit.
 pub fn walk<'a>(plan: &Plan, message: &'a [u8], limits: &WalkLimits, values: &mut Values<'a>) -> Result<(), Denial> {
     if plan.states.is_empty() {
@@ -86,11 +87,12 @@ impl<'p, 'a> Walk<'_, 'p, 'a> {
         };
         let outcome = match field.cardinality {
             Cardinality::Map => search.text_entry(bytes),
-            Cardinality::Single | Cardinality::Repeated => search.object("", bytes, 1),
+            Cardinality::Single | Cardinality::Repeated => search.object(Meaning::default(), bytes, 1),
         };
         outcome.map_err(|stopped| match stopped {
             Stopped::Malformed => frame.mistyped(field),
             Stopped::TooMany => too_many_fields(),
+            Stopped::Twice => frame.ambiguous(field),
         })
     }
 

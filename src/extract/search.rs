@@ -1,16 +1,19 @@
 //! Looks through annotations, labels and pod specifications for keys that stand for settings.
 //!
 //! Everything that any decoder could take for such a setting is found: of keys that occur twice every value, since it is
-//! only refused more.
+//! only refused more. It costs time by the length of the message, however its keys and values lie.
 
 use super::frame::MAX_DEPTH;
 use super::names::quote;
 use super::values::{Occurrence, Values};
 use super::wire::{Value, tag, value};
 use crate::catalog::Part;
-use crate::model::setting::Setting;
+use crate::model::setting::{Meaning, Setting};
 use std::borrow::Cow;
-use std::str;
+use std::{mem, str};
+
+/// The most settings that are noted. Who asks for more is refused, whatever they are.
+pub(super) const MOST: usize = 1000;
 
 /// Why a search stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,25 +22,55 @@ pub(super) enum Stopped {
     Malformed,
     /// More entries than may be read.
     TooMany,
+    /// An entry with two keys or two values.
+    Twice,
 }
 
-/// Notes what an entry stands for, if for a setting.
-pub(super) fn note<'a>(slot: usize, around: &str, key: &str, text: Cow<'a, str>, values: &mut Values<'a>) {
-    let Some(setting) = Setting::of_key(around, key) else {
-        return;
-    };
-    let mut found = Occurrence::new(slot);
-    found.set(Part::Kind, Cow::Borrowed(setting.label()));
-    found.set(Part::Key, Cow::Owned(quote(key)));
-    // Annotations that ask the webhooks for secrets encode or only point to them, and Spark's values are where they are
-    // mounted: their keys say what they are.
-    let text = if setting == Setting::Secret && key.contains(['/', '.']) {
-        Cow::Owned(key.to_owned())
-    } else {
-        text
-    };
-    found.set(Part::Value, text);
-    values.occurrences.push(found);
+/// A key, understood once for all that lies under it: there can be as much of that as the key is long.
+pub(super) struct Key<'k> {
+    text: &'k str,
+    pub(super) meaning: Meaning,
+    /// Whether the key says itself which secret it is: annotations that ask the webhooks for secrets encode or only point to
+    /// them, and Spark's values are where they are mounted.
+    is_secret: bool,
+    /// Whether that was noted.
+    noted: bool,
+}
+
+impl<'k> Key<'k> {
+    pub(super) fn new(around: Meaning, text: &'k str) -> Self {
+        let meaning = Meaning::of(around, text);
+        Self {
+            text,
+            meaning,
+            is_secret: meaning.setting == Some(Setting::Secret) && text.contains(['/', '.']),
+            noted: false,
+        }
+    }
+
+    /// Notes a text under the key, if the key stands for a setting.
+    pub(super) fn note<'a>(&mut self, slot: usize, text: Cow<'a, str>, values: &mut Values<'a>) {
+        let Some(setting) = self.meaning.setting else {
+            return;
+        };
+        if self.is_secret && mem::replace(&mut self.noted, true) {
+            return;
+        }
+        values.noted += 1;
+        if values.noted > MOST {
+            return;
+        }
+        let text = if self.is_secret {
+            Cow::Owned(self.text.to_owned())
+        } else {
+            text
+        };
+        let mut found = Occurrence::new(slot);
+        found.set(Part::Kind, Cow::Borrowed(setting.label()));
+        found.set(Part::Key, Cow::Owned(quote(self.text)));
+        found.set(Part::Value, text);
+        values.occurrences.push(found);
+    }
 }
 
 /// A search through one value in protobuf.
@@ -50,30 +83,22 @@ pub(super) struct Search<'w, 'a> {
 impl<'a> Search<'_, 'a> {
     /// One entry of a map of texts.
     pub(super) fn text_entry(&mut self, entry: &'a [u8]) -> Result<(), Stopped> {
-        let (keys, mut contents) = self.entry(entry)?;
-        if contents.is_empty() {
-            contents.push(&[]);
-        }
-        for key in keys {
-            for content in &contents {
-                note(self.slot, "", key, Cow::Borrowed(text(content)?), self.values);
-            }
-        }
+        let (key, content) = self.entry(entry)?;
+        let text = text(content.unwrap_or_default())?;
+        Key::new(Meaning::default(), key).note(self.slot, Cow::Borrowed(text), self.values);
         Ok(())
     }
 
     /// A `google.protobuf.Struct`: field 1 is a map to values.
-    pub(super) fn object(&mut self, around: &str, mut object: &'a [u8], depth: usize) -> Result<(), Stopped> {
+    pub(super) fn object(&mut self, around: Meaning, mut object: &'a [u8], depth: usize) -> Result<(), Stopped> {
         if depth > MAX_DEPTH {
             return Err(Stopped::Malformed);
         }
         while !object.is_empty() {
             if let (1, Value::Bytes(entry)) = self.field(&mut object)? {
-                let (keys, contents) = self.entry(entry)?;
-                for key in keys {
-                    for content in &contents {
-                        self.content(around, key, content, depth + 1)?;
-                    }
+                let (key, content) = self.entry(entry)?;
+                if let Some(content) = content {
+                    self.content(&mut Key::new(around, key), content, depth + 1)?;
                 }
             }
         }
@@ -81,18 +106,18 @@ impl<'a> Search<'_, 'a> {
     }
 
     /// A `google.protobuf.Value`: field 3 a text, 5 an object, 6 a list of values.
-    fn content(&mut self, around: &str, key: &str, mut content: &'a [u8], depth: usize) -> Result<(), Stopped> {
+    fn content(&mut self, key: &mut Key<'_>, mut content: &'a [u8], depth: usize) -> Result<(), Stopped> {
         if depth > MAX_DEPTH {
             return Err(Stopped::Malformed);
         }
         while !content.is_empty() {
             match self.field(&mut content)? {
-                (3, Value::Bytes(bytes)) => note(self.slot, around, key, Cow::Borrowed(text(bytes)?), self.values),
-                (5, Value::Bytes(object)) => self.object(key, object, depth + 1)?,
+                (3, Value::Bytes(bytes)) => key.note(self.slot, Cow::Borrowed(text(bytes)?), self.values),
+                (5, Value::Bytes(object)) => self.object(key.meaning, object, depth + 1)?,
                 (6, Value::Bytes(mut list)) => {
                     while !list.is_empty() {
                         if let (1, Value::Bytes(element)) = self.field(&mut list)? {
-                            self.content(around, key, element, depth + 1)?;
+                            self.content(key, element, depth + 1)?;
                         }
                     }
                 }
@@ -102,20 +127,21 @@ impl<'a> Search<'_, 'a> {
         Ok(())
     }
 
-    /// Every key and every value of one entry of a map; without a key, the empty one.
-    fn entry(&mut self, mut entry: &'a [u8]) -> Result<(Vec<&'a str>, Vec<&'a [u8]>), Stopped> {
-        let (mut keys, mut contents) = (Vec::with_capacity(1), Vec::with_capacity(1));
+    /// The key of an entry of a map, without one the empty one, and the value if there is one. No encoder writes two of
+    /// either, and decoders need not agree on which counts.
+    fn entry(&mut self, mut entry: &'a [u8]) -> Result<(&'a str, Option<&'a [u8]>), Stopped> {
+        let (mut key, mut content) = (None, None);
         while !entry.is_empty() {
-            match self.field(&mut entry)? {
-                (1, Value::Bytes(key)) => keys.push(text(key)?),
-                (2, Value::Bytes(content)) => contents.push(content),
+            let again = match self.field(&mut entry)? {
+                (1, Value::Bytes(bytes)) => key.replace(text(bytes)?).is_some(),
+                (2, Value::Bytes(bytes)) => content.replace(bytes).is_some(),
                 _ => return Err(Stopped::Malformed),
+            };
+            if again {
+                return Err(Stopped::Twice);
             }
         }
-        if keys.is_empty() {
-            keys.push("");
-        }
-        Ok((keys, contents))
+        Ok((key.unwrap_or_default(), content))
     }
 
     fn field(&mut self, rest: &mut &'a [u8]) -> Result<(u32, Value<'a>), Stopped> {

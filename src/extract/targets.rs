@@ -75,6 +75,17 @@ pub struct Extracted {
     pub asked: Vec<Asked>,
 }
 
+impl Extracted {
+    /// About how many bytes it takes, for as long as the call runs.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        // A target's names are allocated by themselves.
+        let targets = self.targets.len() * (size_of::<Target>() + 128);
+        let asked = |asked: &Asked| size_of::<Asked>() + asked.value.len() + asked.field.len();
+        targets + self.asked.iter().map(asked).sum::<usize>()
+    }
+}
+
 /// Collects from body, path and query what the route's plan names.
 ///
 /// # Errors

@@ -8,6 +8,8 @@ use std::borrow::Cow;
 pub struct Values<'a> {
     /// In the order of appearance.
     pub occurrences: Vec<Occurrence<'a>>,
+    /// How many settings were found by their keys; beyond a bound they are counted and not collected.
+    pub noted: usize,
 }
 
 /// One occurrence of a slot.

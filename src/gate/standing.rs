@@ -4,6 +4,7 @@
 use super::authenticate::Caller;
 use crate::audit::{AuditGuard, Recorder};
 use crate::catalog::{Access, WritePlace};
+use crate::held::Hold;
 use crate::live::{Live, Snapshot};
 use crate::model::action::Action;
 use crate::model::denial::Denial;
@@ -33,6 +34,8 @@ pub(super) struct Standing {
     /// The caller's rights when the call was last judged, and under which policy that was.
     pub(super) rights: Arc<Rights>,
     pub(super) generation: u64,
+    /// Counts the targets and settings.
+    pub(super) _kept: Hold,
 }
 
 impl Standing {

@@ -66,15 +66,9 @@ impl Setting {
         Self::ALL.into_iter().find(|setting| setting.label() == label)
     }
 
-    /// The setting that an entry of a map or JSON object stands for, among annotations, labels and the pod
-    /// specifications of tasks; `around` is the key of the object it lies in.
-    ///
-    /// Kubernetes reads pod specifications without regard to case, as Go's `encoding/json` folds it, and plugins spell
-    /// their own options in several ways: what could be meant, is.
-    #[must_use]
-    pub fn of_key(around: &str, key: &str) -> Option<Self> {
-        let key = folded(key);
-        let key = match spark(&key) {
+    /// The setting that a folded key stands for in an object that holds a secret, or does not.
+    fn of_key(in_secret: bool, key: &str) -> Option<Self> {
+        let key = match spark(key) {
             Ok(setting) => return Some(setting),
             Err(key) => key,
         };
@@ -86,7 +80,7 @@ impl Setting {
             }
             // What asks the secret webhooks of Flyte and Vault for secrets, and what pods read them by.
             ("flyte.secrets" | "vault.hashicorp.com", _) | ("", "secretname" | "secretproviderclass") => Self::Secret,
-            ("", "name") if is_secret(&folded(around)) => Self::Secret,
+            ("", "name") if in_secret => Self::Secret,
             // What FlyteAdmin adds about the caller unless it is there; the domain before it is configurable.
             (domain, "user-email" | "user-sub" | "app-email" | "app-sub" | "app-id") if !domain.is_empty() => {
                 Self::Identity
@@ -101,6 +95,32 @@ impl Setting {
             }
         };
         Some(setting)
+    }
+}
+
+/// What the key of an entry of a map or JSON object stands for, among annotations, labels and the pod specifications of
+/// tasks.
+///
+/// Kubernetes reads pod specifications without regard to case, as Go's `encoding/json` folds it, and plugins spell their own
+/// options in several ways: what could be meant, is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Meaning {
+    /// The setting, if it stands for one.
+    pub setting: Option<Setting>,
+    /// Whether an object under it names a secret.
+    holds_secret: bool,
+}
+
+impl Meaning {
+    /// Of a key; `around` is that of the object it lies in, and the default for what lies in none. Costs time by the length
+    /// of the key, so that it is to be asked for once, and not for all that lies below.
+    #[must_use]
+    pub fn of(around: Self, key: &str) -> Self {
+        let key = folded(key);
+        Self {
+            setting: Setting::of_key(around.holds_secret, &key),
+            holds_secret: is_secret(&key),
+        }
     }
 }
 
@@ -158,7 +178,7 @@ fn folded(key: &str) -> String {
 pub struct Asked {
     /// Which.
     pub setting: Setting,
-    /// The value: never empty.
+    /// The value; empty only for an identity, which is then nobody's.
     pub value: Box<str>,
     /// The request field it was read from.
     pub field: Box<str>,
@@ -256,7 +276,8 @@ mod tests {
             ("", "", None),
         ];
         for (around, key, expected) in table {
-            assert_eq!(Setting::of_key(around, key), *expected, "{around} {key}");
+            let around = Meaning::of(Meaning::default(), around);
+            assert_eq!(Meaning::of(around, key).setting, *expected, "{around:?} {key}");
         }
     }
 

@@ -114,7 +114,7 @@ pub(super) fn not_allowed(target: &Target, lack: Lack, asked: Option<&Asked>, ma
                 asked.setting,
                 quoted(&asked.value),
                 asked.field,
-                instead(asked.setting, may_ask)
+                instead(asked, may_ask)
             ),
         ),
         (Lack::Nothing | Lack::Setting(_), _) => {
@@ -128,9 +128,15 @@ pub(super) fn not_allowed(target: &Target, lack: Lack, asked: Option<&Asked>, ma
 /// How many values are offered.
 const MAX_OFFERED: usize = 10;
 
-fn instead(setting: Setting, may_ask: &BTreeSet<String>) -> String {
+fn instead(asked: &Asked, may_ask: &BTreeSet<String>) -> String {
+    // An annotation counts by being there.
+    let leave = if asked.is_keyed() {
+        "leave it out"
+    } else {
+        "leave it empty"
+    };
     if may_ask.is_empty() {
-        return "leave it empty".to_owned();
+        return leave.to_owned();
     }
     let offered: Vec<String> = may_ask
         .iter()
@@ -138,7 +144,7 @@ fn instead(setting: Setting, may_ask: &BTreeSet<String>) -> String {
         .map(|value| format!("`{value}`"))
         .collect();
     let more = if may_ask.len() > MAX_OFFERED { " and others" } else { "" };
-    let below = match setting {
+    let below = match asked.setting {
         Setting::RawOutputPrefix | Setting::Secret => ", or below",
         Setting::ServiceAccount
         | Setting::IamRole
@@ -146,7 +152,7 @@ fn instead(setting: Setting, may_ask: &BTreeSet<String>) -> String {
         | Setting::ClusterLabel
         | Setting::Identity => "",
     };
-    format!("leave it empty, or write one of {}{more}{below}", offered.join(", "))
+    format!("{leave}, or write one of {}{more}{below}", offered.join(", "))
 }
 
 /// A value of the caller's, safe to show.
@@ -222,12 +228,24 @@ mod tests {
     use std::path::Path;
     use std::sync::Arc;
 
+    fn asked(field: &str) -> Asked {
+        Asked {
+            setting: Setting::ServiceAccount,
+            value: "x".into(),
+            field: field.into(),
+        }
+    }
+
     #[test]
     fn at_most_ten_values_are_offered_and_more_are_only_mentioned() {
         let message = |count: usize| {
             let values = (0..count).map(|number| format!("v{number:02}")).collect();
-            instead(Setting::ServiceAccount, &values)
+            instead(&asked("spec.auth_role"), &values)
         };
+        assert_eq!(
+            instead(&asked("spec.annotations.values `a/b`"), &BTreeSet::new()),
+            "leave it out"
+        );
         assert_eq!(message(0), "leave it empty");
         assert_eq!(message(2), "leave it empty, or write one of `v00`, `v01`");
         assert!(message(10).ends_with("`v08`, `v09`"), "{}", message(10));

@@ -127,6 +127,7 @@ fn base(route: &Route) -> Value {
         }
         rpc if rpc.ends_with("/CreateTask") => json!({"id": id("TASK"), "spec": {"template": {"type": "t"}}}),
         rpc if rpc.ends_with("/CreateWorkflow") => json!({"id": id("WORKFLOW"), "spec": {"template": {}}}),
+        rpc if rpc.ends_with("/UpdateProject") => json!({"id": "ml"}),
         rpc if rpc.ends_with("/UpdateProjectAttributes") => json!({"attributes": {"project": "ml"}}),
         rpc if rpc.ends_with("/UpdateProjectDomainAttributes") => {
             json!({"attributes": {"project": "ml", "domain": "staging"}})

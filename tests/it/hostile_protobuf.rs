@@ -381,3 +381,23 @@ async fn t_pb_18_a_kind_that_there_is_not_is_refused() {
         .await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_request_costs_does_not_grow_with_keys_times_values() {
+    let attack = Attack::start().await;
+    // One annotation of 3400 keys and 3400 values would be eleven million settings.
+    let keys = field(1, "aadpodidbinding").repeat(3400);
+    let values = field(2, "x").repeat(3400);
+    let spec = |annotations: &[u8]| field(4, [field(1, identifier(3, "ml")), field(8, annotations)].concat());
+    let scope = [field(1, "ml"), field(2, "development"), field(3, "e")].concat();
+    let entry = field(1, [keys, values].concat());
+    let message = [scope.clone(), spec(&entry)].concat();
+    let create = ("AdminService/CreateExecution", "/api/v1/executions");
+    refused_twice(&attack, create.0, create.1, &message, Reason::ScopeAmbiguous).await;
+    // More settings than anybody means.
+    let accounts: Vec<u8> = (0..1001)
+        .flat_map(|index| field(1, [field(1, format!("{index}/serviceAccount")), field(2, "x")].concat()))
+        .collect();
+    let message = [scope, spec(&accounts)].concat();
+    refused_twice(&attack, create.0, create.1, &message, Reason::MessageTooLarge).await;
+}

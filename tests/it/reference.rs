@@ -3,8 +3,8 @@
 
 use flyte_authz_proxy::catalog::{Part, Plan, Slot, SlotRole};
 use flyte_authz_proxy::extract::values::{Occurrence, Values};
-use flyte_authz_proxy::model::setting::Setting;
-use prost_reflect::{DynamicMessage, MessageDescriptor, ReflectMessage, Value};
+use flyte_authz_proxy::model::setting::{Meaning, Setting};
+use prost_reflect::{DynamicMessage, MapKey, MessageDescriptor, ReflectMessage, Value};
 
 /// A slot with the values of its parts, those that are set and not the default.
 pub(crate) type Found = (usize, Vec<(Part, String)>);
@@ -87,38 +87,61 @@ fn keyed(holder: &DynamicMessage, field: &str) -> Vec<(Setting, String)> {
         {
             #[expect(clippy::iter_over_hash_type, reason = "what is found is sorted")]
             for (key, value) in map {
-                keyed_text("", key.as_str().unwrap(), value.as_str().unwrap(), &mut found);
+                Key::new(Meaning::default(), key).text(value.as_str().unwrap(), &mut found);
             }
         }
-        Value::Message(object) if holder.has_field_by_name(field) => keyed_object("", object, &mut found),
+        Value::Message(object) if holder.has_field_by_name(field) => {
+            keyed_object(Meaning::default(), object, &mut found);
+        }
         _ => {}
     }
     found
 }
 
-fn keyed_text(around: &str, key: &str, text: &str, found: &mut Vec<(Setting, String)>) {
-    if let Some(setting) = Setting::of_key(around, key) {
-        let points_to_it = setting == Setting::Secret && key.contains(['/', '.']);
-        let text = if points_to_it { key } else { text };
-        if !text.is_empty() {
+/// A key, and whether the secret that it names by itself was found.
+struct Key<'k> {
+    text: &'k str,
+    meaning: Meaning,
+    found: bool,
+}
+
+impl<'k> Key<'k> {
+    fn new(around: Meaning, key: &'k MapKey) -> Self {
+        let text = key.as_str().unwrap();
+        Self {
+            text,
+            meaning: Meaning::of(around, text),
+            found: false,
+        }
+    }
+
+    fn text(&mut self, text: &str, found: &mut Vec<(Setting, String)>) {
+        let Some(setting) = self.meaning.setting else {
+            return;
+        };
+        if setting == Setting::Secret && self.text.contains(['/', '.']) {
+            if !std::mem::replace(&mut self.found, true) {
+                found.push((setting, self.text.to_owned()));
+            }
+        } else if !text.is_empty() {
             found.push((setting, text.to_owned()));
         }
     }
 }
 
-fn keyed_object(around: &str, object: &DynamicMessage, found: &mut Vec<(Setting, String)>) {
+fn keyed_object(around: Meaning, object: &DynamicMessage, found: &mut Vec<(Setting, String)>) {
     #[expect(clippy::iter_over_hash_type, reason = "what is found is sorted")]
     for (key, value) in object.get_field_by_name("fields").unwrap().as_map().unwrap() {
-        keyed_value(around, key.as_str().unwrap(), value.as_message().unwrap(), found);
+        keyed_value(&mut Key::new(around, key), value.as_message().unwrap(), found);
     }
 }
 
-fn keyed_value(around: &str, key: &str, value: &DynamicMessage, found: &mut Vec<(Setting, String)>) {
+fn keyed_value(key: &mut Key<'_>, value: &DynamicMessage, found: &mut Vec<(Setting, String)>) {
     let field = |name: &str| value.get_field_by_name(name).unwrap().into_owned();
     if value.has_field_by_name("string_value") {
-        keyed_text(around, key, field("string_value").as_str().unwrap(), found);
+        key.text(field("string_value").as_str().unwrap(), found);
     } else if value.has_field_by_name("struct_value") {
-        keyed_object(key, field("struct_value").as_message().unwrap(), found);
+        keyed_object(key.meaning, field("struct_value").as_message().unwrap(), found);
     } else if value.has_field_by_name("list_value") {
         let list = field("list_value");
         let list = list
@@ -128,7 +151,7 @@ fn keyed_value(around: &str, key: &str, value: &DynamicMessage, found: &mut Vec<
             .unwrap()
             .into_owned();
         for element in list.as_list().unwrap() {
-            keyed_value(around, key, element.as_message().unwrap(), found);
+            keyed_value(key, element.as_message().unwrap(), found);
         }
     }
 }

@@ -2,20 +2,20 @@
 
 use super::Walk;
 use super::skipped::{Keys, Presence, Text};
-use crate::extract::search::note;
+use crate::extract::search::Key;
+use crate::model::setting::Setting;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use std::borrow::Cow;
 use std::fmt;
 
-/// A value under a key, in an object that itself lies under the key `around`.
-pub(super) struct Searched<'r, 'w, 'p, 'de> {
+/// A value under a key.
+pub(super) struct Searched<'r, 'k, 'w, 'p, 'de> {
     pub(super) walk: &'r mut Walk<'w, 'p, 'de>,
     pub(super) slot: usize,
-    pub(super) around: &'r str,
-    pub(super) key: &'r str,
+    pub(super) key: &'r mut Key<'k>,
 }
 
-impl<'de> DeserializeSeed<'de> for Searched<'_, '_, '_, 'de> {
+impl<'de> DeserializeSeed<'de> for Searched<'_, '_, '_, '_, 'de> {
     type Value = Presence;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Presence, D::Error> {
@@ -23,7 +23,7 @@ impl<'de> DeserializeSeed<'de> for Searched<'_, '_, '_, 'de> {
     }
 }
 
-impl<'de> Visitor<'de> for Searched<'_, '_, '_, 'de> {
+impl<'de> Visitor<'de> for Searched<'_, '_, '_, '_, 'de> {
     type Value = Presence;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -31,6 +31,10 @@ impl<'de> Visitor<'de> for Searched<'_, '_, '_, 'de> {
     }
 
     fn visit_unit<E: Error>(self) -> Result<Presence, E> {
+        // An annotation that is there without a value is one that FlyteAdmin does not write itself.
+        if self.key.meaning.setting == Some(Setting::Identity) {
+            self.key.note(self.slot, Cow::Borrowed(""), self.walk.values);
+        }
         Ok(Presence::Absent)
     }
 
@@ -51,18 +55,12 @@ impl<'de> Visitor<'de> for Searched<'_, '_, '_, 'de> {
     }
 
     fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Presence, E> {
-        note(self.slot, self.around, self.key, Cow::Borrowed(text), self.walk.values);
+        self.key.note(self.slot, Cow::Borrowed(text), self.walk.values);
         Ok(Presence::Set)
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Presence, E> {
-        note(
-            self.slot,
-            self.around,
-            self.key,
-            Cow::Owned(text.to_owned()),
-            self.walk.values,
-        );
+        self.key.note(self.slot, Cow::Owned(text.to_owned()), self.walk.values);
         Ok(Presence::Set)
     }
 
@@ -70,7 +68,8 @@ impl<'de> Visitor<'de> for Searched<'_, '_, '_, 'de> {
         while elements
             .next_element_seed(Searched {
                 walk: &mut *self.walk,
-                ..self
+                slot: self.slot,
+                key: &mut *self.key,
             })?
             .is_some()
         {
@@ -89,8 +88,7 @@ impl<'de> Visitor<'de> for Searched<'_, '_, '_, 'de> {
             map.next_value_seed(Searched {
                 walk: &mut *self.walk,
                 slot: self.slot,
-                around: self.key,
-                key: &key,
+                key: &mut Key::new(self.key.meaning, &key),
             })?;
         }
         Ok(Presence::Set)

@@ -35,6 +35,21 @@ fn references_are_found_wherever_they_lie_in_both_spellings() {
 }
 
 #[test]
+fn a_search_takes_time_by_the_length_of_the_body_and_not_by_keys_times_values() {
+    // Each of these took minutes when the key was understood anew for each text under it.
+    let key = "k".repeat(1 << 20);
+    for (element, count) in [(r#""""#, 900), (r#"{"name": "x"}"#, 400)] {
+        let body = format!(r#"{{"podSpec": {{"{key}": [{}]}}}}"#, vec![element; count].join(","));
+        assert_eq!(read_json(body.as_bytes()).unwrap(), [occurrence(OWN, &[])]);
+    }
+    let secrets = format!(
+        r#"{{"podSpec": {{"flyte.secrets/{key}": [{}]}}}}"#,
+        vec![r#""""#; 900].join(",")
+    );
+    assert_eq!(read_json(secrets.as_bytes()).unwrap().len(), 2);
+}
+
+#[test]
 fn settings_are_found_in_maps_of_texts_and_in_objects() {
     let body = r#"{"annotations": {"team": "x", "serviceAccountName": "a"},
         "podSpec": {"spec": [{"service\u0041ccountName": null}, [{"serviceAccountName": "\u0062"}], true, 1, -1, 1.5],

@@ -62,6 +62,8 @@ impl Surroundings<'_, '_> {
             Action::RegisterInventory,
             Action::EditExecutionAttributes,
             Action::EditClusterAttributes,
+            // Labels of a project become those of its executions.
+            Action::AdministerProject,
         ];
         if actions.intersects(ActionSet::of(&asking)) {
             return;

@@ -1,6 +1,7 @@
 //! The settings of executions that requests ask for.
 
 use super::{OWN_PLAN, call};
+use crate::model::reason::Reason;
 use crate::model::setting::Setting;
 
 /// The settings that an execution asks for with these members of its specification, their values and fields.
@@ -104,6 +105,45 @@ fn an_empty_value_asks_for_nothing() {
         r#""annotations": {"values": {"iam.amazonaws.com/role": ""}}"#,
     ] {
         assert_eq!(asked(spec), [], "{spec}");
+    }
+}
+
+#[test]
+fn an_annotation_that_says_for_nobody_is_one_that_says_for_whom() {
+    for spec in [
+        r#""annotations": {"values": {"flyte.org/user-email": ""}}"#,
+        r#""annotations": {"values": {"flyte.org/user-email": null}}"#,
+    ] {
+        let field = "spec.annotations.values `flyte.org/user-email`".to_owned();
+        assert_eq!(asked(spec), [(Setting::Identity, String::new(), field)], "{spec}");
+    }
+    // `FlyteAdmin` fills the field in.
+    assert_eq!(asked(r#""securityContext": {"runAs": {"executionIdentity": ""}}"#), []);
+}
+
+#[test]
+fn more_settings_than_are_looked_at_are_refused() {
+    let secrets = |count: usize| {
+        format!(
+            r#""securityContext": {{"secrets": [{}]}}"#,
+            vec![r#"{"key": "k"}"#; count].join(",")
+        )
+    };
+    let accounts = |count: usize| {
+        let accounts: Vec<String> = (0..count)
+            .map(|number| format!(r#""{number}/serviceAccountName": "a""#))
+            .collect();
+        format!(r#""annotations": {{"values": {{{}}}}}"#, accounts.join(","))
+    };
+    for many in [secrets, accounts] as [fn(usize) -> String; 2] {
+        assert_eq!(asked(&many(1000)).len(), 1000);
+        let body = format!(
+            r#"{{"project": "ml", "domain": "development", "name": "e", "spec": {{"launchPlan": {{{OWN_PLAN}}}, {}}}}}"#,
+            many(1001)
+        );
+        let denial = call("CreateExecution", &body).unwrap_err();
+        assert_eq!(denial.reason, Reason::MessageTooLarge);
+        assert!(denial.message.contains("more than 1000"), "{denial:?}");
     }
 }
 
