@@ -20,7 +20,7 @@ pub mod reads;
 pub mod resolve;
 pub mod role;
 pub mod show;
-mod stored;
+pub mod stored;
 mod subject;
 pub mod summary;
 pub mod testfile;

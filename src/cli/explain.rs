@@ -12,6 +12,7 @@ use crate::model::problem::Problem;
 use crate::model::scope::{Resource, ResourceKind, Run, Scope, Target};
 use crate::policy::Policy;
 use crate::policy::decide::{Call, Decision};
+use crate::policy::stored::{started_elsewhere, starts_again};
 use crate::policy::trace::Steps;
 use crate::reload::policy::PolicyInputs;
 use caller::{Caller, Source};
@@ -89,6 +90,8 @@ struct Explanation<'a> {
     filtered: bool,
     /// Whether it would be allowed for some things that the execution can run.
     depends: bool,
+    /// Whether it is allowed only if what it starts again lies where it may be used.
+    elsewhere: bool,
     steps: Steps,
 }
 
@@ -174,6 +177,7 @@ impl Arguments {
             rules: Vec::new(),
             filtered: false,
             depends: false,
+            elsewhere: false,
             steps: Steps::default(),
         };
         explanation.denial = explanation.judge(setting, principal, self.runs.as_ref()).err();
@@ -199,6 +203,8 @@ impl Explanation<'_> {
         let touched = self.touched.insert(touched);
         if let Some(runs) = runs {
             touched.targets.iter_mut().for_each(|target| runs.tell(target));
+            let elsewhere = started_elsewhere(&touched.targets);
+            touched.targets.extend(elsewhere);
         }
         let call = Call {
             access: self.route.access,
@@ -211,6 +217,7 @@ impl Explanation<'_> {
             Decision::Allow(permit) => {
                 self.rules = permit.rules().iter().map(ToString::to_string).collect();
                 self.filtered = permit.is_filtered();
+                self.elsewhere = starts_again(call.targets);
                 Ok(())
             }
             Decision::Deny(refusal) => {

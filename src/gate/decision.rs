@@ -13,6 +13,7 @@ use crate::model::scope::Target;
 use crate::policy::decide::enforcement::{Enforcement, Passed};
 use crate::policy::decide::{Call, Decision, Permit, Rights};
 use crate::policy::reads::Reads;
+use crate::policy::stored::starts_again;
 
 /// A call that may go on.
 #[derive(Debug)]
@@ -37,11 +38,11 @@ impl Gate {
     ) -> Result<Decided, Denial> {
         let mut targets = None;
         let mut decision = rights.decide(call, &mut ());
-        if matches!(decision, Decision::Deny(_)) {
+        if matches!(decision, Decision::Deny(_)) || starts_again(call.targets) {
             // Boxed, since it is seldom, and its state is large.
-            match Box::pin(self.decide_by_runs(call, rights, asking, audit)).await {
-                Ok(Some((permit, looked_up))) => {
-                    decision = Decision::Allow(permit);
+            match Box::pin(self.decide_by_runs(call, rights, &decision, asking, audit)).await {
+                Ok(Some((by_runs, looked_up))) => {
+                    decision = by_runs;
                     targets = Some(looked_up);
                 }
                 // Where nothing is refused, nothing is for want of an answer.

@@ -12,7 +12,8 @@ use crate::held::{Hold, LARGE};
 use crate::model::denial::Denial;
 use crate::model::reason::Reason;
 use crate::model::scope::{Resource, Run, Scope, Target};
-use crate::policy::decide::{Call, Permit, Rights};
+use crate::policy::decide::{Call, Decision, Refusal, Rights};
+use crate::policy::stored::started_elsewhere;
 use crate::protocol::envelope::{self, Encoding};
 use crate::protocol::{RequestHead, canonical};
 use crate::upstream::Port;
@@ -28,6 +29,9 @@ const GET_EXECUTION: &str = "/flyteidl.service.AdminService/GetExecution";
 const MAX_BYTES: usize = 16 << 20;
 /// How long all look-ups of one request may take.
 const DEADLINE: Duration = Duration::from_secs(10);
+/// Why an execution is not started again. What it runs is in the record.
+const ELSEWHERE: &str = "the execution runs something of another project or domain, where no rule allows use_inventory (of a task \
+                         also register_inventory), which starting it there by name would need";
 /// The most executions that are looked up for one request. No RPC of Flyte 1 names more than two.
 const MOST: usize = 8;
 
@@ -50,8 +54,9 @@ pub(super) struct Asking<'a> {
 }
 
 impl Gate {
-    /// The permit for a call, and what it touches with what its executions run; for one that is refused as long as nobody says what its stored executions run, if they run what the
-    /// caller may. Who gets none is to be told the first refusal: it says nothing of what they run, nor whether they exist.
+    /// The decision on a call, and what it touches with what its executions run, where it depends on that: for one that
+    /// `first` refuses as long as nobody says what they run, if they run what the caller may; and for one that starts them
+    /// again. Nothing where `first` counts: a refusal that says nothing of what they run, nor whether they exist.
     ///
     /// # Errors
     /// Why the control plane could not be asked: `upstream_unreachable`, `upstream_timeout`, `upstream_failed`,
@@ -60,24 +65,37 @@ impl Gate {
         &self,
         call: &Call<'_>,
         rights: &Rights,
+        first: &Decision,
         asking: Asking<'_>,
         audit: &mut AuditGuard,
-    ) -> Result<Option<(Permit, Vec<Target>)>, Denial> {
-        if !rights.depends_on_runs(call) {
+    ) -> Result<Option<(Decision, Vec<Target>)>, Denial> {
+        let refused = matches!(first, Decision::Deny(_));
+        if refused && !rights.depends_on_runs(call) {
             return Ok(None);
         }
         let limit = deadline(asking.head).map_or(DEADLINE, |deadline| deadline.min(DEADLINE));
         let lookups = self.look_up(asking, call.targets, audit);
-        let targets = tokio::time::timeout(limit, lookups)
+        let mut targets = tokio::time::timeout(limit, lookups)
             .await
             .map_err(|_| failed(Reason::UpstreamTimeout))??;
+        targets.extend(started_elsewhere(&targets));
         audit.targets(call.action, &targets);
         let call = Call {
             targets: &targets,
             ..*call
         };
-        let permit = rights.decide(&call, &mut ()).into_permit().ok();
-        Ok(permit.map(|permit| (permit, targets)))
+        Ok(match rights.decide(&call, &mut ()) {
+            Decision::Deny(_) if refused => None,
+            // Who may start executions here need not know what others have started.
+            Decision::Deny(refusal) => Some((
+                Decision::Deny(Refusal {
+                    denial: Denial::new(Reason::ReferenceRefused, ELSEWHERE),
+                    ..refusal
+                }),
+                targets,
+            )),
+            allowed @ Decision::Allow(_) => Some((allowed, targets)),
+        })
     }
 
     /// The targets with what their stored executions run. What does not exist stays as it is, and is refused like what is not

@@ -1,8 +1,54 @@
 //! Calls on stored executions, which do not say what those run: whether it matters to the decision.
 
 use super::decide::{Call, Decision, Rights};
-use crate::model::scope::{Resource, Target};
+use crate::model::action::Action;
+use crate::model::scope::{Resource, ResourceKind, Scope, Target, TargetRole};
 use std::sync::Arc;
+
+/// Whether a call starts stored executions again of which it is not known what they run: that can lie in another project or
+/// domain, and has to be allowed there.
+#[must_use]
+pub fn starts_again(targets: &[Target]) -> bool {
+    let unknown = |target: &Target| matches!(&target.resource, Some(Resource::RunBy(execution)) if execution.again && execution.runs.is_none());
+    targets.iter().any(unknown)
+}
+
+/// What executions run that a call starts again, as far as it lies elsewhere than they do: to be judged there, as if
+/// `CreateExecution` named it.
+#[must_use]
+pub fn started_elsewhere(targets: &[Target]) -> Vec<Target> {
+    let mut elsewhere = Vec::new();
+    for target in targets {
+        let Some(Resource::RunBy(execution)) = &target.resource else {
+            continue;
+        };
+        let Some(run) = execution.runs.as_ref().filter(|_| execution.again) else {
+            continue;
+        };
+        let scope = Scope::ProjectDomain {
+            project: run.project.clone(),
+            domain: run.domain.clone(),
+        };
+        if scope == target.scope {
+            continue;
+        }
+        let needs: &[Action] = match run.kind {
+            ResourceKind::Task => &[Action::UseInventory, Action::RegisterInventory],
+            ResourceKind::Workflow | ResourceKind::LaunchPlan => &[Action::UseInventory],
+        };
+        elsewhere.extend(needs.iter().map(|action| Target {
+            scope: scope.clone(),
+            needs: (*action).into(),
+            resource: Some(Resource::Named {
+                kind: run.kind,
+                name: run.name.clone(),
+            }),
+            field: Arc::clone(&target.field),
+            role: TargetRole::Refers,
+        }));
+    }
+    elsewhere
+}
 
 impl Rights {
     /// Whether a call that is refused would be allowed for some of the things that its stored executions can run. Then it

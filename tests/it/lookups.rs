@@ -24,6 +24,7 @@ rules:
         workflows: []
         launch_plans: [lp1, shared-lib/lp3]
       - { projects: [shared-lib], domains: [production], role: viewer }
+      - { projects: [shared-lib], domains: [production], actions: [use_inventory] }
   - name: open
     subjects: [{ groups: [open] }]
     allow: [{ projects: [ml], domains: [development], role: engine }]
@@ -278,8 +279,13 @@ async fn nothing_is_looked_up_for_callers_without_lists_nor_for_those_without_ri
         for name in ["other-plan", "nowhere"] {
             let message = message(method, name);
             let (reply, arrivals, record) = made(&proxy, by_grpc(&proxy, &open, route, &message)).await;
-            assert_eq!(rpcs(&arrivals), [method], "{reply:?}");
-            assert!(record.get("lookups").is_none(), "{record:#}");
+            if ["RelaunchExecution", "RecoverExecution"].contains(&method) {
+                // What is started again may lie elsewhere.
+                assert_eq!(rpcs(&arrivals), ["GetExecution", method], "{reply:?}");
+            } else {
+                assert_eq!(rpcs(&arrivals), [method], "{reply:?}");
+                assert!(record.get("lookups").is_none(), "{record:#}");
+            }
             assert_eq!(record["targets"][0]["execution"], name);
 
             let before = proxy.before();
@@ -299,6 +305,45 @@ async fn nothing_is_looked_up_for_callers_without_lists_nor_for_those_without_ri
         let reply = proxy.client.call(Some(&hook), rpc, message).await.unwrap();
         proxy.refused(&before, &reply, Reason::NoMatchingRule).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_execution_runs_elsewhere_is_started_again_only_by_who_may_start_it_there() {
+    let proxy = start().await;
+    let catalog = Catalog::builtin().unwrap();
+    let open = proxy.token("open", "open");
+    let again = |route: &&Route| ["RelaunchExecution", "RecoverExecution"].contains(&method(route));
+    let mut ways = 0;
+    for route in routes(&catalog).into_iter().filter(again) {
+        let method = method(route);
+        for name in ["foreign-plan", "other-plan"] {
+            let message = message(method, name);
+            for binding in route.bindings.iter().map(Some).chain([None]) {
+                let call = async {
+                    match binding {
+                        Some(binding) => by_rest(&proxy, &open, binding, &message).await,
+                        None => by_grpc(&proxy, &open, route, &message).await,
+                    }
+                };
+                let (reply, arrivals, record) = made(&proxy, call).await;
+                ways += 1;
+                if name == "other-plan" {
+                    assert_eq!(rpcs(&arrivals), ["GetExecution", method], "{reply:?}");
+                    continue;
+                }
+                assert_eq!(rpcs(&arrivals), ["GetExecution"], "{reply:?}");
+                assert_eq!(record["reason"], "reference_refused", "{record:#}");
+                assert_eq!(record["targets"][1]["project"], "shared-lib", "{record:#}");
+                // The caller is not told what it runs.
+                assert!(
+                    !reply.message().contains("shared-lib") && !reply.message().contains("lp3"),
+                    "{reply:?}"
+                );
+                assert!(reply.message().contains("another project or domain"), "{reply:?}");
+            }
+        }
+    }
+    assert_eq!(ways, 8);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

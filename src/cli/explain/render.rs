@@ -80,7 +80,10 @@ impl Explanation<'_> {
     fn dependence(&self) -> Option<String> {
         let text = "allowed if the execution runs something that rules allow by name: a running proxy asks FlyteAdmin what \
                     it runs; tell it here with --runs";
-        self.depends.then(|| text.to_owned())
+        let elsewhere = "as long as the execution runs something of its own project and domain, or rules allow use_inventory where \
+                         that lies: a running proxy asks FlyteAdmin what it runs; tell it here with --runs";
+        let elsewhere = self.elsewhere.then_some(elsewhere);
+        self.depends.then_some(text).or(elsewhere).map(str::to_owned)
     }
 
     /// What the answer shows, if not everything.
@@ -200,7 +203,7 @@ impl Explanation<'_> {
             "principal": principal,
             "claims": {"names": self.source.label(), "note": self.source.note()},
             "targets": targets.map(TargetRecord::of).collect::<Vec<_>>(),
-            "depends_on_runs": self.depends,
+            "depends_on_runs": self.depends || self.elsewhere,
             "asks_for": asked.map(|asked| json!({
                 "setting": asked.setting.label(),
                 "value": asked.value,
