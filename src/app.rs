@@ -17,6 +17,7 @@ use crate::gate::request_id::RequestIds;
 use crate::gate::{Gate, Service};
 use crate::held::HeldBytes;
 use crate::issuer::Issuers;
+use crate::listener::Room;
 use crate::listener::addresses::Addresses;
 use crate::listener::{self, Listener};
 use crate::live::Live;
@@ -39,7 +40,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::runtime;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 mod bind;
 mod control;
@@ -81,7 +82,8 @@ struct Shared {
     upstream_tls: Arc<rustls::ClientConfig>,
     replicas: [Arc<Replicas>; 2],
     cookie_keys: Arc<[CookieKeys]>,
-    room: Arc<Semaphore>,
+    /// For listeners with a fixed principal, and for the others.
+    room: (Room, Room),
     addresses: Arc<Addresses>,
     held: Arc<HeldBytes>,
 }
@@ -143,7 +145,7 @@ impl App {
             upstream_tls: loaded.upstream_tls,
             replicas,
             cookie_keys: loaded.cookie_keys,
-            room: Arc::new(Semaphore::new(config.limits.connections)),
+            room: Room::of(config.limits.connections),
             addresses: Arc::new(Addresses::new(config.limits.connections_per_address)),
             held: Arc::new(HeldBytes::new(config.limits.held_bytes)),
             config,
@@ -358,7 +360,10 @@ impl Shared {
             proxy_protocol: settings.proxy_protocol,
             service,
             limits: self.config.limits.clone(),
-            room: Arc::clone(&self.room),
+            room: match settings.identity {
+                config::Identity::Principal(_) => self.room.0.clone(),
+                _ => self.room.1.clone(),
+            },
             addresses: Arc::clone(&self.addresses),
             metrics: Arc::clone(&self.recorder.metrics),
         })

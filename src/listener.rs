@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -38,12 +38,52 @@ pub struct Listener {
     /// Bounds and deadlines.
     pub limits: Limits,
     /// How many more connections may be served, over all listeners and workers. One more for each waits accepted.
-    pub room: Arc<Semaphore>,
+    pub room: Room,
     /// How many connections each address has, over all listeners and workers.
     pub addresses: Arc<Addresses>,
     /// Where connections are counted.
     pub metrics: Arc<Metrics>,
 }
+
+/// Room for connections. Some of all is kept for listeners whose callers need no credential: they are the platform's own, and
+/// whoever can reach the others must not keep them out.
+#[derive(Clone, Debug)]
+pub struct Room {
+    all: Arc<Semaphore>,
+    /// What all listeners of one kind have together; without it, as much as there is.
+    share: Option<Arc<Semaphore>>,
+}
+
+impl Room {
+    /// For so many connections: that of listeners with a fixed principal, and that of the others.
+    #[must_use]
+    pub fn of(connections: usize) -> (Self, Self) {
+        let all = Arc::new(Semaphore::new(connections));
+        let share = Arc::new(Semaphore::new(connections - connections / RESERVED));
+        let own = Self {
+            all: Arc::clone(&all),
+            share: None,
+        };
+        let others = Self {
+            all,
+            share: Some(share),
+        };
+        (own, others)
+    }
+
+    /// Waits for room for one connection, which is given back with what this returns.
+    async fn enter(&self) -> Vec<OwnedSemaphorePermit> {
+        let mut permits = Vec::with_capacity(2);
+        // The share first: who waits for it must not take what others may have.
+        for semaphore in self.share.iter().chain([&self.all]) {
+            permits.extend(Arc::clone(semaphore).acquire_owned().await);
+        }
+        permits
+    }
+}
+
+/// One in so many connections is kept for listeners with a fixed principal.
+const RESERVED: usize = 10;
 
 /// Why a connection ended before a request, or the next one, could be read: a metric label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,10 +148,10 @@ pub async fn run(listener: Arc<Listener>, socket: TcpListener, mut drain: watch:
         };
         let (stream, peer) = accepted;
         // Taken once there is a connection: a listener that only waits for one must not use up what others may serve.
-        let permit = tokio::select! {
+        let permits = tokio::select! {
             biased;
             _ = drain.wait_for(|draining| *draining) => break,
-            permit = Arc::clone(&listener.room).acquire_owned() => permit,
+            permits = listener.room.enter() => permits,
         };
         let listener = Arc::clone(&listener);
         let drain = drain.clone();
@@ -126,7 +166,7 @@ pub async fn run(listener: Arc<Listener>, socket: TcpListener, mut drain: watch:
                     .with_label_values(&[&listener.name, cause.label()])
                     .inc();
             }
-            drop(permit);
+            drop(permits);
         });
     }
     drop(socket);

@@ -222,7 +222,7 @@ pub struct CatalogDocument {
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LimitsDocument {
-    /// Open connections on all listeners together.
+    /// Open connections on all listeners together. A tenth is kept for listeners whose callers are a fixed principal.
     pub connections: Placed<u64>,
     /// Open connections of one client's address, or network of 64 bits in IPv6; half of `connections` if it is left out.
     /// Those of trusted hops do not count, but those of the clients that they tell of by the PROXY protocol do.

@@ -5,6 +5,7 @@ use crate::proxy::Proxy;
 use crate::sockets::{eventually, until_closed};
 use flyte_authz_proxy::demo::stack::Entry;
 use std::net::SocketAddr;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -60,6 +61,35 @@ async fn an_address_with_all_its_connections_gets_no_more_and_others_are_served(
     eventually("one has ended", || proxy.metric("connections_open") < 2.5).await;
     assert!(served(&mut connect_from(2, plain).await, b"", &request).await);
     assert!((proxy.metric(full) - 2.0).abs() < f64::EPSILON);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tenth_of_all_connections_is_kept_for_callers_that_need_no_credential() {
+    let proxy = Proxy::start_with(|setup| {
+        setup.configuration = "workers: 1\nlimits: {connections: 10, connections_per_address: 10}\n".into();
+    })
+    .await;
+    let request = format!("{}\r\n", get(&proxy.ml(), ""));
+    let (plain, engine) = (
+        proxy.address(Entry::Plain).unwrap(),
+        proxy.address(Entry::Engine).unwrap(),
+    );
+    let mut open = Vec::new();
+    for _ in 0..9 {
+        let mut stream = connect_from(2, plain).await;
+        assert!(served(&mut stream, b"", &request).await);
+        open.push(stream);
+    }
+    let mut waiting = connect_from(2, plain).await;
+    waiting.write_all(request.as_bytes()).await.unwrap();
+    let answer = tokio::time::timeout(Duration::from_millis(200), waiting.read(&mut [0; 8])).await;
+    assert!(answer.is_err(), "it was served beyond its share");
+    assert!(served(&mut connect_from(1, engine).await, b"", &request).await);
+    drop(open.pop());
+    assert!(
+        waiting.read(&mut [0; 8]).await.unwrap() > 0,
+        "it is served once there is room"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
