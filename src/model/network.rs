@@ -128,6 +128,14 @@ mod tests {
     }
 
     #[test]
+    fn who_has_one_address_of_a_network_of_ipv6_has_all() {
+        let counts = |address: &str| counted(address.parse().unwrap()).to_string();
+        assert_eq!(counts("192.0.2.7"), "192.0.2.7");
+        assert_eq!(counts("::ffff:192.0.2.7"), "192.0.2.7");
+        assert_eq!(counts("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
+    }
+
+    #[test]
     fn a_network_holds_exactly_the_addresses_that_begin_with_its_bits() {
         for (network, inside, outside) in [
             (

@@ -1,9 +1,10 @@
 //! Questions under way: requests that bring the same token at the same time share one, and no client brings about all.
 
 use super::Outcome;
+use crate::model::network::counted;
 use std::collections::HashMap;
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Semaphore, watch};
 
@@ -59,7 +60,7 @@ impl Flights {
         if state.by_token.len() >= MOST {
             return None;
         }
-        let client = neighbourhood(client);
+        let client = counted(client);
         let of_client = state.by_client.entry(client).or_insert_with(|| Client {
             flights: 0,
             room: Arc::new(Semaphore::new(AT_ONE_TIME)),
@@ -111,20 +112,13 @@ impl Drop for Flight {
     }
 }
 
-/// What counts as one client: whoever has one IPv6 address usually has all of its /64.
-fn neighbourhood(client: IpAddr) -> IpAddr {
-    match client.to_canonical() {
-        IpAddr::V4(address) => address.into(),
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
 
     use super::*;
     use crate::model::reason::Reason;
+    use std::net::Ipv6Addr;
 
     const HERE: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
 
