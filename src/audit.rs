@@ -8,7 +8,7 @@ use crate::model::denial::Denial;
 use crate::model::principal::Principal;
 use crate::model::ratio::Ratio;
 use crate::model::reason::{Blame, Reason};
-use crate::model::scope::{Resource, Target};
+use crate::model::scope::Target;
 use crate::model::setting::{Asked, Written};
 use crate::policy::reads::Reads;
 use crate::protocol::Protocol;
@@ -25,12 +25,13 @@ use std::time::{Duration, Instant};
 pub mod output;
 pub mod record;
 pub mod replay;
+mod room;
 pub mod sink;
 mod span;
 mod writer;
 
 pub use record::Record;
-use record::{AskedRecord, CandidateRecord, PolicyRecord, PrincipalRecord, TargetRecord, WouldRefuseRecord};
+use record::{CandidateRecord, PolicyRecord, PrincipalRecord, TargetRecord, WouldRefuseRecord};
 
 /// The most targets a record lists: one request can refer to tens of thousands, and records must stay short.
 const MAX_TARGETS: usize = 100;
@@ -238,12 +239,7 @@ impl AuditGuard {
 
     /// The request asks for these settings.
     pub fn asks_for(&mut self, asked: &[Asked]) {
-        let settings = asked.iter().take(MAX_TARGETS).map(|asked| AskedRecord {
-            setting: asked.setting.label(),
-            value: asked.value.clone(),
-            field: asked.field.clone(),
-        });
-        self.record.asks_for.extend(settings);
+        self.record.ask(asked);
     }
 
     /// These settings were written into the request.
@@ -323,6 +319,7 @@ impl AuditGuard {
         self.record.outcome = outcome.label();
         self.record.reason = reason.map(Reason::label);
         self.record.duration_us = micros(elapsed);
+        self.record.shorten();
         let metrics = &self.recorder.metrics;
         let rpc = self.record.rpc.as_deref().unwrap_or(UNKNOWN_RPC);
         metrics

@@ -1,16 +1,14 @@
 //! The audit record: one JSON object a line. Documented in docs/audit.md; fields are added, never renamed.
 
-use super::{Clock, Principal, Protocol, Resource, Serialize, Target};
+use super::{Clock, Protocol, Serialize};
 use crate::model::action::ActionSet;
-use crate::model::scope::{Run, Scope, TargetRole};
-use crate::policy::reads::Reads;
 use crate::protocol::request_id::RequestId;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-/// The most that is recorded of a caller's groups and claims, in bytes.
-const MAX_CLAIMS: usize = 8 << 10;
+mod shorten;
+mod words;
 
 /// One request, as recorded. Holds nothing that a credential could be made from.
 #[derive(Clone, Debug, Serialize)]
@@ -108,6 +106,9 @@ pub struct Record {
     /// The share of allowed requests that are recorded, of which this is one; absent where all of its kind are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sample_rate: Option<f64>,
+    /// The fields of which a text was cut or items left out, because they were too long; absent when none.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub shortened: BTreeSet<&'static str>,
 }
 
 /// The policy a request was judged by.
@@ -288,99 +289,7 @@ impl Record {
             judge_us: 0,
             duration_us: 0,
             sample_rate: None,
-        }
-    }
-}
-
-impl PrincipalRecord {
-    pub(super) fn of(principal: &Principal) -> Self {
-        Self {
-            kind: principal.kind.label(),
-            issuer: principal.issuer.clone(),
-            subject: principal.subject.clone(),
-            email: principal.email.clone(),
-            client_id: principal.client_id.clone(),
-            groups: None,
-            claims: Vec::new(),
-            claims_omitted: false,
-        }
-    }
-
-    pub(super) fn add_claims(&mut self, principal: &Principal, reads: &Reads) {
-        let claims: Vec<ClaimRecord> = reads
-            .values_in(principal)
-            .map(|(path, values)| ClaimRecord {
-                path: path.to_vec(),
-                values,
-            })
-            .collect();
-        let values = claims.iter().flat_map(|claim| claim.path.iter().chain(&claim.values));
-        let bytes: usize = values.map(String::len).sum();
-        let groups: usize = principal.groups.iter().map(|group| group.len()).sum();
-        if bytes + groups > MAX_CLAIMS {
-            self.claims_omitted = true;
-        } else {
-            self.groups = Some(principal.groups.clone());
-            self.claims = claims;
-        }
-    }
-}
-
-impl TargetRecord {
-    /// What is recorded of a target.
-    #[must_use]
-    pub fn of(target: &Target) -> Self {
-        let (project, domain) = match &target.scope {
-            Scope::Global => (None, None),
-            Scope::Project(project) | Scope::ProjectInSomeDomain(project) => (Some(project.clone()), None),
-            Scope::ProjectDomain { project, domain } => (Some(project.clone()), Some(domain.clone())),
-        };
-        let (resource, name) = match &target.resource {
-            Some(Resource::Named { kind, name }) => (Some(kind.label()), Some(name.clone())),
-            Some(Resource::Every(kind) | Resource::Listed(Some(kind))) => (Some(kind.label()), None),
-            Some(Resource::Object(url)) => (Some("object"), Some(url.clone())),
-            Some(Resource::Unnamed | Resource::Listed(None) | Resource::RunBy(_)) | None => (None, None),
-        };
-        let execution = match &target.resource {
-            Some(Resource::RunBy(execution)) => Some(&**execution),
-            _ => None,
-        };
-        let things = match &target.resource {
-            Some(Resource::Every(_)) => Some("every"),
-            Some(Resource::Listed(_)) => Some("listed"),
-            Some(Resource::Unnamed) => Some("unnamed"),
-            Some(Resource::Named { .. } | Resource::Object(_) | Resource::RunBy(_)) | None => None,
-        };
-        let domains = match &target.scope {
-            Scope::Project(_) => Some("every"),
-            Scope::ProjectInSomeDomain(_) => Some("some"),
-            Scope::Global | Scope::ProjectDomain { .. } => None,
-        };
-        Self {
-            project,
-            domain,
-            things,
-            domains,
-            needs: target.needs,
-            resource,
-            name,
-            execution: execution.map(|execution| execution.name.clone()),
-            again: execution.is_some_and(|execution| execution.again),
-            runs: execution
-                .and_then(|execution| execution.runs.as_ref())
-                .map(RunRecord::of),
-            reference: (target.role == TargetRole::Refers).then(|| target.field.clone()),
-        }
-    }
-}
-
-impl RunRecord {
-    fn of(run: &Run) -> Self {
-        Self {
-            resource: run.kind.label(),
-            project: run.project.clone(),
-            domain: run.domain.clone(),
-            name: run.name.clone(),
+            shortened: BTreeSet::new(),
         }
     }
 }

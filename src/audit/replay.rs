@@ -1,6 +1,5 @@
 //! Reads records back, as far as a policy needs it to judge them again.
 
-use super::MAX_TARGETS;
 use crate::catalog::{Access, WritePlace};
 use crate::model::action::{Action, ActionSet};
 use crate::model::principal::{Principal, PrincipalKind};
@@ -12,6 +11,9 @@ use crate::policy::reads::Reads;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::sync::Arc;
+
+/// Fields that tell what came of a call: they can be shortened in a record that is judged again.
+const NOT_JUDGED: [&str; 5] = ["message", "rules", "set", "would_refuse", "candidate"];
 
 /// A call that was judged by rules, as its record tells.
 #[derive(Clone, Debug)]
@@ -60,6 +62,8 @@ struct Recorded {
     principal: Option<RecordedPrincipal>,
     policy: Option<Value>,
     would_refuse: Option<Value>,
+    #[serde(default)]
+    shortened: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -139,6 +143,10 @@ pub fn read(line: &str, reads: &Reads) -> Result<Judged, String> {
     if record.targets_omitted > 0 {
         return Err("the record does not hold everything that the call touched".to_owned());
     }
+    let missing = |field: &&String| !NOT_JUDGED.contains(&field.as_str());
+    if let Some(field) = record.shortened.iter().find(missing) {
+        return Err(format!("the record was shortened: it does not hold all of `{field}`"));
+    }
     let unreadable = || "the record holds something that this program does not know".to_owned();
     let recorded = record.principal.ok_or_else(unreadable)?;
     let action = record
@@ -148,9 +156,6 @@ pub fn read(line: &str, reads: &Reads) -> Result<Judged, String> {
         .ok_or_else(unreadable)?;
     let targets: Option<Vec<Target>> = record.targets.iter().map(RecordedTarget::target).collect();
     let asked: Option<Vec<Asked>> = record.asks_for.iter().map(RecordedSetting::asked).collect();
-    if record.asks_for.len() >= MAX_TARGETS {
-        return Err("the record does not hold everything that the call asked for".to_owned());
-    }
     Ok(Judged {
         rpc: record.rpc.unwrap_or_default(),
         principal: recorded.principal(reads)?,

@@ -1,10 +1,11 @@
-//! Takes audit records to a thread that writes them, one line each, behind a bounded queue.
+//! Takes audit records to a thread that writes them, one line each, behind a queue that is bounded in lines and in bytes.
 //!
 //! What happens when the queue is full is configured. A process that is killed loses at most what is queued and the batch
 //! that is being written.
 
 use super::Record;
 use super::output::Output;
+use super::room::Room;
 use super::writer::{Lines, Orders};
 use crate::config::{Audit, WhenFull};
 use crate::metrics::Metrics;
@@ -14,8 +15,8 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 
-/// Room for a usual line, in bytes.
-const LINE: usize = 1024;
+/// How many bytes there is room for with each line that the queue takes. Usual lines are less than half as long.
+const LINE: usize = 2 << 10;
 
 /// What is queued for the writer.
 pub(super) enum Queued {
@@ -54,7 +55,7 @@ impl Sink {
             WhenFull::Refuse => settings.queue * 2,
         };
         let (queue, queued) = sync_channel(room);
-        let orders = Arc::<Orders>::default();
+        let orders = Arc::new(Orders::new(Room::new(room.saturating_mul(LINE))));
         let lines = Lines::new(output, Arc::clone(&orders), Arc::clone(&metrics));
         metrics
             .audit_queue_capacity
@@ -79,17 +80,17 @@ impl Sink {
     /// Whether nothing may be forwarded because its record might have to wait.
     #[must_use]
     pub fn refuses(&self) -> bool {
-        self.on_full == WhenFull::Refuse && self.orders.unwritten.load(Ordering::Relaxed) >= self.capacity
+        self.on_full == WhenFull::Refuse
+            && (self.orders.unwritten.load(Ordering::Relaxed) >= self.capacity
+                || self.orders.room.taken() >= self.capacity.saturating_mul(LINE))
     }
 
     /// Queues a record. While the queue is full it waits, or drops and counts what may be dropped.
     pub(super) fn write(&self, record: &Record, ended: Ended) {
-        let mut line = Vec::with_capacity(LINE);
-        if serde_json::to_writer(&mut line, record).is_err() {
+        let Ok(line) = record.line() else {
             self.metrics.audit_dropped.inc();
             return;
-        }
-        line.push(b'\n');
+        };
         let may_drop = match self.on_full {
             WhenFull::Block => false,
             WhenFull::DropAndCount => ended == Ended::Allowed,
@@ -97,6 +98,23 @@ impl Sink {
         };
         self.orders.unwritten.fetch_add(1, Ordering::Relaxed);
         self.metrics.audit_queue.inc();
+        if !self.queue(line, may_drop) {
+            self.orders.unwritten.fetch_sub(1, Ordering::Relaxed);
+            self.metrics.audit_queue.dec();
+            self.metrics.audit_dropped.inc();
+        }
+    }
+
+    /// Queues a line, and says whether that was possible. Waits while the queue is full, unless the line may be dropped.
+    fn queue(&self, line: Vec<u8>, may_drop: bool) -> bool {
+        let (room, bytes) = (&self.orders.room, line.len());
+        if !room.try_take(bytes) {
+            self.metrics.audit_queue_full.inc();
+            if may_drop {
+                return false;
+            }
+            room.take(bytes);
+        }
         let is_queued = match self.queue.try_send(Queued::Line(line)) {
             Ok(()) => true,
             Err(TrySendError::Full(line)) => {
@@ -106,10 +124,9 @@ impl Sink {
             Err(TrySendError::Disconnected(_)) => false,
         };
         if !is_queued {
-            self.orders.unwritten.fetch_sub(1, Ordering::Relaxed);
-            self.metrics.audit_queue.dec();
-            self.metrics.audit_dropped.inc();
+            room.give_back(bytes);
         }
+        is_queued
     }
 
     fn wake(&self) {

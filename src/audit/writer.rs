@@ -1,6 +1,7 @@
 //! The thread that writes audit lines. What cannot be written is tried again until it can be, or the proxy ends.
 
 use super::output::Output;
+use super::room::Room;
 use super::sink::Queued;
 use crate::metrics::Metrics;
 use std::io;
@@ -21,8 +22,8 @@ const REMIND: Duration = Duration::from_mins(1);
 /// How long a proxy that ends tries to write what cannot be written.
 const LAST_TRIES: Duration = Duration::from_secs(5);
 
-/// What is told to the writer besides lines.
-#[derive(Debug, Default)]
+/// What is told to the writer besides lines, and by it.
+#[derive(Debug)]
 pub(super) struct Orders {
     /// Open the file again.
     pub(super) reopen: AtomicBool,
@@ -30,6 +31,19 @@ pub(super) struct Orders {
     pub(super) ending: AtomicBool,
     /// Lines that are queued or being written.
     pub(super) unwritten: AtomicUsize,
+    /// Their bytes.
+    pub(super) room: Room,
+}
+
+impl Orders {
+    pub(super) fn new(room: Room) -> Self {
+        Self {
+            reopen: AtomicBool::default(),
+            ending: AtomicBool::default(),
+            unwritten: AtomicUsize::default(),
+            room,
+        }
+    }
 }
 
 /// The state of the writing thread.
@@ -76,8 +90,10 @@ impl Lines {
                 let has_room = self.batch.len() < BATCH;
                 next = if has_room { queue.try_recv().ok() } else { None };
             }
-            let is_full = self.batch.len() >= BATCH;
+            let bytes = self.batch.len();
+            let is_full = bytes >= BATCH;
             self.write_batch();
+            self.orders.room.give_back(bytes);
             self.orders.unwritten.fetch_sub(lines, Ordering::Relaxed);
             self.metrics.audit_queue.sub(i64::try_from(lines).unwrap_or_default());
             if !is_full {
@@ -161,5 +177,12 @@ impl Lines {
                 tracing::error!(%error, "the audit output cannot be opened again; the one that is open stays in use");
             }
         }
+    }
+}
+
+impl Drop for Lines {
+    fn drop(&mut self) {
+        // Should this thread fail, nobody is to wait for it.
+        self.orders.room.close();
     }
 }

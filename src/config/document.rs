@@ -285,7 +285,7 @@ impl Default for LimitsDocument {
 pub struct AuditDocument {
     /// `stdout`, or the file to append to.
     pub output: Placed<String>,
-    /// How many records may wait to be written.
+    /// How many records may wait to be written, of 2 KiB on average at most.
     pub queue: Placed<u64>,
     /// What is recorded of callers beside their names: `none`, or `policy` for the groups and those claims that the policy
     /// and its candidate look at, so that `replay` can judge the records by another policy. They are personal data.

@@ -19,6 +19,9 @@ use http::HeaderValue;
 use http::header::{AUTHORIZATION, COOKIE, HeaderName};
 use std::sync::Arc;
 
+/// How much of a subject a refusal shows, in characters.
+const MAX_SHOWN: usize = 300;
+
 /// How the callers of a listener are identified.
 #[derive(Clone, Debug)]
 pub enum Identity {
@@ -256,9 +259,13 @@ impl Gate {
         if accepted.include(principal) {
             return Ok(());
         }
+        let mut subject: String = principal.subject.chars().take(MAX_SHOWN).collect();
+        if subject.len() < principal.subject.len() {
+            subject.push('…');
+        }
         let message = format!(
-            "the listener `{}` does not accept the subject `{}` of `{}`",
-            self.listener, principal.subject, principal.issuer
+            "the listener `{}` does not accept the subject `{subject}` of `{}`",
+            self.listener, principal.issuer
         );
         Err(Denial::new(Reason::PrincipalRefused, message))
     }

@@ -9,15 +9,20 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use std::borrow::Cow;
 
 /// Everything outside printable ASCII, and the percent sign
 /// (<https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#responses>).
 const GRPC_MESSAGE: &AsciiSet = &CONTROLS.add(b'%');
 
+/// How much of a message is shown, in bytes as they are percent-encoded. Clients refuse answers with long headers: gRPC's C
+/// core, which Python uses, takes 8 KiB for certain.
+const MAX_SHOWN: usize = 4000;
+
 /// The answer to a refused request.
 #[must_use]
 pub fn respond(protocol: Protocol, denial: &Denial, request_id: &RequestId) -> Response<Full<Bytes>> {
-    let text = format!("{} [{}; request {request_id}]", denial.message, denial.reason.label());
+    let text = text(denial, request_id);
     let mut response = match protocol {
         Protocol::Grpc => grpc(denial.reason, &text),
         Protocol::Rest => rest(denial.reason, "application/json", json_status(denial.reason, &text)),
@@ -36,10 +41,29 @@ pub fn respond(protocol: Protocol, denial: &Denial, request_id: &RequestId) -> R
 /// The trailers that end a gRPC answer which had begun.
 #[must_use]
 pub fn trailers(denial: &Denial, request_id: &RequestId) -> HeaderMap {
-    let text = format!("{} [{}; request {request_id}]", denial.message, denial.reason.label());
+    let text = text(denial, request_id);
     let mut trailers = HeaderMap::new();
     status(&mut trailers, denial.reason, &text);
     trailers
+}
+
+fn text(denial: &Denial, request_id: &RequestId) -> String {
+    let message = shown(&denial.message);
+    format!("{message} [{}; request {request_id}]", denial.reason.label())
+}
+
+/// The message, or its beginning.
+fn shown(message: &str) -> Cow<'_, str> {
+    let mut encoded = 0;
+    let too_long = message.char_indices().find(|(_, character)| {
+        let is_plain = matches!(character, ' '..='~') && *character != '%';
+        encoded += if is_plain { 1 } else { 3 * character.len_utf8() };
+        encoded > MAX_SHOWN
+    });
+    match too_long.and_then(|(end, _)| message.get(..end)) {
+        Some(beginning) => Cow::Owned(format!("{beginning}…")),
+        None => Cow::Borrowed(message),
+    }
 }
 
 /// Trailers-Only: the status travels in the headers and no body follows.
@@ -161,6 +185,35 @@ mod tests {
             response.headers()["grpc-message"],
             "100%25 n%C3%A9%0Ax [no_matching_rule; request 000000000000000100000002]"
         );
+    }
+
+    #[test]
+    fn a_long_message_is_cut_between_characters_and_keeps_its_reason() {
+        for (letter, encoded) in [("é", 6), ("ж", 6), ("€", 9), ("𝕏", 12), ("%", 3), ("\n", 3), ("x", 1)] {
+            let denial = Denial::new(Reason::PrincipalRefused, letter.repeat(10_000));
+            let id = RequestId::new(1, 2);
+            let end = "… [principal_refused; request 000000000000000100000002]";
+            let cut = format!("{}{end}", letter.repeat(4000 / encoded));
+            let trailers = trailers(&denial, &id);
+            let (response, _) = body(Protocol::Grpc, &denial);
+            for headers in [&trailers, response.headers()] {
+                let message = headers["grpc-message"].to_str().unwrap();
+                assert!(message.len() < 4 << 10, "{} bytes", message.len());
+                assert_eq!(
+                    percent_encoding::percent_decode_str(message).decode_utf8().unwrap(),
+                    cut
+                );
+            }
+            let (_, json) = body(Protocol::Rest, &denial);
+            let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
+            assert_eq!(json["message"], cut);
+            let (_, octets) = body(Protocol::RestProto, &denial);
+            assert!(octets.windows(cut.len()).any(|window| window == cut.as_bytes()));
+        }
+        let longest = "x".repeat(4000);
+        let (response, _) = body(Protocol::Grpc, &Denial::new(Reason::NoMatchingRule, longest.clone()));
+        let message = response.headers()["grpc-message"].to_str().unwrap();
+        assert!(message.starts_with(&format!("{longest} [no_matching_rule; ")));
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod admin;
 mod answers;
 mod architecture;
 mod audit;
+mod audit_bounds;
 mod audit_log;
 mod balancers;
 mod candidate;

@@ -115,6 +115,10 @@ fn what_cannot_be_judged_again_is_told_with_the_reason() {
         (json!({"policy": null}), "needed no rule"),
         (json!({"targets": []}), "needed no rule"),
         (json!({"targets_omitted": 3}), "everything that the call touched"),
+        (json!({"shortened": ["asks_for", "message"]}), "all of `asks_for`"),
+        (json!({"shortened": ["message", "targets"]}), "all of `targets`"),
+        (json!({"shortened": ["principal"]}), "all of `principal`"),
+        (json!({"shortened": ["a later field"]}), "all of `a later field`"),
         (json!({"action": "fly"}), "does not know"),
         (json!({"principal": {"kind": "anonymous"}}), "`anonymous`"),
         (
@@ -124,6 +128,8 @@ fn what_cannot_be_judged_again_is_told_with_the_reason() {
     ] {
         assert!(why(&record, &fine, more.clone()).unwrap().contains(told), "{more}");
     }
+    let of_no_consequence = json!({"shortened": ["candidate", "message", "rules", "set", "would_refuse"]});
+    assert_eq!(why(&record, &fine, of_no_consequence), None);
     assert!(read("no json", &fine).is_err());
     assert!(
         why(&record, &reads(&[&["other"]]), json!({}))

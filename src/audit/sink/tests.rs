@@ -10,6 +10,7 @@ use crate::protocol::request_id::RequestId;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -55,6 +56,7 @@ fn until(what: &str, mut done: impl FnMut() -> bool) {
 #[derive(Clone, Default)]
 struct Gated {
     is_open: Arc<(Mutex<bool>, Condvar)>,
+    is_broken: Arc<AtomicBool>,
     bytes: Arc<Mutex<Vec<u8>>>,
 }
 
@@ -62,6 +64,12 @@ impl Gated {
     fn open(&self) {
         *self.is_open.0.lock().unwrap() = true;
         self.is_open.1.notify_all();
+    }
+
+    /// Has the writer's thread fail.
+    fn break_down(&self) {
+        self.is_broken.store(true, Ordering::Relaxed);
+        self.open();
     }
 
     fn lines(&self) -> usize {
@@ -74,6 +82,7 @@ impl Write for Gated {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let is_open = self.is_open.0.lock().unwrap();
         drop(self.is_open.1.wait_while(is_open, |is_open| !*is_open).unwrap());
+        assert!(!self.is_broken.load(Ordering::Relaxed), "broken on purpose");
         self.bytes.lock().unwrap().extend_from_slice(bytes);
         Ok(bytes.len())
     }
@@ -148,6 +157,89 @@ fn nothing_is_to_be_forwarded_while_the_queue_is_full_and_what_was_has_room() {
     drop(sink);
     writer.join();
     assert_eq!(gated.lines(), 1 + 3 + 3);
+}
+
+/// As long as three of the queue's lines are to be.
+fn long(name: char) -> Record {
+    record(&name.to_string().repeat(3 * LINE))
+}
+
+#[test]
+fn a_queue_whose_writer_stands_still_never_holds_more_than_its_bytes_and_one_line() {
+    let line = long('x').line().unwrap().len();
+    for on_full in [WhenFull::Block, WhenFull::DropAndCount, WhenFull::Refuse] {
+        let (gated, sink, writer, metrics) = gated(&settings(30, on_full));
+        let queues = if on_full == WhenFull::Refuse { 2 } else { 1 };
+        let bound = queues * 30 * LINE + line;
+        let fits = (queues * 30 * LINE - sink.orders.room.taken()).div_ceil(line);
+        for _ in 0..fits {
+            assert_eq!(metrics.audit_queue_full.get(), 0, "{on_full:?}");
+            assert_eq!(
+                sink.refuses(),
+                on_full == WhenFull::Refuse && sink.orders.room.taken() >= 30 * LINE
+            );
+            sink.write(&long('x'), Ended::Allowed);
+        }
+        assert_eq!(sink.refuses(), on_full == WhenFull::Refuse);
+        for _ in 0..100 {
+            match on_full {
+                WhenFull::Block => {}
+                WhenFull::DropAndCount => sink.write(&long('x'), Ended::Allowed),
+                WhenFull::Refuse => sink.write(&long('x'), Ended::RefusedByAudit),
+            }
+        }
+        let dropped = if on_full == WhenFull::Block { 0 } else { 100 };
+        assert_eq!(metrics.audit_dropped.get(), dropped, "{on_full:?}");
+        let waiting: Vec<_> = (0..3)
+            .map(|_| {
+                let sink = sink.clone();
+                std::thread::spawn(move || sink.write(&long('y'), Ended::Otherwise))
+            })
+            .collect();
+        std::thread::sleep(Duration::from_millis(100));
+        assert!(
+            waiting.iter().all(|waiting| !waiting.is_finished()),
+            "{on_full:?}: they wait"
+        );
+        let taken = sink.orders.room.taken();
+        assert!(
+            (bound - line..=bound).contains(&taken),
+            "{on_full:?}: {taken} of {bound}"
+        );
+        gated.open();
+        for waiting in waiting {
+            waiting.join().unwrap();
+        }
+        until("all is given back", || sink.orders.room.taken() == 0);
+        assert!(!sink.refuses());
+        drop(sink);
+        writer.join();
+        assert_eq!(
+            (gated.lines(), metrics.audit_dropped.get()),
+            (1 + fits + 3, dropped),
+            "{on_full:?}"
+        );
+    }
+}
+
+#[test]
+fn nobody_waits_for_a_writer_that_has_failed() {
+    let (gated, sink, writer, metrics) = gated(&settings(1, WhenFull::Block));
+    let waiting = std::thread::spawn({
+        let sink = sink.clone();
+        move || {
+            for _ in 0..3 {
+                sink.write(&long('x'), Ended::Otherwise);
+            }
+        }
+    });
+    std::thread::sleep(Duration::from_millis(50));
+    assert!(!waiting.is_finished());
+    gated.break_down();
+    waiting.join().unwrap();
+    assert!(metrics.audit_dropped.get() > 0);
+    drop(sink);
+    writer.join();
 }
 
 #[test]
