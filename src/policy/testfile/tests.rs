@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 use super::*;
-use crate::catalog::{Plan, Slot};
+use crate::catalog::{Extent, Plan, ResourceSource, Route, Slot, SlotRole};
 use crate::policy::tests::policy;
 
 const POLICY: &str = r#"
@@ -213,7 +213,7 @@ revoked:
 fn the_scope_of_an_rpc_is_what_its_route_says() {
     let case =
         |text: &str| -> CaseDocument { parse(Path::new("x"), &format!("name: c\nprincipal: {{}}\n{text}\n")).unwrap() };
-    let route = |extent, resource| Route {
+    let of = |extent, resource| Route {
         index: 0,
         rpc: "/s/M".into(),
         request: "R".into(),
@@ -237,9 +237,11 @@ fn the_scope_of_an_rpc_is_what_its_route_says() {
         writes: [].into(),
     };
     let target = |text: &str, extent, resource| {
-        route_question(&case(text), &route(extent, resource), Expected::Allow)
-            .map(|question| (question.target.scope, question.target.resource))
-            .ok()
+        let route = of(extent, resource);
+        let question = route::question(&case(text), &route, Expected::Allow);
+        let targets = question.ok()?.targets;
+        assert_eq!(targets.len(), 1, "{targets:?}");
+        targets.into_iter().next().map(|target| (target.scope, target.resource))
     };
     let both = Scope::ProjectDomain {
         project: "p".into(),
@@ -261,7 +263,7 @@ fn the_scope_of_an_rpc_is_what_its_route_says() {
     );
     assert_eq!(
         target(domain, Extent::Domain, ResourceSource::Stored { again: false }),
-        Some((both.clone(), Some(super::run_by(None, &both, false))))
+        Some((both.clone(), Some(route::run_by(None, &both, false))))
     );
     assert_eq!(
         target("project: p\ndomain: d\nresource: { task: t }", Extent::Domain, tasks),
