@@ -377,6 +377,8 @@ pub enum ResourceSource {
     Always(ResourceKind),
     /// `Part::Kind` says (`flyteidl.core.ResourceType`: 1 task, 2 workflow, 3 launch plan).
     ByKind,
+    /// It is found by its name whatever `Part::Kind` says: it can be of any of the three kinds, and is judged as each.
+    OfAnyKind,
     /// It is what a stored execution runs, which the request does not say; `Part::Name` names the execution.
     Stored {
         /// Whether the call starts it again.

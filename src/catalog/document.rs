@@ -234,6 +234,8 @@ pub enum ResourceDocument {
     LaunchPlan,
     /// As the kind field says.
     ByKind,
+    /// Of that name under every kind: the service does not look at the kind field.
+    OfAnyKind,
     /// What the execution that `name` names runs.
     Stored,
     /// The same of one that the call starts again as it was stored.

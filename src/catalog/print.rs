@@ -165,6 +165,7 @@ fn resource_text(slot: &Slot, resource: ResourceSource) -> String {
         ResourceSource::None => return String::new(),
         ResourceSource::Always(kind) => kind.label(),
         ResourceSource::ByKind => "by kind",
+        ResourceSource::OfAnyKind => "of any kind",
         ResourceSource::Stored { again: false } => "stored",
         ResourceSource::Stored { again: true } => "stored, started again",
     };

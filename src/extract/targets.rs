@@ -109,10 +109,16 @@ pub fn targets(route: &Route, input: &Input<'_>, rules: &ScopeRules, limits: &Wa
     let mut targets = Vec::new();
     if route.access == Access::Scoped {
         let own = judge.own_scope(&values)?;
-        targets.extend(actions.iter().map(|action| Target {
+        let needing = |target: &Target, action: &Action| Target {
             needs: ActionSet::from(*action),
-            ..own.clone()
-        }));
+            ..target.clone()
+        };
+        targets.extend(actions.iter().map(|action| needing(&own, action)));
+        if judge.is_of_any_kind() {
+            for other in own.under_other_kinds() {
+                targets.extend(actions.iter().map(|action| needing(&other, action)));
+            }
+        }
         judge.references(&values, action, &own.scope, &mut targets)?;
     }
     let asked = judge.settings(&values)?;
@@ -230,6 +236,13 @@ impl<'r> Judge<'r> {
         }
     }
 
+    /// Whether what the call acts on is found by its name alone.
+    fn is_of_any_kind(&self) -> bool {
+        let any = ResourceSource::OfAnyKind;
+        let mut slots = self.route.plan.slots().iter();
+        slots.any(|slot| matches!(slot.role, SlotRole::Scope { resource, .. } if resource == any))
+    }
+
     fn acts(&self, slot: &Slot, occurrence: &Occurrence<'_>) -> Result<Target, Denial> {
         let (scope, resource) = match &slot.role {
             SlotRole::Scope { extent, resource } => (
@@ -316,7 +329,7 @@ fn resource_of(slot: &Slot, occurrence: &Occurrence<'_>, source: ResourceSource)
             return Ok(Some(run_by(name, organization, again)));
         }
         ResourceSource::Always(kind) => kind,
-        ResourceSource::ByKind => match occurrence.part(Part::Kind) {
+        ResourceSource::ByKind | ResourceSource::OfAnyKind => match occurrence.part(Part::Kind) {
             TASK => ResourceKind::Task,
             WORKFLOW => ResourceKind::Workflow,
             LAUNCH_PLAN => ResourceKind::LaunchPlan,

@@ -2,7 +2,7 @@
 
 use super::{CaseDocument, Expected, Fault, Question, resource, target};
 use crate::catalog::{Extent, ResourceSource, Route, Slot, SlotRole};
-use crate::model::scope::{Resource, Run, Scope, StoredExecution, Target, TargetRole};
+use crate::model::scope::{Resource, ResourceKind, Run, Scope, StoredExecution, Target, TargetRole};
 use crate::model::setting::{Asked, Setting};
 use crate::policy::document::At;
 use std::sync::Arc;
@@ -37,7 +37,7 @@ pub(super) fn question<'c>(case: &CaseDocument, route: &'c Route, expect: Expect
     };
     let named = case.resource.as_ref().map(resource);
     let acts = |resource| target(scope.clone(), route.action, route.as_listed(resource));
-    let targets = match (source, reference(route)) {
+    let mut targets = match (source, reference(route)) {
         (ResourceSource::None, Some(reference)) => {
             let refers = named.map(|named| Target {
                 field: Arc::clone(&reference.at),
@@ -51,7 +51,12 @@ pub(super) fn question<'c>(case: &CaseDocument, route: &'c Route, expect: Expect
         (ResourceSource::None, None) => vec![acts(None)],
         (ResourceSource::Always(kind), _) => vec![acts(Some(Resource::Every(kind)))],
         (ResourceSource::ByKind, _) => vec![acts(Some(Resource::Unnamed))],
+        (ResourceSource::OfAnyKind, _) => vec![acts(Some(Resource::Every(ResourceKind::Task)))],
     };
+    if source == ResourceSource::OfAnyKind {
+        let others: Vec<Target> = targets.iter().flat_map(Target::under_other_kinds).collect();
+        targets.extend(others);
+    }
     Ok(Question {
         access: route.access,
         action: route.action,

@@ -329,6 +329,15 @@ fn a_call_whose_answer_is_filtered_is_neither_allowed_nor_denied() {
         ),
         None
     );
+    // Descriptions are found whatever kind is asked for: what is listed as a task is not as a launch plan.
+    let (list, get) = ("ListDescriptionEntities", "GetDescriptionEntity");
+    assert_eq!(report("hook", list, "expect: filtered"), None);
+    assert_eq!(report("team", list, "expect: allow"), None);
+    let refused = "resource: { task: t }, expect: deny, reason: resource_not_listed";
+    for rpc in [list, get] {
+        assert_eq!(report("hook", rpc, refused), None);
+        assert_eq!(report("team", rpc, "resource: { task: t }, expect: allow"), None);
+    }
     let told = |group: &str, expect: &str| report(group, "ListTasks", &format!("expect: {expect}")).unwrap();
     assert!(
         told("hook", "allow").contains("write `expect: filtered`"),
