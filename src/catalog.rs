@@ -347,6 +347,8 @@ pub enum SlotRole {
     FlyteUrl,
     /// The URL of an object of the store that a call on the platform is about.
     NativeUrl,
+    /// A name (`Part::Value`) that becomes part of a key of the object store, and may be empty.
+    Name,
     /// Path components of an upload (`Part::Value`), each checked so that none leaves its place.
     UploadPath,
     /// A setting of executions: its value, or the group and key of a secret.

@@ -59,6 +59,9 @@ pub struct RpcDocument {
     /// Fields that must not be empty.
     #[serde(default)]
     pub required: Vec<Spanned<String>>,
+    /// Fields that become part of a key of the object store.
+    #[serde(default)]
+    pub names: Vec<Spanned<String>>,
     /// Fields that become part of an upload location.
     #[serde(default)]
     pub upload_paths: Vec<Spanned<String>>,

@@ -67,6 +67,7 @@ fn rows_of(route: &Route) -> Vec<[String; 5]> {
             }
             SlotRole::NativeUrl => places = vec![format!("the platform, or by rules on {}", parts_text(slot))],
             SlotRole::Required
+            | SlotRole::Name
             | SlotRole::Choice
             | SlotRole::UploadPath
             | SlotRole::Setting(_)
@@ -304,6 +305,7 @@ fn role_word(role: &SlotRole) -> &'static str {
         SlotRole::Scope { .. } => "scope",
         SlotRole::Reference { .. } => "reference",
         SlotRole::Required => "required",
+        SlotRole::Name => "name",
         SlotRole::Choice => "choice",
         SlotRole::FlyteUrl => "flyte_url",
         SlotRole::NativeUrl => "native_url",

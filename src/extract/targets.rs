@@ -163,7 +163,9 @@ impl<'r> Judge<'r> {
             match slot.role {
                 SlotRole::UploadPath => check_upload_path(field(slot, Part::Value), value)?,
                 // Versions, nodes and signals: names like any other.
-                SlotRole::Required | SlotRole::Reference { .. } => check_name(field(slot, Part::Value), value)?,
+                SlotRole::Required | SlotRole::Name | SlotRole::Reference { .. } => {
+                    check_name(field(slot, Part::Value), value)?;
+                }
                 SlotRole::Scope { .. }
                 | SlotRole::Choice
                 | SlotRole::FlyteUrl

@@ -77,6 +77,7 @@ impl Thing {
                 SlotRole::NativeUrl => format!("s3://data/{}/{}", self.project, self.name),
                 SlotRole::Scope { .. }
                 | SlotRole::Choice
+                | SlotRole::Name
                 | SlotRole::UploadPath
                 | SlotRole::Setting(_)
                 | SlotRole::KeyedSetting => return None,
@@ -174,6 +175,7 @@ fn message(route: &Route, acts: Thing, refers: Option<(usize, Thing)>) -> Dynami
                 _,
                 SlotRole::Reference { .. }
                 | SlotRole::Choice
+                | SlotRole::Name
                 | SlotRole::UploadPath
                 | SlotRole::Setting(_)
                 | SlotRole::KeyedSetting,

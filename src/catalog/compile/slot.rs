@@ -47,6 +47,9 @@ impl<'a, 'f> Slots<'a, 'f> {
         for field in &rpc.required {
             self.required(field);
         }
+        for field in &rpc.names {
+            self.value(field, SlotRole::Name, false);
+        }
         for field in &rpc.upload_paths {
             self.value(field, SlotRole::UploadPath, false);
         }

@@ -15,6 +15,7 @@ pub(super) fn question<'c>(case: &CaseDocument, route: &'c Route, expect: Expect
         SlotRole::FlyteUrl => Some((Extent::Domain, ResourceSource::Stored { again: false })),
         SlotRole::Reference { .. }
         | SlotRole::Required
+        | SlotRole::Name
         | SlotRole::Choice
         | SlotRole::UploadPath
         | SlotRole::NativeUrl
