@@ -347,6 +347,8 @@ pub enum SlotRole {
     FlyteUrl,
     /// The URL of an object of the store that a call on the platform is about.
     NativeUrl,
+    /// A name (`Part::Value`) that becomes part of a key of the object store, and may be empty.
+    Name,
     /// Path components of an upload (`Part::Value`), each checked so that none leaves its place.
     UploadPath,
     /// A setting of executions: its value, or the group and key of a secret.
@@ -377,6 +379,8 @@ pub enum ResourceSource {
     Always(ResourceKind),
     /// `Part::Kind` says (`flyteidl.core.ResourceType`: 1 task, 2 workflow, 3 launch plan).
     ByKind,
+    /// It is found by its name whatever `Part::Kind` says: it can be of any of the three kinds, and is judged as each.
+    OfAnyKind,
     /// It is what a stored execution runs, which the request does not say; `Part::Name` names the execution.
     Stored {
         /// Whether the call starts it again.

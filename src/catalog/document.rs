@@ -59,6 +59,9 @@ pub struct RpcDocument {
     /// Fields that must not be empty.
     #[serde(default)]
     pub required: Vec<Spanned<String>>,
+    /// Fields that become part of a key of the object store.
+    #[serde(default)]
+    pub names: Vec<Spanned<String>>,
     /// Fields that become part of an upload location.
     #[serde(default)]
     pub upload_paths: Vec<Spanned<String>>,
@@ -234,6 +237,8 @@ pub enum ResourceDocument {
     LaunchPlan,
     /// As the kind field says.
     ByKind,
+    /// Of that name under every kind: the service does not look at the kind field.
+    OfAnyKind,
     /// What the execution that `name` names runs.
     Stored,
     /// The same of one that the call starts again as it was stored.

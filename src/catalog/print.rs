@@ -67,6 +67,7 @@ fn rows_of(route: &Route) -> Vec<[String; 5]> {
             }
             SlotRole::NativeUrl => places = vec![format!("the platform, or by rules on {}", parts_text(slot))],
             SlotRole::Required
+            | SlotRole::Name
             | SlotRole::Choice
             | SlotRole::UploadPath
             | SlotRole::Setting(_)
@@ -165,6 +166,7 @@ fn resource_text(slot: &Slot, resource: ResourceSource) -> String {
         ResourceSource::None => return String::new(),
         ResourceSource::Always(kind) => kind.label(),
         ResourceSource::ByKind => "by kind",
+        ResourceSource::OfAnyKind => "of any kind",
         ResourceSource::Stored { again: false } => "stored",
         ResourceSource::Stored { again: true } => "stored, started again",
     };
@@ -303,6 +305,7 @@ fn role_word(role: &SlotRole) -> &'static str {
         SlotRole::Scope { .. } => "scope",
         SlotRole::Reference { .. } => "reference",
         SlotRole::Required => "required",
+        SlotRole::Name => "name",
         SlotRole::Choice => "choice",
         SlotRole::FlyteUrl => "flyte_url",
         SlotRole::NativeUrl => "native_url",

@@ -120,10 +120,16 @@ pub fn targets(route: &Route, input: &Input<'_>, rules: &ScopeRules, limits: &Wa
     let mut targets = Vec::new();
     if route.access == Access::Scoped {
         let own = judge.own_scope(&values)?;
-        targets.extend(actions.iter().map(|action| Target {
+        let needing = |target: &Target, action: &Action| Target {
             needs: ActionSet::from(*action),
-            ..own.clone()
-        }));
+            ..target.clone()
+        };
+        targets.extend(actions.iter().map(|action| needing(&own, action)));
+        if judge.is_of_any_kind() {
+            for other in own.under_other_kinds() {
+                targets.extend(actions.iter().map(|action| needing(&other, action)));
+            }
+        }
         judge.references(&values, action, &own.scope, &mut targets)?;
     }
     let asked = judge.settings(&values)?;
@@ -168,7 +174,9 @@ impl<'r> Judge<'r> {
             match slot.role {
                 SlotRole::UploadPath => check_upload_path(field(slot, Part::Value), value)?,
                 // Versions, nodes and signals: names like any other.
-                SlotRole::Required | SlotRole::Reference { .. } => check_name(field(slot, Part::Value), value)?,
+                SlotRole::Required | SlotRole::Name | SlotRole::Reference { .. } => {
+                    check_name(field(slot, Part::Value), value)?;
+                }
                 SlotRole::Scope { .. }
                 | SlotRole::Choice
                 | SlotRole::FlyteUrl
@@ -239,6 +247,13 @@ impl<'r> Judge<'r> {
             // Without a slot the route acts on the platform.
             (None, None) => Ok(self.target(Scope::Global, None, &Arc::default(), TargetRole::Acts)),
         }
+    }
+
+    /// Whether what the call acts on is found by its name alone.
+    fn is_of_any_kind(&self) -> bool {
+        let any = ResourceSource::OfAnyKind;
+        let mut slots = self.route.plan.slots().iter();
+        slots.any(|slot| matches!(slot.role, SlotRole::Scope { resource, .. } if resource == any))
     }
 
     fn acts(&self, slot: &Slot, occurrence: &Occurrence<'_>) -> Result<Target, Denial> {
@@ -327,7 +342,7 @@ fn resource_of(slot: &Slot, occurrence: &Occurrence<'_>, source: ResourceSource)
             return Ok(Some(run_by(name, organization, again)));
         }
         ResourceSource::Always(kind) => kind,
-        ResourceSource::ByKind => match occurrence.part(Part::Kind) {
+        ResourceSource::ByKind | ResourceSource::OfAnyKind => match occurrence.part(Part::Kind) {
             TASK => ResourceKind::Task,
             WORKFLOW => ResourceKind::Workflow,
             LAUNCH_PLAN => ResourceKind::LaunchPlan,

@@ -15,7 +15,7 @@ use crate::held::Hold;
 use crate::model::action::{Action, ActionSet};
 use crate::model::denial::Denial;
 use crate::model::reason::Reason;
-use crate::model::scope::{Resource, ResourceKind, Scope, TargetRole};
+use crate::model::scope::{Resource, ResourceKind, Scope, Target, TargetRole};
 use crate::policy::decide::{Permit, Rights};
 use crate::policy::show::Shown;
 use crate::protocol::envelope;
@@ -36,8 +36,8 @@ const DEADLINE: Duration = Duration::from_mins(1);
 /// The number of TASK in `flyteidl.core.ResourceType`. What an execution runs is a task or else a launch plan.
 const TASK: &str = "1";
 
-/// The scope and kind that a call named, where it named one.
-pub(super) type Judged = Option<(Scope, Option<ResourceKind>)>;
+/// The scope that a call named, where it named one, and the kinds: an item is judged as each of them.
+pub(super) type Judged = Option<(Scope, Vec<ResourceKind>)>;
 
 /// Which items of one answer are shown.
 #[derive(Debug)]
@@ -59,9 +59,11 @@ impl<'a> Filter<'a> {
             Show::Allowed(action) => (action.into(), None),
             Show::Listed if !permit.is_filtered() => return None,
             Show::Listed => {
-                let mut targets = touched.targets.iter();
-                match targets.find(|target| target.role == TargetRole::Acts) {
-                    Some(acts) => (acts.needs, Some((acts.scope.clone(), listed(acts.resource.as_ref())))),
+                let acting = |target: &&Target| target.role == TargetRole::Acts;
+                let kinds = touched.targets.iter().filter(acting);
+                let kinds = kinds.filter_map(|target| listed(target.resource.as_ref()));
+                match touched.targets.iter().find(acting) {
+                    Some(acts) => (acts.needs, Some((acts.scope.clone(), kinds.collect()))),
                     // Without an action nothing is shown.
                     None => (ActionSet::EMPTY, None),
                 }
@@ -79,9 +81,10 @@ impl<'a> Filter<'a> {
     pub(super) fn names(&self, most: usize) -> Option<Vec<Box<str>>> {
         match (self.items.show, &self.judged) {
             (Show::Viewable, _) => self.rights.visible_projects(most),
-            (Show::Listed, Some((Scope::ProjectDomain { project, domain }, Some(kind)))) => {
-                self.rights.listed_names(project, domain, self.needs, *kind, most)
-            }
+            (Show::Listed, Some((Scope::ProjectDomain { project, domain }, kinds))) => match kinds.as_slice() {
+                [kind] => self.rights.listed_names(project, domain, self.needs, *kind, most),
+                _ => None,
+            },
             (Show::Listed | Show::Allowed(_), _) => None,
         }
     }
@@ -142,20 +145,23 @@ impl<'a> Filter<'a> {
         if name.is_empty() {
             return false;
         }
-        let kind = self.judged.as_ref().and_then(|(_, kind)| *kind);
-        let kind = kind.unwrap_or(match item.part(ItemPart::Kind) {
+        let told = [match item.part(ItemPart::Kind) {
             TASK => ResourceKind::Task,
             _ => ResourceKind::LaunchPlan,
-        });
+        }];
+        let asked = self.judged.as_ref().map(|(_, kinds)| kinds.as_slice());
+        let kinds = asked.filter(|kinds| !kinds.is_empty()).unwrap_or(&told);
         let there = (item.part(ItemPart::NamedProject), item.part(ItemPart::NamedDomain));
-        self.rights.shows(Shown {
-            scope: Scope::ProjectDomain {
-                project: project.into(),
-                domain: domain.into(),
-            },
-            needs: self.needs,
-            resource: Some(named(kind, name)),
-            named_in: (there != ("", "")).then_some(there),
+        kinds.iter().all(|kind| {
+            self.rights.shows(Shown {
+                scope: Scope::ProjectDomain {
+                    project: project.into(),
+                    domain: domain.into(),
+                },
+                needs: self.needs,
+                resource: Some(named(*kind, name)),
+                named_in: (there != ("", "")).then_some(there),
+            })
         })
     }
 

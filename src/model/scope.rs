@@ -67,6 +67,9 @@ pub enum ResourceKind {
 }
 
 impl ResourceKind {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::Task, Self::Workflow, Self::LaunchPlan];
+
     /// The word used in messages and audit records.
     #[must_use]
     pub const fn label(self) -> &'static str {
@@ -140,6 +143,29 @@ pub struct Target {
     pub field: Arc<str>,
     /// Whether this is the scope the call acts in or something it refers to.
     pub role: TargetRole,
+}
+
+impl Target {
+    /// The same under each of the other kinds; none where no kind is said.
+    pub fn under_other_kinds(&self) -> impl Iterator<Item = Self> {
+        let resource = self.resource.as_ref();
+        let under = move |kind| match resource? {
+            Resource::Named { kind: own, name } if *own != kind => Some(Resource::Named {
+                kind,
+                name: Arc::clone(name),
+            }),
+            Resource::Every(own) if *own != kind => Some(Resource::Every(kind)),
+            Resource::Listed(Some(own)) if *own != kind => Some(Resource::Listed(Some(kind))),
+            _ => None,
+        };
+        ResourceKind::ALL
+            .into_iter()
+            .filter_map(under)
+            .map(|resource| Self {
+                resource: Some(resource),
+                ..self.clone()
+            })
+    }
 }
 
 /// Why a target has to be judged.

@@ -216,7 +216,7 @@ impl Rights {
             });
         }
         let mut grounds = Grounds::default();
-        let mut missing = None;
+        let (mut missing, mut apart) = (None, None);
         let acts = call.targets.iter().filter(|target| target.role == TargetRole::Acts);
         let brought = acts.flat_map(|acts| call.targets.iter().filter_map(|other| brought_along(acts, other)));
         let brought: Vec<(Target, Place<'_>)> = brought.collect();
@@ -234,6 +234,8 @@ impl Rights {
                     })?);
                     grounds.rules.extend(grants.iter().map(|grant| &grant.rule));
                 }
+                // A name that no rule lists says more.
+                Verdict::Missing(Lack::Apart) => apart = apart.or(Some((target, Lack::Apart))),
                 Verdict::Missing(lack) => missing = missing.or(Some((target, lack))),
                 Verdict::Denied(rule) => {
                     trace.record(|| Step::Advice {
@@ -246,7 +248,7 @@ impl Rights {
                 }
             }
         }
-        match missing {
+        match missing.or(apart) {
             None => Ok(grounds),
             Some((target, lack)) => Err(self.refusal(call, target, lack, trace)),
         }
@@ -255,14 +257,15 @@ impl Rights {
     fn refusal<T: Trace>(&self, call: &Call<'_>, target: &Target, lack: Lack, trace: &mut T) -> Refusal {
         let asked = match lack {
             Lack::Setting(index) => call.asked.get(index),
-            Lack::Nothing | Lack::Listed | Lack::Stored => None,
+            Lack::Nothing | Lack::Listed | Lack::Apart | Lack::Stored => None,
         };
         trace.record(|| Step::Advice {
             text: advice(target, lack, asked),
         });
-        let may_ask = asked.map(|asked| self.may_ask(asked, target)).unwrap_or_default();
+        let settings = Settings::of(call, target);
+        let may_ask = asked.map(|asked| self.may_ask(asked, target, settings));
         Refusal {
-            denial: not_allowed(target, lack, asked, &may_ask),
+            denial: not_allowed(target, lack, asked, &may_ask.unwrap_or_default()),
             rule: None,
         }
     }

@@ -145,7 +145,7 @@ fn is_listed(list: &[Box<str>], place: Place<'_>, name: &str) -> bool {
 fn is_listed_loosely(list: &[Box<str>], place: Place<'_>, name: &str) -> bool {
     let name = name.trim_end().to_lowercase();
     list.iter().any(|entry| {
-        let entry = entry.to_lowercase();
+        let entry = entry.trim_end().to_lowercase();
         let Some(before) = entry.strip_suffix(&name) else {
             return false;
         };
@@ -397,6 +397,22 @@ mod tests {
                 .of(ResourceKind::Task)
                 .is_none_or(|list| is_listed(list, place, name));
             assert_eq!(listed, *expected, "{list:?} {name}");
+        }
+    }
+
+    #[test]
+    fn what_is_denied_is_found_without_regard_to_case_and_trailing_spaces_of_either() {
+        let place = Place::Domain {
+            project: "p",
+            domain: "d",
+        };
+        for entry in ["x", "x ", "X\u{a0} ", "p/x ", "d/p/X "] {
+            for name in ["x", "X", "x ", "X\t"] {
+                assert!(is_listed_loosely(&[entry.into()], place, name), "{entry:?} {name:?}");
+            }
+            for name in ["", " ", " x", "y"] {
+                assert!(!is_listed_loosely(&[entry.into()], place, name), "{entry:?} {name:?}");
+            }
         }
     }
 

@@ -4,14 +4,14 @@ use super::Policy;
 use super::decide::Call;
 use super::document::{At, present};
 use super::instant::Instant;
-use crate::catalog::{Access, Catalog, Extent, ResourceSource, Route, SlotRole, WritePlace};
+use crate::catalog::{Access, Catalog, WritePlace};
 use crate::document::{LineColumn, parse, problem_at};
 use crate::model::action::{Action, ActionSet};
 use crate::model::principal::{Principal, PrincipalKind};
 use crate::model::problem::Problem;
 use crate::model::reason::Reason;
-use crate::model::scope::{Resource, ResourceKind, Run, Scope, StoredExecution, Target, TargetRole};
-use crate::model::setting::{Asked, Setting};
+use crate::model::scope::{Resource, ResourceKind, Scope, Target, TargetRole};
+use crate::model::setting::Asked;
 use difference::difference;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -19,6 +19,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 mod difference;
+mod route;
 
 /// What came of the tests in one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,7 +117,7 @@ enum Expected {
 struct Question<'c> {
     access: Access,
     action: Action,
-    target: Target,
+    targets: Vec<Target>,
     asked: Vec<Asked>,
     writes: &'c [WritePlace],
     expect: Expected,
@@ -156,11 +157,10 @@ pub fn run(policy: &Policy, file: &Path, text: &str, catalog: Option<&Catalog>) 
         };
         let rights = policy.resolve(&principal, &mut ());
         for question in questions {
-            let targets = [question.target];
             let call = Call {
                 access: question.access,
                 action: question.action,
-                targets: &targets,
+                targets: &question.targets,
                 asked: &question.asked,
                 writes: question.writes,
             };
@@ -221,7 +221,7 @@ fn questions<'c>(case: &CaseDocument, catalog: Option<&'c Catalog>) -> Result<Ve
             let route = route.ok_or_else(|| {
                 (Some(rpc.place()), format!("`{}` is not in the catalogue; write `/PACKAGE.SERVICE/METHOD`", rpc.value()))
             })?;
-            Ok(vec![route_question(case, route, expect)?])
+            Ok(vec![route::question(case, route, expect)?])
         }
         (None, None, None, true) if case.reason.is_none() && case.rule.is_none() => table(case),
         _ => Err((
@@ -277,97 +277,11 @@ fn question(case: &CaseDocument, action: Action, expect: Expected) -> Question<'
     Question {
         access: Access::Scoped,
         action,
-        target: target(scope, action, case.resource.as_ref().map(resource)),
+        targets: vec![target(scope, action, case.resource.as_ref().map(resource))],
         asked: Vec::new(),
         writes: &[],
         expect,
     }
-}
-
-/// A call of this RPC, as its route in the catalogue says. Actions chosen by the content of the message are not
-/// considered: test those by `action`.
-fn route_question<'c>(case: &CaseDocument, route: &'c Route, expect: Expected) -> Result<Question<'c>, Fault> {
-    let found = route.plan.slots().iter().find_map(|slot| match &slot.role {
-        SlotRole::Scope { extent, resource } => Some((*extent, *resource)),
-        SlotRole::FlyteUrl => Some((Extent::Domain, ResourceSource::Stored { again: false })),
-        SlotRole::Reference { .. }
-        | SlotRole::Required
-        | SlotRole::Choice
-        | SlotRole::UploadPath
-        | SlotRole::NativeUrl
-        | SlotRole::Setting(_)
-        | SlotRole::KeyedSetting => None,
-    });
-    let (extent, source) = found.unwrap_or((Extent::Platform, ResourceSource::None));
-    let scope = match (extent, case.project.as_deref(), case.domain.as_deref()) {
-        (Extent::Platform, _, _) => Scope::Global,
-        (Extent::Domain, Some(project), Some(domain)) => Scope::ProjectDomain {
-            project: project.into(),
-            domain: domain.into(),
-        },
-        (Extent::Project, Some(project), None) => Scope::Project(project.into()),
-        (Extent::SomeDomain, Some(project), None) => Scope::ProjectInSomeDomain(project.into()),
-        (Extent::Domain, _, _) => return Err((None, "this RPC needs `project` and `domain`".to_owned())),
-        (Extent::Project | Extent::SomeDomain, _, _) => {
-            return Err((None, "this RPC needs `project` and no `domain`".to_owned()));
-        }
-    };
-    let named = case.resource.as_ref().map(resource);
-    let resource = match source {
-        ResourceSource::Stored { again } => Some(run_by(named, &scope, again)),
-        _ if named.is_some() => named,
-        ResourceSource::None => None,
-        ResourceSource::Always(kind) => Some(Resource::Every(kind)),
-        ResourceSource::ByKind => Some(Resource::Unnamed),
-    };
-    let target = target(scope, route.action, route.as_listed(resource));
-    Ok(Question {
-        access: route.access,
-        action: route.action,
-        target,
-        asked: asked(case)?,
-        writes: &route.writes,
-        expect,
-    })
-}
-
-/// What an execution runs that lies beside it, if the case names something.
-fn run_by(named: Option<Resource>, scope: &Scope, again: bool) -> Resource {
-    let runs = match (named, scope) {
-        (None | Some(Resource::Unnamed), _) => None,
-        (Some(Resource::Named { kind, name }), Scope::ProjectDomain { project, domain }) => Some(Run {
-            kind,
-            project: project.clone(),
-            domain: domain.clone(),
-            name,
-        }),
-        (Some(other), _) => return other,
-    };
-    Resource::RunBy(Box::new(StoredExecution {
-        name: Arc::default(),
-        organization: Box::default(),
-        again,
-        runs,
-    }))
-}
-
-/// The settings that a case asks for.
-fn asked(case: &CaseDocument) -> Result<Vec<Asked>, Fault> {
-    let one = |(label, value): (&String, &At<String>)| {
-        let setting = Setting::of_label(label).ok_or_else(|| {
-            let known = Setting::ALL.map(Setting::label).join(", ");
-            (
-                Some(value.place()),
-                format!("unknown setting `{label}`; write one of {known}"),
-            )
-        })?;
-        Ok(Asked {
-            setting,
-            value: value.value().as_str().into(),
-            field: setting.label().into(),
-        })
-    };
-    case.asks_for.iter().map(one).collect()
 }
 
 fn target(scope: Scope, action: Action, resource: Option<Resource>) -> Target {

@@ -100,6 +100,14 @@ pub(super) fn not_allowed(target: &Target, lack: Lack, asked: Option<&Asked>, ma
                 thing(target)
             ),
         ),
+        (Lack::Apart, _) => (
+            Reason::ResourceNotListed,
+            format!(
+                "no rule by itself allows {needs}{} {scope} together with all that the call refers to: only the names that \
+                 rules list, and how an execution runs is for a rule that covers all of them",
+                thing(target)
+            ),
+        ),
         (Lack::Stored, _) => (
             Reason::SettingRefused,
             format!(
@@ -196,6 +204,10 @@ pub(super) fn advice(target: &Target, lack: Lack, asked: Option<&Asked>) -> Stri
                 asked.setting.guard()
             )
         };
+    }
+    if lack == Lack::Apart {
+        return "one grant that covers everything that the call names, since it asks for settings, or rules set them"
+            .to_owned();
     }
     if lack == Lack::Stored {
         return "a grant without `set`, if what was started before may be started again as it was".to_owned();

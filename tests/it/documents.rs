@@ -137,7 +137,9 @@ fn the_page_of_the_catalogue_is_generated() {
         `needs` is the action a caller must be allowed in the place that `scope` tells; `public` needs no credential,\n\
         `authenticated` any verified one. With several actions the content of the message decides. `every domain`: a whole\n\
         project; `some domain`: whoever may view something in one of its domains. Fields of the scope must not be empty.\n\
-        `a stored execution`: where rules list names, FlyteAdmin is asked [what it runs](policy.md#stored-executions).\n\n\
+        `a stored execution`: where rules list names, FlyteAdmin is asked [what it runs](policy.md#stored-executions).\n\
+        `of any kind`: found by name whatever kind is asked for, so that the name has to be allowed as a task, as a workflow and as a\n\
+        launch plan.\n\n\
         This page is generated from the code.\n\n## RPCs\n\n\
         | RPC | needs | scope | REST |\n|---|---|---|---|\n",
         rpcs.len()
@@ -246,6 +248,7 @@ fn scope(rpc: &Value) -> String {
         _ if field["role"] == "flyte_url" || text(&field["resource"]).starts_with("stored") => {
             format!("{}, a stored execution", parts.join(", "))
         }
+        _ if text(&field["resource"]).starts_with("of any kind") => format!("{}, of any kind", parts.join(", ")),
         _ => parts.join(", "),
     }
 }

@@ -420,6 +420,59 @@ async fn list_projects_asks_for_the_visible_projects_only() {
     assert_eq!(asked(&proxy), "", "who may see every project is asked nothing about");
 }
 
+const DESCRIPTIONS: &str = r#"
+version: 1
+rules:
+  - name: viewers
+    subjects: [{ groups: [viewers] }]
+    allow: [{ projects: [ml], domains: ["*"], role: viewer }]
+  - name: analysts
+    subjects: [{ groups: [analysts] }]
+    allow: [{ projects: [ml], domains: ["*"], actions: [view_inventory], workflows: [], launch_plans: [] }]
+  - name: hidden
+    subjects: [{ groups: [viewers] }]
+    deny: [{ projects: [ml], actions: [view_inventory], workflows: [payroll] }]
+"#;
+
+/// `FlyteAdmin` finds descriptions by name alone, whatever kind is asked for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_description_is_had_under_no_kind_where_its_name_is_not_allowed_under_another() {
+    let proxy = Proxy::start_with(|setup| DESCRIPTIONS.clone_into(&mut setup.policy)).await;
+    let (get, list) = ("AdminService/GetDescriptionEntity", "AdminService/ListDescriptionEntities");
+    for kind in ["TASK", "WORKFLOW", "LAUNCH_PLAN"] {
+        for (group, name, refused) in [
+            ("viewers", "payroll", Some(Reason::DeniedByRule)),
+            ("viewers", "other", None),
+            ("analysts", "payroll", Some(Reason::ResourceNotListed)),
+        ] {
+            let token = proxy.token("alice", group);
+            let id = json!({"project": "ml", "domain": "development", "name": name});
+            let mut one = id.clone();
+            one["resource_type"] = json!(kind);
+            one["version"] = json!("v1");
+            let target = format!("/api/v1/description_entities/{kind}/ml/development/{name}");
+            for (rpc, message, target) in [
+                (get, json!({"id": one}), format!("{target}/v1")),
+                (list, json!({"resource_type": kind, "id": id, "limit": 5}), format!("{target}?limit=5")),
+            ] {
+                for by_grpc in [true, false] {
+                    let before = proxy.before();
+                    let reply = if by_grpc {
+                        proxy.client.call(Some(&token), rpc, message.clone()).await
+                    } else {
+                        proxy.client.get(Some(&token), &target).await
+                    };
+                    let reply = reply.unwrap();
+                    match refused {
+                        Some(reason) => _ = proxy.refused(&before, &reply, reason).await,
+                        None => _ = proxy.forwarded(&before, &reply).await,
+                    }
+                }
+            }
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn matchable_attributes_are_shown_where_the_caller_may_view_the_inventory() {
     let proxy = start().await;

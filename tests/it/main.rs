@@ -36,6 +36,7 @@ mod documents;
 mod documents_threats;
 mod downloads;
 mod drain;
+mod events;
 mod extract;
 mod fault_audit;
 mod fault_clock;

@@ -77,6 +77,7 @@ impl Thing {
                 SlotRole::NativeUrl => format!("s3://data/{}/{}", self.project, self.name),
                 SlotRole::Scope { .. }
                 | SlotRole::Choice
+                | SlotRole::Name
                 | SlotRole::UploadPath
                 | SlotRole::Setting(_)
                 | SlotRole::KeyedSetting => return None,
@@ -174,6 +175,7 @@ fn message(route: &Route, acts: Thing, refers: Option<(usize, Thing)>) -> Dynami
                 _,
                 SlotRole::Reference { .. }
                 | SlotRole::Choice
+                | SlotRole::Name
                 | SlotRole::UploadPath
                 | SlotRole::Setting(_)
                 | SlotRole::KeyedSetting,
@@ -342,7 +344,7 @@ async fn t_resp_09_a_name_that_is_not_listed_looks_the_same_whether_it_exists() 
     let mut routes = 0;
     for route in scoped(&catalog) {
         // What a stored thing is the request does not say.
-        let named = matches!(acts(route).1, ResourceSource::Always(_) | ResourceSource::ByKind);
+        let named = matches!(acts(route).1, ResourceSource::Always(_) | ResourceSource::ByKind | ResourceSource::OfAnyKind);
         let Some(name) = name_of(route).filter(|_| named) else {
             continue;
         };

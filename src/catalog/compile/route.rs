@@ -107,6 +107,7 @@ impl<'a, 'f> Compiler<'a, 'f> {
                 let judged = rpc.scope.is_some()
                     || rpc.flyte_url.is_some()
                     || !(rpc.required.is_empty()
+                        && rpc.names.is_empty()
                         && rpc.upload_paths.is_empty()
                         && rpc.references.is_empty()
                         && rpc.settings.is_empty()

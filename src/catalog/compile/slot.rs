@@ -47,6 +47,9 @@ impl<'a, 'f> Slots<'a, 'f> {
         for field in &rpc.required {
             self.required(field);
         }
+        for field in &rpc.names {
+            self.value(field, SlotRole::Name, false);
+        }
         for field in &rpc.upload_paths {
             self.value(field, SlotRole::UploadPath, false);
         }
@@ -89,8 +92,9 @@ impl<'a, 'f> Slots<'a, 'f> {
         if scope.project.is_some() != project || scope.domain.is_some() != domain {
             self.fault(place, "give `project` and `domain`; with `extent: project` or `some_domain` only `project`; with `platform` no `domain`");
         }
-        if (scope.resource == ResourceDocument::ByKind) != scope.kind.is_some() {
-            self.fault(place, "`kind` and `resource: by_kind` belong together");
+        let reads_kind = matches!(scope.resource, ResourceDocument::ByKind | ResourceDocument::OfAnyKind);
+        if reads_kind != scope.kind.is_some() {
+            self.fault(place, "`kind` and `resource: by_kind` or `of_any_kind` belong together");
         }
         let mut parts = Vec::new();
         let fields = [
@@ -175,6 +179,9 @@ impl<'a, 'f> Slots<'a, 'f> {
         };
         if (reference.resource == ResourceDocument::ByKind) != reference.kind.is_some() {
             self.fault(at, "`kind` and `resource: by_kind` belong together");
+        }
+        if reference.resource == ResourceDocument::OfAnyKind {
+            self.fault(at, "`resource: of_any_kind` is for a `scope`; write `by_kind`");
         }
         let (names, filled) = self.names_and_filled(message, reference);
         let mut parts: Vec<(Box<str>, Part)> = Vec::new();
@@ -301,6 +308,7 @@ fn resource(document: ResourceDocument) -> ResourceSource {
         ResourceDocument::Workflow => ResourceSource::Always(ResourceKind::Workflow),
         ResourceDocument::LaunchPlan => ResourceSource::Always(ResourceKind::LaunchPlan),
         ResourceDocument::ByKind => ResourceSource::ByKind,
+        ResourceDocument::OfAnyKind => ResourceSource::OfAnyKind,
         ResourceDocument::Stored => ResourceSource::Stored { again: false },
         ResourceDocument::StartedAgain => ResourceSource::Stored { again: true },
     }

@@ -138,6 +138,40 @@ fn a_list_without_a_name_acts_on_every_one_of_the_kind() {
 }
 
 #[test]
+fn what_is_found_whatever_kind_is_asked_for_is_judged_as_every_kind() {
+    use ResourceKind::{LaunchPlan, Task, Workflow};
+    let resources = |method: &str, body: &str| {
+        let targets = call(method, body).unwrap().targets;
+        let acts = |target: &Target| {
+            target.role == TargetRole::Acts
+                && target.needs == ActionSet::from(Action::ViewInventory)
+                && target.scope == place("ml", "development")
+        };
+        assert!(targets.iter().all(acts), "{targets:?}");
+        targets.into_iter().map(|target| target.resource).collect::<Vec<_>>()
+    };
+    for (kind, order) in [
+        ("TASK", [Task, Workflow, LaunchPlan]),
+        ("WORKFLOW", [Workflow, Task, LaunchPlan]),
+        ("LAUNCH_PLAN", [LaunchPlan, Task, Workflow]),
+    ] {
+        let name = r#""project": "ml", "domain": "development", "name": "n""#;
+        let one = format!(r#"{{"id": {{"resource_type": "{kind}", {name}, "version": "v1"}}}}"#);
+        assert_eq!(resources("GetDescriptionEntity", &one), order.map(|kind| named(kind, "n")));
+        let some = format!(r#"{{"resource_type": "{kind}", "id": {{{name}}}}}"#);
+        assert_eq!(resources("ListDescriptionEntities", &some), order.map(|kind| named(kind, "n")));
+        let all = format!(r#"{{"resource_type": "{kind}", "id": {{"project": "ml", "domain": "development"}}}}"#);
+        let listed = order.map(|kind| Some(Resource::Listed(Some(kind))));
+        assert_eq!(resources("ListDescriptionEntities", &all), listed);
+        assert_eq!(resources("GetNamedEntity", &some), [named(order[0], "n")]);
+    }
+    for kind in ["DATASET", "UNSPECIFIED"] {
+        let body = format!(r#"{{"resource_type": "{kind}", "id": {{"project": "ml", "domain": "development"}}}}"#);
+        assert_eq!(reason("ListDescriptionEntities", &body), Reason::FieldInvalid);
+    }
+}
+
+#[test]
 fn t_pb_03_an_empty_part_of_the_scope_is_refused_by_name() {
     for (body, field) in [
         ("{}", "id.project"),

@@ -26,6 +26,8 @@ pub(in crate::policy) enum Lack {
     Nothing,
     /// It lists other names.
     Listed,
+    /// It lists other names than something that the call names beside the target.
+    Apart,
     /// It sets how executions run, which a stored one does not take up.
     Stored,
     /// It does not allow a setting: the index among those asked for.
@@ -37,18 +39,37 @@ pub(in crate::policy) enum Lack {
 pub(super) struct Settings<'c> {
     pub(super) asked: &'c [Asked],
     pub(super) writes: &'c [WritePlace],
+    /// Everything the call touches: what a grant says of settings is about what the call names.
+    touched: &'c [Target],
 }
 
 impl<'c> Settings<'c> {
     /// Those of a call as far as they concern the target: what it refers to says nothing about how it runs.
     pub(super) fn of(call: &Call<'c>, target: &Target) -> Self {
         match target.role {
-            TargetRole::Acts => Self {
+            TargetRole::Acts if !call.asked.is_empty() || !call.writes.is_empty() => Self {
                 asked: call.asked,
                 writes: call.writes,
+                touched: call.targets,
             },
-            TargetRole::Refers => Self::default(),
+            TargetRole::Acts | TargetRole::Refers => Self::default(),
         }
+    }
+
+    /// Whether a grant covers all that the call names beside the target. One that lists other names must not lend what it
+    /// says of settings, nor what it does not say.
+    pub(super) fn named_are_covered_by(self, grant: &Grant) -> bool {
+        self.touched.iter().all(|other| {
+            let Scope::ProjectDomain { project, domain } = &other.scope else {
+                return true;
+            };
+            let names = matches!(
+                other.resource,
+                Some(Resource::Named { .. } | Resource::Every(_) | Resource::Unnamed)
+            );
+            let place = Place::Domain { project, domain };
+            other.role == TargetRole::Acts || !names || grant.allows(place, other.resource.as_ref())
+        })
     }
 
     /// What is asked for in the fields of a setting.
@@ -167,21 +188,16 @@ impl Rights {
     ) -> Verdict<'_> {
         let resource = target.resource.as_ref();
         let named_in = named_in.unwrap_or(place);
-        let mut needs = target.needs;
-        for deny in &self.denies {
-            if deny.actions.intersects(needs) && deny.is_about(place) && deny.denies(named_in, resource) {
-                trace.record(|| Step::DenyHits {
-                    rule: deny.rule.clone(),
-                    target: described(place, target),
-                });
-                needs = needs.iter().filter(|action| !deny.actions.contains(*action)).collect();
-                if needs.is_empty() {
-                    return Verdict::Denied(&deny.rule);
-                }
-            }
-        }
+        let needs = match self.undenied(place, target, named_in, trace) {
+            Ok(needs) => needs,
+            Err(rule) => return Verdict::Denied(rule),
+        };
+        let allows = |grant: &Grant| Step::GrantAllows {
+            rule: grant.rule.clone(),
+            target: described(place, target),
+        };
         let mut nearest = Lack::Nothing;
-        let mut allowing = Vec::new();
+        let (mut allowing, mut apart) = (Vec::new(), Vec::new());
         for grant in &self.grants {
             let why = if !grant.is_about(place) {
                 "it is about other projects or domains"
@@ -190,6 +206,10 @@ impl Rights {
             } else if !grant.allows(named_in, resource) {
                 nearest = nearest.max(Lack::Listed);
                 "it lists other names"
+            } else if !settings.named_are_covered_by(grant) {
+                nearest = nearest.max(Lack::Apart);
+                apart.push(grant);
+                "it lists other names than what the call refers to"
             } else if let Some(lack) = self.unsettled(grant, place, target, settings) {
                 nearest = nearest.max(lack);
                 if lack == Lack::Stored {
@@ -198,10 +218,7 @@ impl Rights {
                     "it does not allow a setting that is asked for"
                 }
             } else {
-                trace.record(|| Step::GrantAllows {
-                    rule: grant.rule.clone(),
-                    target: described(place, target),
-                });
+                trace.record(|| allows(grant));
                 allowing.push(grant);
                 if matches!(resource, Some(Resource::Listed(_))) || !settings.writes.is_empty() {
                     // Each of them may have names to show, or settings to write.
@@ -215,11 +232,47 @@ impl Rights {
                 why: why.to_owned(),
             });
         }
+        // Without settings each thing may be allowed by a grant of its own.
+        let sets = |grant: &&Arc<Grant>| !grant.guards.set.is_empty();
+        if allowing.is_empty() && settings.asked.is_empty() && !apart.iter().any(sets) {
+            allowing = apart;
+            allowing.iter().for_each(|grant| trace.record(|| allows(grant)));
+        }
         if allowing.is_empty() {
             Verdict::Missing(nearest)
         } else {
             Verdict::Allowed(allowing)
         }
+    }
+
+    /// What of the needs no rule denies.
+    ///
+    /// # Errors
+    /// The rule that denies the last of them.
+    fn undenied<T: Trace>(
+        &self,
+        place: Place<'_>,
+        target: &Target,
+        named_in: Place<'_>,
+        trace: &mut T,
+    ) -> Result<ActionSet, &RuleName> {
+        let mut needs = target.needs;
+        for deny in &self.denies {
+            if deny.actions.intersects(needs)
+                && deny.is_about(place)
+                && deny.denies(named_in, target.resource.as_ref())
+            {
+                trace.record(|| Step::DenyHits {
+                    rule: deny.rule.clone(),
+                    target: described(place, target),
+                });
+                needs = needs.iter().filter(|action| !deny.actions.contains(*action)).collect();
+                if needs.is_empty() {
+                    return Err(&deny.rule);
+                }
+            }
+        }
+        Ok(needs)
     }
 
     /// What keeps a grant from allowing how an execution would run, if something does.

@@ -65,12 +65,17 @@ impl Rights {
     }
 
     /// The values that the rules for the caller allow in place of one that is refused.
-    pub(super) fn may_ask(&self, asked: &Asked, target: &Target) -> BTreeSet<String> {
+    pub(super) fn may_ask(&self, asked: &Asked, target: &Target, settings: Settings<'_>) -> BTreeSet<String> {
         let Scope::ProjectDomain { project, domain } = &target.scope else {
             return BTreeSet::new();
         };
         let place = Place::Domain { project, domain };
-        let covering = |grant: &&Arc<Grant>| grant.is_about(place) && grant.actions.intersects(target.needs);
+        let covering = |grant: &&Arc<Grant>| {
+            grant.is_about(place)
+                && grant.actions.intersects(target.needs)
+                && grant.allows(place, target.resource.as_ref())
+                && settings.named_are_covered_by(grant)
+        };
         let grants = self.grants.iter().filter(covering);
         grants
             .flat_map(|grant| grant.guards.listed(asked.setting, place))

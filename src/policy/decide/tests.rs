@@ -8,6 +8,7 @@ use crate::model::scope::{Resource, ResourceKind, Run};
 use crate::policy::tests::{caller, policy, run_by};
 use crate::policy::trace::{Steps, render_steps};
 
+mod named;
 mod settings;
 
 const POLICY: &str = r#"

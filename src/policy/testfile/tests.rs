@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 use super::*;
-use crate::catalog::{Plan, Slot};
+use crate::catalog::{Extent, Plan, ResourceSource, Route, Slot, SlotRole};
 use crate::policy::tests::policy;
 
 const POLICY: &str = r#"
@@ -213,7 +213,7 @@ revoked:
 fn the_scope_of_an_rpc_is_what_its_route_says() {
     let case =
         |text: &str| -> CaseDocument { parse(Path::new("x"), &format!("name: c\nprincipal: {{}}\n{text}\n")).unwrap() };
-    let route = |extent, resource| Route {
+    let of = |extent, resource| Route {
         index: 0,
         rpc: "/s/M".into(),
         request: "R".into(),
@@ -237,9 +237,11 @@ fn the_scope_of_an_rpc_is_what_its_route_says() {
         writes: [].into(),
     };
     let target = |text: &str, extent, resource| {
-        route_question(&case(text), &route(extent, resource), Expected::Allow)
-            .map(|question| (question.target.scope, question.target.resource))
-            .ok()
+        let route = of(extent, resource);
+        let question = route::question(&case(text), &route, Expected::Allow);
+        let targets = question.ok()?.targets;
+        assert_eq!(targets.len(), 1, "{targets:?}");
+        targets.into_iter().next().map(|target| (target.scope, target.resource))
     };
     let both = Scope::ProjectDomain {
         project: "p".into(),
@@ -261,7 +263,7 @@ fn the_scope_of_an_rpc_is_what_its_route_says() {
     );
     assert_eq!(
         target(domain, Extent::Domain, ResourceSource::Stored { again: false }),
-        Some((both.clone(), Some(super::run_by(None, &both, false))))
+        Some((both.clone(), Some(route::run_by(None, &both, false))))
     );
     assert_eq!(
         target("project: p\ndomain: d\nresource: { task: t }", Extent::Domain, tasks),
@@ -327,6 +329,15 @@ fn a_call_whose_answer_is_filtered_is_neither_allowed_nor_denied() {
         ),
         None
     );
+    // Descriptions are found whatever kind is asked for: what is listed as a task is not as a launch plan.
+    let (list, get) = ("ListDescriptionEntities", "GetDescriptionEntity");
+    assert_eq!(report("hook", list, "expect: filtered"), None);
+    assert_eq!(report("team", list, "expect: allow"), None);
+    let refused = "resource: { task: t }, expect: deny, reason: resource_not_listed";
+    for rpc in [list, get] {
+        assert_eq!(report("hook", rpc, refused), None);
+        assert_eq!(report("team", rpc, "resource: { task: t }, expect: allow"), None);
+    }
     let told = |group: &str, expect: &str| report(group, "ListTasks", &format!("expect: {expect}")).unwrap();
     assert!(
         told("hook", "allow").contains("write `expect: filtered`"),
