@@ -13,6 +13,8 @@ pub(in crate::audit) const MAX_LINE: usize = 64 << 10;
 const MAX_TEXT: usize = 512;
 /// The same for the texts of refusals.
 const MAX_MESSAGE: usize = 2 << 10;
+/// In how many bytes a byte is written at most.
+const LONGEST: usize = 6;
 /// Room for what is said of a text that was cut.
 const MARK: usize = 64;
 /// What a line that would be too long keeps of the targets, of the settings that are asked for, and of the names of rules,
@@ -148,11 +150,15 @@ where
 
 /// The text, or its beginning and how much that is, if it is written in more bytes than that.
 fn within(text: &str, limit: usize) -> Cow<'_, str> {
+    // Nearly all are, whatever is in them.
+    if text.len() <= limit / LONGEST {
+        return Cow::Borrowed(text);
+    }
     let (mut written, mut kept) = (0, 0);
     for (start, character) in text.char_indices() {
         written += match character {
             '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,
-            '\0'..'\u{20}' => 6,
+            '\0'..'\u{20}' => LONGEST,
             _ => character.len_utf8(),
         };
         if written <= limit.saturating_sub(MARK) {
