@@ -1,19 +1,19 @@
 //! Turns what was read from a request into the targets that the policy judges.
 
 use super::WalkLimits;
-use super::names::{check_name, check_project, check_upload_path, quote};
+use super::names::{check_name, check_upload_path, quote};
 use super::values::{Occurrence, Values};
-use super::{flyte_url, json, protobuf, url};
-use crate::catalog::{Access, Binding, Extent, Part, ResourceSource, Route, Slot, SlotRole};
+use super::{json, protobuf, url};
+use crate::catalog::{Access, Binding, Part, ResourceSource, Route, Slot, SlotRole};
 use crate::model::action::{Action, ActionSet};
 use crate::model::denial::Denial;
 use crate::model::reason::Reason;
-use crate::model::scope::{Resource, ResourceKind, Scope, StoredExecution, Target, TargetRole};
+use crate::model::scope::{Resource, ResourceKind, StoredExecution, Target};
 use crate::model::setting::Asked;
 use reference::names_nothing;
-use std::sync::Arc;
 
 mod reference;
+mod scope;
 mod settings;
 
 #[cfg(test)]
@@ -216,121 +216,6 @@ impl<'r> Judge<'r> {
             actions.push(self.route.action);
         }
         actions
-    }
-
-    /// The scope the call acts in, as a target of the route's own action.
-    fn own_scope(&self, values: &Values<'_>) -> Result<Target, Denial> {
-        let gives_scope = |slot: &Slot| matches!(slot.role, SlotRole::Scope { .. } | SlotRole::FlyteUrl);
-        let mut own = None;
-        for occurrence in &values.occurrences {
-            let slot = self.slot(occurrence)?;
-            if !gives_scope(slot) {
-                continue;
-            }
-            if own.is_some() {
-                let text = format!("the scope in `{}` is given twice; send it once", shown(&slot.at));
-                return Err(Denial::new(Reason::ScopeAmbiguous, text));
-            }
-            own = Some(self.acts(slot, occurrence)?);
-        }
-        let mut all = values.occurrences.iter();
-        let is_url = |slot: &Slot| matches!(slot.role, SlotRole::NativeUrl);
-        if let Some(occurrence) = all.find(|occurrence| self.slot(occurrence).is_ok_and(is_url)) {
-            own = own.map(|own| Target {
-                resource: Some(Resource::Object(occurrence.part(Part::Value).into())),
-                ..own
-            });
-        }
-        match (own, self.route.plan.slots().iter().find(|slot| gives_scope(slot))) {
-            (Some(own), _) => Ok(own),
-            (None, Some(slot)) => Err(missing(slot.parts.first().map_or(&*slot.at, |(field, _)| field))),
-            // Without a slot the route acts on the platform.
-            (None, None) => Ok(self.target(Scope::Global, None, &Arc::default(), TargetRole::Acts)),
-        }
-    }
-
-    /// Whether what the call acts on is found by its name alone.
-    fn is_of_any_kind(&self) -> bool {
-        let any = ResourceSource::OfAnyKind;
-        let mut slots = self.route.plan.slots().iter();
-        slots.any(|slot| matches!(slot.role, SlotRole::Scope { resource, .. } if resource == any))
-    }
-
-    fn acts(&self, slot: &Slot, occurrence: &Occurrence<'_>) -> Result<Target, Denial> {
-        let (scope, resource) = match &slot.role {
-            SlotRole::Scope { extent, resource } => (
-                self.scope(slot, occurrence, *extent)?,
-                resource_of(slot, occurrence, *resource)?,
-            ),
-            _ => self.execution_of_url(slot, occurrence)?,
-        };
-        Ok(self.target(scope, self.route.as_listed(resource), &slot.at, TargetRole::Acts))
-    }
-
-    fn target(&self, scope: Scope, resource: Option<Resource>, field: &Arc<str>, role: TargetRole) -> Target {
-        Target {
-            scope,
-            needs: ActionSet::from(self.route.action),
-            resource,
-            field: Arc::clone(field),
-            role,
-        }
-    }
-
-    fn scope(&self, slot: &Slot, occurrence: &Occurrence<'_>, extent: Extent) -> Result<Scope, Denial> {
-        if extent == Extent::Platform {
-            return Ok(Scope::Global);
-        }
-        let project = occurrence.part(Part::Project);
-        let place = field(slot, Part::Project);
-        if project.is_empty() {
-            return Err(missing(place));
-        }
-        check_project(place, project)?;
-        Ok(match extent {
-            Extent::Project => Scope::Project(project.into()),
-            Extent::SomeDomain => Scope::ProjectInSomeDomain(project.into()),
-            Extent::Domain | Extent::Platform => {
-                let domain = occurrence.part(Part::Domain);
-                self.check_domain(field(slot, Part::Domain), domain)?;
-                Scope::ProjectDomain {
-                    project: project.into(),
-                    domain: domain.into(),
-                }
-            }
-        })
-    }
-
-    fn execution_of_url(&self, slot: &Slot, occurrence: &Occurrence<'_>) -> Result<(Scope, Option<Resource>), Denial> {
-        let place = field(slot, Part::Value);
-        let url = occurrence.part(Part::Value);
-        if url.is_empty() {
-            return Err(missing(place));
-        }
-        let found = flyte_url::parse(place, url)?;
-        self.check_organization(place, found.organization)?;
-        check_project(place, found.project)?;
-        self.check_domain(place, found.domain)?;
-        let scope = Scope::ProjectDomain {
-            project: found.project.into(),
-            domain: found.domain.into(),
-        };
-        Ok((scope, Some(run_by(found.execution, found.organization, false))))
-    }
-
-    fn check_domain(&self, field: &str, domain: &str) -> Result<(), Denial> {
-        if domain.is_empty() {
-            return Err(missing(field));
-        }
-        if self.rules.domains.iter().any(|known| **known == *domain) {
-            return Ok(());
-        }
-        let text = format!(
-            "field `{field}` names the domain {}; write one of {}",
-            quote(domain),
-            self.rules.domains.join(", ")
-        );
-        Err(Denial::new(Reason::DomainUnknown, text))
     }
 }
 

@@ -236,7 +236,9 @@ impl Rights {
         let sets = |grant: &&Arc<Grant>| !grant.guards.set.is_empty();
         if allowing.is_empty() && settings.asked.is_empty() && !apart.iter().any(sets) {
             allowing = apart;
-            allowing.iter().for_each(|grant| trace.record(|| allows(grant)));
+            for grant in &allowing {
+                trace.record(|| allows(grant));
+            }
         }
         if allowing.is_empty() {
             Verdict::Missing(nearest)
@@ -258,9 +260,7 @@ impl Rights {
     ) -> Result<ActionSet, &RuleName> {
         let mut needs = target.needs;
         for deny in &self.denies {
-            if deny.actions.intersects(needs)
-                && deny.is_about(place)
-                && deny.denies(named_in, target.resource.as_ref())
+            if deny.actions.intersects(needs) && deny.is_about(place) && deny.denies(named_in, target.resource.as_ref())
             {
                 trace.record(|| Step::DenyHits {
                     rule: deny.rule.clone(),
