@@ -158,13 +158,10 @@ impl Target {
             Resource::Listed(Some(own)) if *own != kind => Some(Resource::Listed(Some(kind))),
             _ => None,
         };
-        ResourceKind::ALL
-            .into_iter()
-            .filter_map(under)
-            .map(|resource| Self {
-                resource: Some(resource),
-                ..self.clone()
-            })
+        ResourceKind::ALL.into_iter().filter_map(under).map(|resource| Self {
+            resource: Some(resource),
+            ..self.clone()
+        })
     }
 }
 

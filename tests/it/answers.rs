@@ -452,9 +452,7 @@ async fn t_resp_04_and_08_errors_and_empty_answers_pass_unchanged() {
 async fn t_resp_01_descriptions_are_shown_where_their_name_is_allowed_as_every_kind() {
     let bench = Bench::start().await;
     let page = |kind: &str, names: &[&str]| {
-        let id = |name: &&str| {
-            json!({"id": {"resource_type": kind, "project": "ml", "domain": "development", "name": name, "version": "v"}})
-        };
+        let id = |name: &&str| json!({"id": {"resource_type": kind, "project": "ml", "domain": "development", "name": name, "version": "v"}});
         json!({"descriptionEntities": names.iter().map(id).collect::<Vec<_>>(), "token": ""}).to_string()
     };
     for kind in ["TASK", "WORKFLOW", "LAUNCH_PLAN"] {
@@ -462,7 +460,11 @@ async fn t_resp_01_descriptions_are_shown_where_their_name_is_allowed_as_every_k
         let call = ("ListDescriptionEntities", target.as_str());
         let whole = page(kind, &["w1", "hidden", "lp1"]);
         // `hidden` is denied as a task; `hook` has tasks, workflows and launch plans listed that have no name in common.
-        for (group, shown) in [("viewers", &["w1", "lp1"][..]), ("hook", &[]), ("admins", &["w1", "hidden", "lp1"])] {
+        for (group, shown) in [
+            ("viewers", &["w1", "lp1"][..]),
+            ("hook", &[]),
+            ("admins", &["w1", "hidden", "lp1"]),
+        ] {
             let (reply, _) = bench.answer(call, Scripted::of(JSON, whole.clone()), group).await;
             let expected: Value = serde_json::from_str(&page(kind, shown)).unwrap();
             assert_eq!(reply.json(), expected, "{group} {kind}");

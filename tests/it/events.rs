@@ -60,7 +60,12 @@ fn reports() -> [(&'static str, &'static str, Value, &'static str); 2] {
             of_node,
             "/task_node_metadata/dynamic_workflow/id",
         ),
-        ("AdminService/CreateTaskEvent", "/api/v1/events/tasks", of_task, "/task_id"),
+        (
+            "AdminService/CreateTaskEvent",
+            "/api/v1/events/tasks",
+            of_task,
+            "/task_id",
+        ),
     ]
 }
 

@@ -438,7 +438,10 @@ rules:
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_description_is_had_under_no_kind_where_its_name_is_not_allowed_under_another() {
     let proxy = Proxy::start_with(|setup| DESCRIPTIONS.clone_into(&mut setup.policy)).await;
-    let (get, list) = ("AdminService/GetDescriptionEntity", "AdminService/ListDescriptionEntities");
+    let (get, list) = (
+        "AdminService/GetDescriptionEntity",
+        "AdminService/ListDescriptionEntities",
+    );
     for kind in ["TASK", "WORKFLOW", "LAUNCH_PLAN"] {
         for (group, name, refused) in [
             ("viewers", "payroll", Some(Reason::DeniedByRule)),
@@ -453,7 +456,11 @@ async fn a_description_is_had_under_no_kind_where_its_name_is_not_allowed_under_
             let target = format!("/api/v1/description_entities/{kind}/ml/development/{name}");
             for (rpc, message, target) in [
                 (get, json!({"id": one}), format!("{target}/v1")),
-                (list, json!({"resource_type": kind, "id": id, "limit": 5}), format!("{target}?limit=5")),
+                (
+                    list,
+                    json!({"resource_type": kind, "id": id, "limit": 5}),
+                    format!("{target}?limit=5"),
+                ),
             ] {
                 for by_grpc in [true, false] {
                     let before = proxy.before();

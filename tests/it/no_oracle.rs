@@ -344,7 +344,10 @@ async fn t_resp_09_a_name_that_is_not_listed_looks_the_same_whether_it_exists() 
     let mut routes = 0;
     for route in scoped(&catalog) {
         // What a stored thing is the request does not say.
-        let named = matches!(acts(route).1, ResourceSource::Always(_) | ResourceSource::ByKind | ResourceSource::OfAnyKind);
+        let named = matches!(
+            acts(route).1,
+            ResourceSource::Always(_) | ResourceSource::ByKind | ResourceSource::OfAnyKind
+        );
         let Some(name) = name_of(route).filter(|_| named) else {
             continue;
         };

@@ -157,9 +157,15 @@ fn what_is_found_whatever_kind_is_asked_for_is_judged_as_every_kind() {
     ] {
         let name = r#""project": "ml", "domain": "development", "name": "n""#;
         let one = format!(r#"{{"id": {{"resource_type": "{kind}", {name}, "version": "v1"}}}}"#);
-        assert_eq!(resources("GetDescriptionEntity", &one), order.map(|kind| named(kind, "n")));
+        assert_eq!(
+            resources("GetDescriptionEntity", &one),
+            order.map(|kind| named(kind, "n"))
+        );
         let some = format!(r#"{{"resource_type": "{kind}", "id": {{{name}}}}}"#);
-        assert_eq!(resources("ListDescriptionEntities", &some), order.map(|kind| named(kind, "n")));
+        assert_eq!(
+            resources("ListDescriptionEntities", &some),
+            order.map(|kind| named(kind, "n"))
+        );
         let all = format!(r#"{{"resource_type": "{kind}", "id": {{"project": "ml", "domain": "development"}}}}"#);
         let listed = order.map(|kind| Some(Resource::Listed(Some(kind))));
         assert_eq!(resources("ListDescriptionEntities", &all), listed);

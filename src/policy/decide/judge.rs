@@ -196,6 +196,11 @@ impl Rights {
             rule: grant.rule.clone(),
             target: described(place, target),
         };
+        let passed = |grant: &Grant, why: &str| Step::GrantPassed {
+            rule: grant.rule.clone(),
+            target: described(place, target),
+            why: why.to_owned(),
+        };
         let mut nearest = Lack::Nothing;
         let (mut allowing, mut apart) = (Vec::new(), Vec::new());
         for grant in &self.grants {
@@ -209,7 +214,7 @@ impl Rights {
             } else if !settings.named_are_covered_by(grant) {
                 nearest = nearest.max(Lack::Apart);
                 apart.push(grant);
-                "it lists other names than what the call refers to"
+                continue;
             } else if let Some(lack) = self.unsettled(grant, place, target, settings) {
                 nearest = nearest.max(lack);
                 if lack == Lack::Stored {
@@ -226,17 +231,16 @@ impl Rights {
                 }
                 break;
             };
-            trace.record(|| Step::GrantPassed {
-                rule: grant.rule.clone(),
-                target: described(place, target),
-                why: why.to_owned(),
-            });
+            trace.record(|| passed(grant, why));
         }
         // Without settings each thing may be allowed by a grant of its own.
         let sets = |grant: &&Arc<Grant>| !grant.guards.set.is_empty();
         if allowing.is_empty() && settings.asked.is_empty() && !apart.iter().any(sets) {
+            apart.iter().for_each(|grant| trace.record(|| allows(grant)));
             allowing = apart;
-            allowing.iter().for_each(|grant| trace.record(|| allows(grant)));
+        } else {
+            let why = "it lists other names than what the call refers to";
+            apart.iter().for_each(|grant| trace.record(|| passed(grant, why)));
         }
         if allowing.is_empty() {
             Verdict::Missing(nearest)
@@ -258,9 +262,7 @@ impl Rights {
     ) -> Result<ActionSet, &RuleName> {
         let mut needs = target.needs;
         for deny in &self.denies {
-            if deny.actions.intersects(needs)
-                && deny.is_about(place)
-                && deny.denies(named_in, target.resource.as_ref())
+            if deny.actions.intersects(needs) && deny.is_about(place) && deny.denies(named_in, target.resource.as_ref())
             {
                 trace.record(|| Step::DenyHits {
                     rule: deny.rule.clone(),

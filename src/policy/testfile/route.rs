@@ -71,9 +71,11 @@ pub(super) fn question<'c>(case: &CaseDocument, route: &'c Route, expect: Expect
 /// What a call must name beside its own scope, which names nothing: what it is about.
 fn reference(route: &Route) -> Option<&Slot> {
     let names = |source: &ResourceSource| matches!(source, ResourceSource::Always(_) | ResourceSource::ByKind);
-    route.plan.slots().iter().find(
-        |slot| matches!(&slot.role, SlotRole::Reference { resource, .. } if slot.required && names(resource)),
-    )
+    route
+        .plan
+        .slots()
+        .iter()
+        .find(|slot| matches!(&slot.role, SlotRole::Reference { resource, .. } if slot.required && names(resource)))
 }
 
 /// What an execution runs that lies beside it, if the case names something.

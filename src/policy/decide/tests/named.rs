@@ -10,7 +10,7 @@ use crate::policy::tests::{caller, domains, policy};
 use serde_json::{Value, json};
 use std::path::Path;
 
-const POLICY: &str = r#"
+const POLICY: &str = r"
 version: 1
 rules:
   - name: engineers
@@ -72,7 +72,7 @@ rules:
     subjects: [{ groups: [apart] }]
     allow:
       - { projects: [ml], domains: [production], actions: [register_inventory], launch_plans: [], workflows: [flow], tasks: [] }
-"#;
+";
 
 /// Decides a request as it arrives: the settings that are written, or the refusal.
 fn decide(group: &str, rpc: &str, body: &Value) -> Result<String, Refusal> {
@@ -202,15 +202,16 @@ fn a_refusal_names_what_is_not_listed_and_offers_only_what_counts_for_the_name()
     let listed = refused("listed", "etl");
     assert!(listed.contains("for launch_plan `etl`"), "{listed}");
     let offered = refused("offered", "etl");
-    assert!(offered.contains("`ml-runner`") && !offered.contains("of-the-task"), "{offered}");
+    assert!(
+        offered.contains("`ml-runner`") && !offered.contains("of-the-task"),
+        "{offered}"
+    );
 }
 
 #[test]
 fn a_launch_plan_asks_for_settings_by_a_rule_that_covers_its_workflow() {
     let plan = |group: &str, workflow: &str, account: &str| {
-        let id = |kind: &str, name: &str| {
-            json!({"resource_type": kind, "project": "ml", "domain": "production", "name": name, "version": "v1"})
-        };
+        let id = |kind: &str, name: &str| json!({"resource_type": kind, "project": "ml", "domain": "production", "name": name, "version": "v1"});
         let run_as = json!({"run_as": {"k8s_service_account": account}});
         let spec = json!({"workflow_id": id("WORKFLOW", workflow), "security_context": run_as});
         decide(group, "CreateLaunchPlan", &json!({"id": id(PLAN, "etl"), "spec": spec}))
@@ -225,8 +226,15 @@ fn a_launch_plan_asks_for_settings_by_a_rule_that_covers_its_workflow() {
         ("apart", "flow", "admin", "resource_not_listed"),
         ("apart", "harmless", "", "resource_not_listed"),
     ] {
-        assert_eq!(told(plan(group, workflow, account)), expected, "{group} {workflow} {account}");
+        assert_eq!(
+            told(plan(group, workflow, account)),
+            expected,
+            "{group} {workflow} {account}"
+        );
     }
     let message = plan("apart", "flow", "admin").unwrap_err().denial.message;
-    assert!(message.starts_with("no rule by itself allows register_inventory"), "{message}");
+    assert!(
+        message.starts_with("no rule by itself allows register_inventory"),
+        "{message}"
+    );
 }
