@@ -1,6 +1,7 @@
 //! One request, top-down: what it says, who sends it, what it touches, whether that is allowed, and only then forward.
 
 use crate::audit::{AuditGuard, Recorder};
+use crate::catalog::answer::Show;
 use crate::catalog::lookup::{Matched, Unmatched};
 use crate::catalog::{Access, Catalog, Page, Route};
 use crate::config::{AuditClaims, Limits};
@@ -271,6 +272,10 @@ impl Gate {
             writes: Arc::clone(&route.writes),
             written,
             filtered: acting.is_some(),
+            platform: filter.is_none()
+                && route
+                    .items()
+                    .is_some_and(|items| matches!(items.show, Show::Allowed(_))),
             rights,
             generation: snapshot.generation,
             _kept: kept,

@@ -55,7 +55,7 @@ impl<'a> Filter<'a> {
         let items = route.items()?;
         let (needs, judged) = match items.show {
             Show::Viewable => (ActionSet::VIEWS, None),
-            Show::Allowed(_) if rights.shows(platform()) => return None,
+            Show::Allowed(_) if shows_platform(rights) => return None,
             Show::Allowed(action) => (action.into(), None),
             Show::Listed if !permit.is_filtered() => return None,
             Show::Listed => {
@@ -275,13 +275,14 @@ fn passes(status: StatusCode) -> bool {
     status.is_client_error() || status.is_server_error()
 }
 
-fn platform() -> Shown<'static> {
-    Shown {
+/// Whether whoever has these rights administers the platform, and is shown what is set for it and for every project.
+pub(super) fn shows_platform(rights: &Rights) -> bool {
+    rights.shows(Shown {
         scope: Scope::Global,
         needs: Action::AdministerPlatform.into(),
         resource: None,
         named_in: None,
-    }
+    })
 }
 
 /// The kind of the things listed, if they are of one.

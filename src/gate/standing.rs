@@ -2,6 +2,7 @@
 //! permit it. Short calls end before the first look.
 
 use super::authenticate::Caller;
+use super::filter;
 use crate::audit::{AuditGuard, Recorder};
 use crate::catalog::{Access, WritePlace};
 use crate::held::Hold;
@@ -31,6 +32,8 @@ pub(super) struct Standing {
     pub(super) written: Box<[Written]>,
     /// Whether the permit held for a filtered answer only.
     pub(super) filtered: bool,
+    /// Whether the answer passes unfiltered because the caller administers the platform.
+    pub(super) platform: bool,
     /// The caller's rights when the call was last judged, and under which policy that was.
     pub(super) rights: Arc<Rights>,
     pub(super) generation: u64,
@@ -59,18 +62,22 @@ impl Standing {
             writes: &self.writes,
         };
         let decision = self.rights.decide(&call, &mut ()).enforced(self.enforcement);
+        let enforcing = self.enforcement == Enforcement::Enforce;
         match decision.map(|passed| passed.permit) {
             // What is passed on unfiltered would show what is now to be left out.
-            Ok(permit) if permit.is_filtered() && !self.filtered && self.enforcement == Enforcement::Enforce => {
-                Err(narrowed(&permit, &snapshot, audit))
-            }
+            Ok(permit) if enforcing && self.is_narrowed(&permit) => Err(narrowed(&permit, &snapshot, audit)),
             // It was sent, or is to be, with others than those with which alone it is now permitted.
-            Ok(permit) if permit.written() != &*self.written && self.enforcement == Enforcement::Enforce => {
+            Ok(permit) if enforcing && permit.written() != &*self.written => {
                 Err(set_otherwise(&permit, &snapshot, audit))
             }
             Ok(_) => Ok(()),
             Err(refusal) => Err(withdrawn(refusal, &snapshot, audit)),
         }
+    }
+
+    /// Whether an answer that passes unfiltered would now be filtered.
+    fn is_narrowed(&self, permit: &Permit) -> bool {
+        permit.is_filtered() && !self.filtered || self.platform && !filter::shows_platform(&self.rights)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Calls that take long end when the token expires or the policy no longer allows them, and only then.
 
 use crate::proxy::Proxy;
-use crate::sockets::{eventually, h2, rpc, soon, tcp};
+use crate::sockets::{eventually, h2, rpc, soon, status, tcp};
 use crate::upstream::{grpc, rest};
 use bytes::Bytes;
 use flyte_authz_proxy::clock::{Clock, ManualClock, SystemClock};
@@ -9,11 +9,19 @@ use flyte_authz_proxy::demo::client::{Failure, Reply};
 use flyte_authz_proxy::demo::control_plane::{Fault, Outcome, Script};
 use flyte_authz_proxy::demo::stack::{Entry, POLICY};
 use flyte_authz_proxy::model::reason::Reason;
+use flyte_authz_proxy::protocol::envelope;
 use http_body_util::BodyExt;
+use hyper::body::{Body, Frame};
+use hyper::client::conn::http2::handshake;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
+use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::mpsc::{Receiver, channel};
 
 const LIST: &str = "AdminService/ListExecutions";
 const TARGET: &str = "/api/v1/executions/ml/development?limit=1";
@@ -335,6 +343,98 @@ async fn a_list_that_is_no_longer_allowed_as_a_whole_ends() {
     .await;
     told(reply, Reason::RightWithdrawn);
     ended(&proxy, records, Reason::RightWithdrawn).await;
+}
+
+const ATTRIBUTES: &str = "AdminService/ListMatchableAttributes";
+const ADMIN: &str = r#"
+version: 1
+rules:
+  - name: root
+    subjects: [{ groups: [root] }]
+    allow: [{ projects: ["*"], domains: ["*"], role: platform_admin }]
+"#;
+
+/// A message that is sent piece by piece.
+struct Pieces(Receiver<Bytes>);
+
+impl Body for Pieces {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.0
+            .poll_recv(task)
+            .map(|piece| piece.map(|piece| Ok(Frame::data(piece))))
+    }
+}
+
+/// Whoever administers the platform is shown all matchable attributes, without a filter.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_only_administrators_are_shown_whole_ends_with_that_right() {
+    let viewer = ADMIN.replace("platform_admin", "viewer");
+    let proxy = Proxy::start_with(|setup| ADMIN.clone_into(&mut setup.policy)).await;
+    let (token, target) = (proxy.token("root", "root"), "/api/v1/matchable_attributes");
+    for by_grpc in [true, false] {
+        // Before the answer comes.
+        script(&proxy, Fault::Hang);
+        let records = proxy.record_count();
+        let change = async {
+            eventually("it arrives", || proxy.control_plane.count() == 1).await;
+            // Another change first: one that takes nothing away.
+            reload(&proxy, &format!("# again\n{ADMIN}")).await;
+            tokio::time::sleep(SOON).await;
+            assert_eq!(proxy.record_count(), records, "the call goes on");
+            reload(&proxy, &viewer).await;
+        };
+        let call = async {
+            if by_grpc {
+                proxy.client.call(Some(&token), ATTRIBUTES, json!({})).await
+            } else {
+                proxy.client.get(Some(&token), target).await
+            }
+        };
+        let (reply, ()) = soon("it ends", async { tokio::join!(call, change) }).await;
+        told(reply, Reason::RightWithdrawn);
+        ended(&proxy, records, Reason::RightWithdrawn).await;
+        reload(&proxy, ADMIN).await;
+    }
+    // While the answer is on its way.
+    script(&proxy, slow());
+    let records = proxy.record_count();
+    let message = proxy.client.encode(ATTRIBUTES, json!({})).unwrap();
+    let mut requests = h2(tcp(&proxy, Entry::Plain).await).await;
+    let answer = requests.send_request(rpc(&token, ATTRIBUTES, &message)).await.unwrap();
+    let mut body = answer.into_body();
+    soon("the first piece", body.frame()).await.unwrap().unwrap();
+    reload(&proxy, &viewer).await;
+    let rest = soon("the end", body.collect()).await.unwrap();
+    let status = Reason::RightWithdrawn.status().grpc.to_string();
+    assert_eq!(rest.trailers().unwrap()["grpc-status"], status.as_str());
+    ended(&proxy, records, Reason::RightWithdrawn).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_message_of_an_administrator_who_is_none_any_more_is_not_answered_whole() {
+    let proxy = Proxy::start_with(|setup| ADMIN.clone_into(&mut setup.policy)).await;
+    let before = proxy.before();
+    let (pieces, body) = channel(2);
+    let stream = TokioIo::new(tcp(&proxy, Entry::Plain).await);
+    let (mut requests, connection) = handshake(TokioExecutor::new(), stream).await.unwrap();
+    tokio::spawn(async move { _ = connection.await });
+    let request = rpc(&proxy.token("root", "root"), ATTRIBUTES, &[]).map(|_| Pieces(body));
+    let answer = tokio::spawn(requests.send_request(request));
+    let framed = envelope::frame(&[]);
+    pieces.send(framed.slice(..2)).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    reload(&proxy, &ADMIN.replace("platform_admin", "viewer")).await;
+    pieces.send(framed.slice(2..)).await.unwrap();
+    drop(pieces);
+    let answer = soon("the answer", answer).await.unwrap().unwrap();
+    assert_eq!(
+        status(answer).await,
+        Some(u16::from(Reason::RightWithdrawn.status().grpc))
+    );
+    proxy.recorded(&before, Reason::RightWithdrawn).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
