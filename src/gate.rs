@@ -252,6 +252,7 @@ impl Gate {
         let outgoing = forward::Outgoing {
             head: &head,
             origin,
+            holder,
             credential: authenticated.credential,
             narrowed,
             filtered: acting.is_some(),
