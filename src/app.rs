@@ -32,6 +32,7 @@ use crate::spans;
 use crate::tls::LiveTls;
 use crate::trust;
 use crate::upstream::Upstream;
+use crate::upstream::places::Places;
 use crate::upstream::replica::Replicas;
 use crate::upstream::resolution::{Resolution, Resolver, SystemResolver};
 use observe::{KeySets, Reloads};
@@ -81,6 +82,7 @@ struct Shared {
     certificates: Vec<Option<Arc<LiveTls>>>,
     upstream_tls: Arc<rustls::ClientConfig>,
     replicas: [Arc<Replicas>; 2],
+    places: Arc<Places>,
     cookie_keys: Arc<[CookieKeys]>,
     /// For listeners with a fixed principal, and for the others.
     room: (Room, Room),
@@ -144,6 +146,7 @@ impl App {
             certificates: loaded.certificates,
             upstream_tls: loaded.upstream_tls,
             replicas,
+            places: Arc::new(Places::new(config.upstream.http_connections)),
             cookie_keys: loaded.cookie_keys,
             room: Room::of(config.limits.connections),
             addresses: Arc::new(Addresses::new(config.limits.connections_per_address)),
@@ -377,7 +380,12 @@ impl Shared {
             anonymous: Arc::clone(&self.anonymous),
             live: Arc::clone(&self.live),
             issuers: Arc::clone(&self.issuers),
-            upstream: Upstream::new(&self.config.upstream, &self.upstream_tls, self.replicas.clone()),
+            upstream: Upstream::new(
+                &self.config.upstream,
+                &self.upstream_tls,
+                self.replicas.clone(),
+                Arc::clone(&self.places),
+            ),
             recorder: Arc::clone(&self.recorder),
             scope_rules: Arc::clone(&self.scope_rules),
             limits: self.config.limits.clone(),

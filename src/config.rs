@@ -174,6 +174,8 @@ pub struct Upstream {
     pub grpc: Vec<Endpoint>,
     /// Where its HTTP port is served; never empty.
     pub http: Vec<Endpoint>,
+    /// How many requests may run on the HTTP port at one time; at least 8.
+    pub http_connections: usize,
     /// How often host names are resolved again.
     pub resolve: Duration,
     /// PEM file with the authorities trusted for TLS; `None` for those of the system.

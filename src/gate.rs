@@ -135,7 +135,7 @@ impl Gate {
     pub async fn handle(&self, request: Request<Incoming>, info: &ConnectionInfo) -> Response<Body> {
         let (mut parts, body) = request.into_parts();
         let mut body = Some(body);
-        let protocol = classify::classify(parts.version, &parts.headers);
+        let protocol = classify::classify(&parts.method, parts.version, &parts.headers);
         let request_id = self.request_ids.next();
         let recorder = Arc::clone(&self.recorder);
         let mut audit = AuditGuard::start(recorder, protocol, request_id.clone(), self.listener.clone(), info.peer);
@@ -255,6 +255,7 @@ impl Gate {
         let outgoing = forward::Outgoing {
             head: &head,
             origin,
+            holder,
             credential: authenticated.credential,
             narrowed,
             filtered: acting.is_some(),

@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What one request may hold without being counted, in bytes: most requests touch nothing that is shared.
 pub const UNCOUNTED: usize = 4 << 10;
-/// What holds more, in bytes, is large: the last quarter is kept for what is not, so that whoever sends large messages
-/// does not stop everybody else's ordinary calls.
+/// What holds more, in bytes, is large: the last quarter is kept for what is not and is a known caller's, so that neither
+/// large messages nor strangers stop everybody else's ordinary calls.
 pub const LARGE: usize = 64 << 10;
 /// How many parts the callers' counts are in, so that workers seldom wait for each other.
 const SHARDS: usize = 16;
@@ -29,10 +29,21 @@ pub struct HeldBytes {
     callers: [Mutex<HashMap<Holder, usize, RandomState>>; SHARDS],
 }
 
-/// On whose account a request holds bytes: its caller's, or its client's address if the caller is nobody in particular. A hash
-/// that nobody can foresee.
+/// On whose account a request holds bytes: its caller's, or its client's address if the caller is nobody in particular.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Holder(u64);
+pub struct Holder {
+    /// A hash that nobody can foresee.
+    hash: u64,
+    stranger: bool,
+}
+
+impl Holder {
+    /// Whether it is an address, of whose callers nothing is known.
+    #[must_use]
+    pub fn is_stranger(self) -> bool {
+        self.stranger
+    }
+}
 
 impl HeldBytes {
     /// None yet, and never more than so many.
@@ -49,11 +60,13 @@ impl HeldBytes {
     /// On whose account the requests of a caller hold bytes, at a client's address.
     #[must_use]
     pub fn holder(&self, caller: &Principal, client: IpAddr) -> Holder {
-        Holder(if caller.kind == PrincipalKind::Anonymous {
+        let stranger = caller.kind == PrincipalKind::Anonymous;
+        let hash = if stranger {
             self.hasher.hash_one(counted(client))
         } else {
             self.hasher.hash_one((&*caller.issuer, &*caller.subject))
-        })
+        };
+        Holder { hash, stranger }
     }
 
     /// How many are held now.
@@ -106,7 +119,7 @@ impl HeldBytes {
         reason = "the remainder is below SHARDS"
     )]
     fn shard(&self, holder: Holder) -> MutexGuard<'_, HashMap<Holder, usize, RandomState>> {
-        let shard = &self.callers[(holder.0 % SHARDS as u64) as usize];
+        let shard = &self.callers[(holder.hash % SHARDS as u64) as usize];
         shard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -136,7 +149,7 @@ impl Hold {
     pub fn set(&mut self, bytes: usize) -> Result<(), Denial> {
         let bytes = if bytes > UNCOUNTED { bytes } else { 0 };
         if bytes > self.bytes {
-            let most = if bytes > LARGE {
+            let most = if bytes > LARGE || self.holder.stranger {
                 self.all.most / 4 * 3
             } else {
                 self.all.most
@@ -224,6 +237,27 @@ mod tests {
         assert_eq!(refused.reason, Reason::MemoryFull);
         let held = holds.iter_mut().filter_map(|hold| hold.set(LARGE).ok()).count();
         assert_eq!(held, 3, "the rest has room for three");
+    }
+
+    #[test]
+    fn strangers_leave_room_for_callers_however_little_each_holds() {
+        let all = Arc::new(HeldBytes::new(1_000_000));
+        let stranger = Principal::anonymous();
+        let mut kept = Vec::new();
+        for last in 0..4 {
+            let holder = all.holder(&stranger, IpAddr::from([192, 0, 2, last]));
+            assert!(holder.is_stranger());
+            for _ in 0..100 {
+                let mut hold = all.hold(holder);
+                if hold.set(5_000).is_ok() {
+                    kept.push(hold);
+                }
+            }
+        }
+        assert_eq!(all.now(), 750_000);
+        let caller = all.holder(&named("one"), HOME);
+        assert!(!caller.is_stranger());
+        all.hold(caller).set(LARGE).unwrap();
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The control plane: pooled connections to its gRPC port (HTTP/2) and its HTTP port (HTTP/1.1), at one address or several.
 
 use crate::config::{Endpoint, Upstream as Settings};
+use crate::held::Holder;
 use crate::model::denial::Denial;
 use crate::model::reason::Reason;
 use arc_swap::ArcSwap;
@@ -8,10 +9,10 @@ use bytes::Bytes;
 use connection::Pooled;
 use http::uri::{self, PathAndQuery};
 use http::{Request, Response, Uri};
-use http_body_util::{Either, Full, Limited};
-use hyper::body::Incoming;
+use http_body_util::Full;
 use multiplexed::{Multiplexed, Unanswered};
-use received::Received;
+use places::Places;
+use received::{Received, Source};
 use replica::{Replica, Replicas};
 use std::error::Error;
 use std::pin::{Pin, pin};
@@ -23,18 +24,10 @@ use tokio::time::Instant;
 mod connection;
 pub mod headers;
 mod multiplexed;
+pub mod places;
 pub mod received;
 pub mod replica;
 pub mod resolution;
-
-/// What is sent upstream.
-#[derive(Debug)]
-pub enum Body {
-    /// A judged message, held in memory.
-    Message(Bytes),
-    /// The bounded body of a page request, as it arrives. For the HTTP port only.
-    Streamed(Limited<Incoming>),
-}
 
 /// How many addresses one request is tried at, if it cannot be sent.
 const ATTEMPTS: usize = 3;
@@ -67,14 +60,21 @@ impl Port {
 pub struct Upstream {
     grpc: Pool,
     http: Pool,
+    places: Arc<Places>,
     response_timeout: Duration,
     idle_timeout: Duration,
 }
 
 impl Upstream {
-    /// Prepares clients of what is known of both ports; connects when the first request needs it.
+    /// Prepares clients of what is known of both ports; connects when the first request needs it. `places` are those of all
+    /// workers on the HTTP port.
     #[must_use]
-    pub fn new(settings: &Settings, tls: &Arc<rustls::ClientConfig>, [grpc, http]: [Arc<Replicas>; 2]) -> Self {
+    pub fn new(
+        settings: &Settings,
+        tls: &Arc<rustls::ClientConfig>,
+        [grpc, http]: [Arc<Replicas>; 2],
+        places: Arc<Places>,
+    ) -> Self {
         let pool = |port, replicas| Pool {
             port,
             replicas,
@@ -86,6 +86,7 @@ impl Upstream {
         Self {
             grpc: pool(Port::Grpc, grpc),
             http: pool(Port::Http, http),
+            places,
             response_timeout: settings.response_timeout,
             idle_timeout: settings.idle_timeout,
         }
@@ -99,20 +100,23 @@ impl Upstream {
 
     /// Sends a request and waits for the head of the answer, no longer than the configured time and the caller's own.
     /// The request's URI must be a path; it gets the scheme and authority of the port. One that was not sent is tried at
-    /// another address; one that may have been is not. While it waits, `look` says whether it may go on.
+    /// another address; one that may have been is not. While it waits, `look` says whether it may go on. On the HTTP port
+    /// it has one of the places, on the holder's account, until the body of the answer is dropped.
     ///
     /// # Errors
-    /// `upstream_unreachable`, `upstream_failed`, `upstream_timeout`, what is wrong with a streamed body, or what `look` says.
+    /// `requests_full`, `caller_requests_full`, `upstream_unreachable`, `upstream_failed`, `upstream_timeout`, or what `look`
+    /// says.
     pub async fn send(
         &self,
         port: Port,
-        request: Request<Body>,
+        request: Request<Bytes>,
+        holder: Holder,
         deadline: Option<Duration>,
         look: impl FnMut() -> Result<(), Denial>,
     ) -> Result<Response<Received>, Denial> {
-        let pool = match port {
-            Port::Grpc => &self.grpc,
-            Port::Http => &self.http,
+        let (pool, place) = match port {
+            Port::Grpc => (&self.grpc, None),
+            Port::Http => (&self.http, Some(self.places.take(holder)?)),
         };
         let limit = deadline.map_or(self.response_timeout, |deadline| deadline.min(self.response_timeout));
         let response = watched(pin!(pool.send(request)), limit, look).await??;
@@ -120,7 +124,7 @@ impl Upstream {
         if response.status().is_informational() {
             return Err(Reason::UpstreamFailed.into());
         }
-        Ok(response)
+        Ok(response.map(|source| Received::new(source, place)))
     }
 }
 
@@ -172,7 +176,7 @@ struct Clients {
 }
 
 impl Pool {
-    async fn send(&self, mut request: Request<Body>) -> Result<Response<Received>, Denial> {
+    async fn send(&self, mut request: Request<Bytes>) -> Result<Response<Source>, Denial> {
         let clients = self.clients().await?;
         let turn = match clients.clients.len() {
             1 => 0,
@@ -181,7 +185,7 @@ impl Pool {
         let mut tried = 0;
         for left in (0..ATTEMPTS.min(clients.clients.len())).rev() {
             let (replica, client) = clients.choose(turn, &mut tried).ok_or(Reason::UpstreamUnreachable)?;
-            let copy = if left > 0 { copied(&request) } else { None };
+            let copy = (left > 0).then(|| request.clone());
             *request.uri_mut() = absolute(&replica.endpoint, request.uri().path_and_query())?;
             let failure = match client.request(request).await {
                 Ok(response) => {
@@ -200,7 +204,7 @@ impl Pool {
                 }
                 // Safe to call again, which this tells clients.
                 (_, Failure::Unconnected | Failure::NotSent) => break,
-                (_, Failure::Other(reason)) => return Err(reason.into()),
+                (_, Failure::Other) => return Err(Reason::UpstreamFailed.into()),
             }
         }
         Err(Reason::UpstreamUnreachable.into())
@@ -248,25 +252,15 @@ impl Pool {
 }
 
 impl Client {
-    async fn request(&self, request: Request<Body>) -> Result<Response<Received>, Failure> {
-        let (head, body) = request.into_parts();
-        match (self, body) {
-            (Self::Grpc(client), Body::Message(message)) => {
-                let request = Request::from_parts(head, message);
-                client.send(request).await.map_err(|error| Failure::of_grpc(&error))
-            }
-            (Self::Http(client), body) => {
-                let body = match body {
-                    Body::Message(message) => Either::Left(Full::new(message)),
-                    Body::Streamed(body) => Either::Right(body),
-                };
-                let response = client.request(Request::from_parts(head, body)).await;
+    async fn request(&self, request: Request<Bytes>) -> Result<Response<Source>, Failure> {
+        match self {
+            Self::Grpc(client) => client.send(request).await.map_err(|error| Failure::of_grpc(&error)),
+            Self::Http(client) => {
+                let response = client.request(request.map(Full::new)).await;
                 response
-                    .map(|response| response.map(Received::Http))
+                    .map(|response| response.map(Source::Http))
                     .map_err(|error| Failure::of_http(&error))
             }
-            // Pages are served by the HTTP port.
-            (Self::Grpc(_), Body::Streamed(_)) => Err(Failure::Other(Reason::Internal)),
         }
     }
 }
@@ -287,18 +281,6 @@ impl Clients {
     }
 }
 
-/// The same request once more, if its body is at hand.
-fn copied(request: &Request<Body>) -> Option<Request<Body>> {
-    let Body::Message(message) = request.body() else {
-        return None;
-    };
-    let mut copy = Request::new(Body::Message(message.clone()));
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.headers_mut() = request.headers().clone();
-    Some(copy)
-}
-
 fn absolute(endpoint: &Endpoint, target: Option<&PathAndQuery>) -> Result<Uri, Denial> {
     let mut parts = uri::Parts::default();
     parts.scheme = Some(endpoint.scheme.clone());
@@ -315,7 +297,7 @@ enum Failure {
     /// The control plane has certainly done nothing for it.
     NotSent,
     /// It may have been sent.
-    Other(Reason),
+    Other,
 }
 
 impl Failure {
@@ -324,33 +306,25 @@ impl Failure {
             Unanswered::Unconnected(_) => Self::Unconnected,
             Unanswered::NotSent(_) => Self::NotSent,
             Unanswered::Failed(error) if was_refused(error) => Self::NotSent,
-            Unanswered::Failed(_) => Self::Other(Reason::UpstreamFailed),
+            Unanswered::Failed(_) => Self::Other,
         }
     }
 
-    /// A page request's body can end a request too, which is the client's fault; everything else is the upstream's.
     fn of_http(error: &hyper_util::client::legacy::Error) -> Self {
         if error.is_connect() {
             return Self::Unconnected;
         }
-        let mut reason = Reason::UpstreamFailed;
-        for cause in causes(error) {
-            if cause.is::<http_body_util::LengthLimitError>() {
-                return Self::Other(Reason::MessageTooLarge);
-            }
-            let Some(cause) = cause.downcast_ref::<hyper::Error>() else {
-                continue;
-            };
-            // The connection ended before the request was written.
-            if cause.is_canceled() {
-                return Self::NotSent;
-            }
-            // The library's word for a body that could not be read.
-            if cause.is_user() {
-                reason = Reason::BodyAborted;
-            }
+        // The connection ended before the request was written.
+        let canceled = |cause: &(dyn Error + 'static)| {
+            cause
+                .downcast_ref::<hyper::Error>()
+                .is_some_and(hyper::Error::is_canceled)
+        };
+        if causes(error).any(canceled) {
+            Self::NotSent
+        } else {
+            Self::Other
         }
-        Self::Other(reason)
     }
 }
 

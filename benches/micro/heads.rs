@@ -42,7 +42,7 @@ fn rest(bencher: Bencher<'_, '_>) {
 }
 
 fn accept(parts: Parts, expected: Protocol) -> RequestHead {
-    let protocol = classify::classify(parts.version, &parts.headers);
+    let protocol = classify::classify(&parts.method, parts.version, &parts.headers);
     assert_eq!(protocol, expected);
     canonical::accept(parts, protocol, MAX_HEADERS).unwrap()
 }

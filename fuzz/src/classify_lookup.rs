@@ -17,7 +17,7 @@ pub fn check(input: &[u8]) {
     let Some((parts, _)) = head::read(input) else {
         return;
     };
-    let protocol = classify(parts.version, &parts.headers);
+    let protocol = classify(&parts.method, parts.version, &parts.headers);
     let grpc = parts.version == Version::HTTP_2
         && parts
             .headers

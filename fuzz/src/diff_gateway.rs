@@ -15,7 +15,7 @@ pub fn check(input: &[u8]) {
     let Some((parts, body)) = head::read(input) else {
         return;
     };
-    let protocol = classify(parts.version, &parts.headers);
+    let protocol = classify(&parts.method, parts.version, &parts.headers);
     let Ok(accepted) = accept(parts.clone(), protocol, 100) else {
         return;
     };

@@ -115,6 +115,11 @@ pub struct UpstreamDocument {
     pub grpc: Placed<EndpointsDocument>,
     /// FlyteAdmin's HTTP port: `http://HOST:PORT` or `https://HOST:PORT`; or a list of them.
     pub http: Placed<EndpointsDocument>,
+    /// Requests that run on the HTTP port (REST and pages) at one time, each on a connection of its own: one caller's are at
+    /// most half of them, those without a credential together half, and those of one address without a credential a
+    /// quarter. What would be more is refused with `requests_full` or `caller_requests_full`.
+    #[serde(default = "a_thousand")]
+    pub http_connections: Placed<u64>,
     /// How often host names are resolved again; all addresses of all of them share the requests.
     #[serde(default = "ten_seconds")]
     pub resolve: Placed<String>,
@@ -144,6 +149,10 @@ pub enum EndpointsDocument {
     One(String),
     /// At each of these hosts.
     Several(Vec<String>),
+}
+
+fn a_thousand() -> Placed<u64> {
+    Placed::default_of(1024_u64)
 }
 
 fn ten_seconds() -> Placed<String> {
@@ -240,7 +249,7 @@ pub struct LimitsDocument {
     /// Fields of a request message, nested ones included.
     pub message_fields: Placed<u64>,
     /// Bytes of messages and of answers to be filtered that all requests together may hold in memory; what would hold more
-    /// is refused with `memory_full`. The last quarter is kept for those of at most 64 KiB.
+    /// is refused with `memory_full`. The last quarter is kept for those of callers, of at most 64 KiB.
     pub held_bytes: Placed<String>,
     /// How long a TLS handshake may take.
     pub tls_handshake: Placed<String>,

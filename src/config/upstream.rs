@@ -27,6 +27,7 @@ pub(super) fn check(check: &mut Check<'_>, written: &UpstreamDocument) -> Upstre
     Upstream {
         grpc,
         http,
+        http_connections: check.count(&written.http_connections, 8..=100_000),
         resolve: check.duration(&written.resolve, SECOND..=HOUR),
         ca,
         connect_timeout: check.duration(&written.connect_timeout, MILLISECOND..=HOUR),

@@ -20,6 +20,9 @@ use std::time::Duration;
 /// The largest message read from a caller who has shown no credential, in bytes: public calls have empty ones.
 const PUBLIC_BYTES: usize = 4 << 10;
 
+/// The largest body of a page request, in bytes: forms of login and requests for tokens.
+const FORM_BYTES: usize = 64 << 10;
+
 /// How much of a refused request's body is read and dropped, so that the client reads the answer and not a reset.
 const DISCARD_BYTES: usize = 4 << 20;
 const DISCARD_TIME: Duration = Duration::from_secs(5);
@@ -165,6 +168,15 @@ pub async fn judged(
         codec,
         hold,
     })
+}
+
+/// Reads the body of a page request, which nobody judges. It is read whole before it is forwarded: who sends it slowly, or
+/// never, uses no connection of the control plane meanwhile.
+///
+/// # Errors
+/// `message_too_large`, `memory_full`, `caller_memory_full`, `body_timeout`, `body_aborted`.
+pub async fn form(body: &mut Option<Incoming>, limits: &Limits, hold: &mut Hold) -> Result<Bytes, Denial> {
+    read(body, limits.body_bytes.min(FORM_BYTES), limits.body_timeout, hold).await
 }
 
 /// The content type chooses the gateway's decoder: only the two whose reading is known are accepted.

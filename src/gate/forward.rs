@@ -2,13 +2,15 @@
 
 use super::body::Codec;
 use super::push_down::Narrowed;
+use crate::held::Holder;
 use crate::model::denial::Denial;
 use crate::model::reason::Reason;
 use crate::policy::decide::Permit;
 use crate::protocol::{Protocol, RequestHead, canonical};
 use crate::upstream::headers::{self, Origin};
 use crate::upstream::received::Received;
-use crate::upstream::{Body, Port, Upstream};
+use crate::upstream::{Port, Upstream};
+use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, TE};
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Response, Uri};
@@ -18,6 +20,8 @@ use http::{HeaderValue, Request, Response, Uri};
 pub(super) struct Outgoing<'a> {
     pub(super) head: &'a RequestHead,
     pub(super) origin: Origin<'a>,
+    /// On whose account it is.
+    pub(super) holder: Holder,
     /// The one verified credential.
     pub(super) credential: Option<(HeaderName, HeaderValue)>,
     pub(super) narrowed: Narrowed,
@@ -36,6 +40,7 @@ pub(super) async fn call(
     let Outgoing {
         head,
         origin,
+        holder,
         credential,
         narrowed: Narrowed { body, query },
         filtered,
@@ -77,12 +82,12 @@ pub(super) async fn call(
     }
     // Counted as held until the answer begins; by then it has been sent.
     let (body, _hold) = body.into_forwarded();
-    let request = with_query(head, query.as_deref(), headers, Body::Message(body))?;
-    upstream.send(port, request, deadline, look).await
+    let request = with_query(head, query.as_deref(), headers, body)?;
+    upstream.send(port, request, holder, deadline, look).await
 }
 
 /// A request with the canonical method and target.
-pub(super) fn request(head: &RequestHead, headers: http::HeaderMap, body: Body) -> Result<Request<Body>, Denial> {
+pub(super) fn request(head: &RequestHead, headers: http::HeaderMap, body: Bytes) -> Result<Request<Bytes>, Denial> {
     with_query(head, None, headers, body)
 }
 
@@ -91,8 +96,8 @@ fn with_query(
     head: &RequestHead,
     query: Option<&str>,
     headers: http::HeaderMap,
-    body: Body,
-) -> Result<Request<Body>, Denial> {
+    body: Bytes,
+) -> Result<Request<Bytes>, Denial> {
     let target = match query {
         None => head.target().clone(),
         Some(query) => {

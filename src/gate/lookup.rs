@@ -18,7 +18,7 @@ use crate::protocol::envelope::{self, Encoding};
 use crate::protocol::{RequestHead, canonical};
 use crate::upstream::Port;
 use crate::upstream::headers::{self, Origin};
-use crate::upstream::{self, received::Received};
+use crate::upstream::received::Received;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, TE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
@@ -128,16 +128,17 @@ impl Gate {
     async fn ask(&self, asking: Asking<'_>, id: ExecutionId<'_>) -> Result<Option<Run>, Denial> {
         // Taken before it is known whether there is an answer: being full must not tell that there is one.
         let caller = asking.authenticated.caller.principal();
-        let mut hold = self.held.hold(self.held.holder(caller, asking.origin.client));
+        let holder = self.held.holder(caller, asking.origin.client);
+        let mut hold = self.held.hold(holder);
         hold.set(LARGE).map_err(|denial| failed(denial.reason))?;
         let message = envelope::frame(&id.request());
-        let mut request = Request::new(upstream::Body::Message(message));
+        let mut request = Request::new(message);
         *request.method_mut() = Method::POST;
         *request.uri_mut() = Uri::from_static(GET_EXECUTION);
         *request.headers_mut() = request_headers(asking);
         let response = self
             .upstream
-            .send(Port::Grpc, request, deadline(asking.head), || Ok(()))
+            .send(Port::Grpc, request, holder, deadline(asking.head), || Ok(()))
             .await
             .map_err(|denial| failed(denial.reason))?;
         let Some((message, _hold)) = read(response, self.upstream.idle_timeout(), hold).await? else {

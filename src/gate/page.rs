@@ -5,17 +5,16 @@ use super::whole::Whole;
 use super::{Answer, Gate, Surroundings, body, forward};
 use crate::audit::AuditGuard;
 use crate::catalog::{Access, Page};
-use crate::held::Hold;
+use crate::held::Holder;
 use crate::model::denial::Denial;
 use crate::model::reason::Reason;
 use crate::protocol::{RequestHead, envelope};
+use crate::upstream::Port;
 use crate::upstream::headers::{self, Origin};
-use crate::upstream::{self, Port};
 use bytes::Bytes;
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue, Response};
-use http_body_util::Limited;
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
 
@@ -26,7 +25,7 @@ const SERVING: &[u8] = &[0x08, 0x01];
 const LOGIN: &str = "/login";
 
 impl Gate {
-    /// Forwards a page request with its body unread: login forms and the console are the control plane's own.
+    /// Forwards a page request with its body as it came: login forms and the console are the control plane's own.
     pub(super) async fn forward_page(
         &self,
         page: &Page,
@@ -45,16 +44,13 @@ impl Gate {
         if *page.path == *LOGIN && self.has_revoked_session(head, around.snapshot).await {
             headers.remove(COOKIE);
         }
-        let body = match body.take().filter(|body| !body.is_end_stream()) {
-            Some(body) => upstream::Body::Streamed(Limited::new(body, self.limits.body_bytes)),
-            None => upstream::Body::Message(Bytes::new()),
-        };
+        let holder = self.stranger(around);
+        let mut hold = self.held.hold(holder);
+        let form = body::form(body, &self.limits, &mut hold).await?;
         audit.judged()?;
-        let request = forward::request(head, headers, body)?;
-        self.upstream
-            .send(Port::Http, request, None, || Ok(()))
-            .await
-            .map(|response| Answer::Forwarded(response, None, None, self.strangers(around)))
+        let request = forward::request(head, headers, form)?;
+        let response = self.upstream.send(Port::Http, request, holder, None, || Ok(()));
+        Ok(Answer::Forwarded(response.await?, None, None, hold))
     }
 
     /// Forwards a CORS preflight without credentials; the control plane answers every one itself.
@@ -67,11 +63,10 @@ impl Gate {
         audit.route("OPTIONS".into(), None);
         audit.judged()?;
         let headers = headers::for_api(head.headers(), origin(head, around), Port::Http);
-        let request = forward::request(head, headers, upstream::Body::Message(Bytes::new()))?;
-        self.upstream
-            .send(Port::Http, request, None, || Ok(()))
-            .await
-            .map(|response| Answer::Forwarded(response, None, None, self.strangers(around)))
+        let request = forward::request(head, headers, Bytes::new())?;
+        let holder = self.stranger(around);
+        let response = self.upstream.send(Port::Http, request, holder, None, || Ok(()));
+        Ok(Answer::Forwarded(response.await?, None, None, self.held.hold(holder)))
     }
 
     /// Answers the gRPC health check: whoever gets this answer can reach the proxy.
@@ -83,7 +78,7 @@ impl Gate {
         audit: &mut AuditGuard,
     ) -> Result<Answer, Denial> {
         audit.route(super::HEALTH_CHECK.into(), None);
-        let hold = self.strangers(around);
+        let hold = self.held.hold(self.stranger(around));
         body::judged(head, Access::Public, None, body, &self.limits, hold).await?;
         let mut trailers = HeaderMap::new();
         trailers.insert("grpc-status", HeaderValue::from_static("0"));
@@ -95,10 +90,9 @@ impl Gate {
         Ok(Answer::Local(Box::new(response)))
     }
 
-    /// What a request holds of which nobody knows whose it is.
-    fn strangers(&self, around: Surroundings<'_>) -> Hold {
-        let holder = self.held.holder(self.anonymous.principal(), around.provenance.client);
-        self.held.hold(holder)
+    /// On whose account a request is of which nobody knows whose it is: its client's address's.
+    fn stranger(&self, around: Surroundings<'_>) -> Holder {
+        self.held.holder(self.anonymous.principal(), around.provenance.client)
     }
 }
 

@@ -36,7 +36,7 @@ impl Redirect {
     /// Answers a request. Leaves exactly one audit record.
     pub(super) fn handle(&self, request: Request<Incoming>, info: &ConnectionInfo) -> Response<Body> {
         let (parts, incoming) = request.into_parts();
-        let protocol = classify::classify(parts.version, &parts.headers);
+        let protocol = classify::classify(&parts.method, parts.version, &parts.headers);
         let request_id = self.request_ids.next();
         let recorder = Arc::clone(&self.recorder);
         let mut audit = AuditGuard::start(recorder, protocol, request_id.clone(), self.listener.clone(), info.peer);

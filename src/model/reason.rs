@@ -187,6 +187,7 @@ reasons! {
     ContentTypeUnsupported "content_type_unsupported" UNSUPPORTED Client "the content type is not accepted on this route",
     EncodingUnsupported "encoding_unsupported" UNSUPPORTED Client "the content encoding is not accepted",
     CallerMemoryFull "caller_memory_full" EXHAUSTED Client "the caller's other requests hold half of the bytes that all may hold in memory (`limits.held_bytes`); wait for their answers and take them",
+    CallerRequestsFull "caller_requests_full" EXHAUSTED Client "the caller's other requests use all that it may have of the control plane's HTTP port (half of `upstream.http_connections`, without a credential a quarter); wait for their answers and take them",
     BodyTimeout "body_timeout" SLOW_CLIENT Client "the request body did not arrive in time",
     BodyAborted "body_aborted" INVALID Client "the request body ended before it was complete",
     KeysUnavailable "keys_unavailable" UNAVAILABLE Proxy "the issuer's keys could not be fetched yet; try again",
@@ -198,6 +199,7 @@ reasons! {
     UpstreamTimeout "upstream_timeout" DEADLINE Upstream "the control plane did not answer in time",
     AuditFull "audit_full" UNAVAILABLE Proxy "the audit log cannot take more records now; try again",
     MemoryFull "memory_full" UNAVAILABLE Proxy "too many bytes of other requests are held in memory now (`limits.held_bytes`); try again",
+    RequestsFull "requests_full" UNAVAILABLE Proxy "too many requests run on the control plane's HTTP port now (`upstream.http_connections`); try again",
     ShuttingDown "shutting_down" UNAVAILABLE Proxy "the proxy is shutting down; try again",
     Internal "internal" INTERNAL Proxy "the proxy failed; the fault is recorded",
 }

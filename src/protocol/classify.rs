@@ -2,16 +2,20 @@
 
 use super::Protocol;
 use http::header::{ACCEPT, CONTENT_TYPE};
-use http::{HeaderMap, Version};
+use http::{HeaderMap, Method, Version};
 
 /// The protocol in which even a malformed request is answered.
 ///
 /// gRPC is HTTP/2 with `application/grpc` or `application/grpc+…`
 /// (<https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>). The console asks for protobuf with an `Accept`
-/// of exactly `application/octet-stream`, which is how the control plane's gateway compares it too.
+/// of exactly `application/octet-stream`, which is how the control plane's gateway compares it too. CONNECT is never gRPC:
+/// the status 200 of a gRPC refusal would say that there is a tunnel now (RFC 9110, section 9.3.6).
 #[must_use]
-pub fn classify(version: Version, headers: &HeaderMap) -> Protocol {
-    if version == Version::HTTP_2 && headers.get(CONTENT_TYPE).is_some_and(|value| is_grpc(value.as_bytes())) {
+pub fn classify(method: &Method, version: Version, headers: &HeaderMap) -> Protocol {
+    if version == Version::HTTP_2
+        && method != Method::CONNECT
+        && headers.get(CONTENT_TYPE).is_some_and(|value| is_grpc(value.as_bytes()))
+    {
         return Protocol::Grpc;
     }
     let mut accepted = headers.get_all(ACCEPT).iter();
@@ -38,7 +42,14 @@ mod tests {
         for (name, value) in pairs {
             headers.append(*name, http::HeaderValue::from_static(value));
         }
-        classify(version, &headers)
+        classify(&Method::POST, version, &headers)
+    }
+
+    #[test]
+    fn connect_is_never_grpc() {
+        let headers = HeaderMap::from_iter([(CONTENT_TYPE, http::HeaderValue::from_static("application/grpc"))]);
+        assert_eq!(classify(&Method::CONNECT, Version::HTTP_2, &headers), Protocol::Rest);
+        assert_eq!(classify(&Method::GET, Version::HTTP_2, &headers), Protocol::Grpc);
     }
 
     #[test]

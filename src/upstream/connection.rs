@@ -5,8 +5,7 @@ use super::replica::Replica;
 use crate::config::Upstream as Settings;
 use bytes::Bytes;
 use http::Uri;
-use http_body_util::{Either, Full, Limited};
-use hyper::body::Incoming;
+use http_body_util::Full;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -30,13 +29,17 @@ const DEAD_PEER: Duration = Duration::from_secs(20);
 /// A connection that takes this long and then fails stands for those that other requests would try at the same time.
 const SLOW: Duration = Duration::from_millis(100);
 
+/// How many connections of one worker to one address may wait for requests: more than come and go in a moment.
+const MOST_IDLE: usize = 64;
+
 /// Connections to the HTTP port at one address, as many as requests run at a time.
-pub(super) type Pooled = Client<Connector, Either<Full<Bytes>, Limited<Incoming>>>;
+pub(super) type Pooled = Client<Connector, Full<Bytes>>;
 
 /// Prepares connections over HTTP/1.1; they are made when requests need them.
 pub(super) fn pooled(connector: Connector) -> Pooled {
     let mut builder = Client::builder(TokioExecutor::new());
     builder.timer(TokioTimer::new()).pool_timer(TokioTimer::new());
+    builder.pool_max_idle_per_host(MOST_IDLE);
     builder.build(connector)
 }
 

@@ -5,7 +5,7 @@
 //! request and its connection, which costs a call several microseconds.
 
 use super::connection::{Connector, Fault};
-use super::received::{GrpcBody, Received};
+use super::received::{GrpcBody, Source};
 use bytes::Bytes;
 use h2::client::{self, SendRequest};
 use http::{Request, Response, Uri};
@@ -80,7 +80,7 @@ impl Multiplexed {
     }
 
     /// Sends a request with its one message. Its URI has a scheme and an authority.
-    pub(super) async fn send(&self, request: Request<Bytes>) -> Result<Response<Received>, Unanswered> {
+    pub(super) async fn send(&self, request: Request<Bytes>) -> Result<Response<Source>, Unanswered> {
         let (head, message) = request.into_parts();
         let head = Request::from_parts(head, ());
         let is_empty = message.is_empty();
@@ -95,7 +95,7 @@ impl Multiplexed {
         let running = Arc::clone(&connection.running);
         drop(connections);
         let response = response.await?;
-        Ok(response.map(|stream| Received::Grpc(GrpcBody::new(stream, running))))
+        Ok(response.map(|stream| Source::Grpc(GrpcBody::new(stream, running))))
     }
 
     /// A connection on which the next request is sent at once, or else the one to wait for. If that fails meanwhile, one other.

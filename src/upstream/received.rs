@@ -1,6 +1,7 @@
 //! The body of an answer of the control plane, whichever protocol it came by.
 
 use super::multiplexed::STREAM_WINDOW;
+use super::places::Place;
 use bytes::Bytes;
 use h2::{Reason, RecvStream};
 use http::HeaderMap;
@@ -11,16 +12,24 @@ use std::task::{Context, Poll, ready};
 
 /// The body of an answer.
 #[derive(Debug)]
-pub enum Received {
-    /// From the HTTP port.
+pub struct Received {
+    source: Source,
+    /// Given back with the connection.
+    _place: Option<Place>,
+}
+
+/// Where it comes from.
+#[derive(Debug)]
+pub(super) enum Source {
+    /// The HTTP port.
     Http(Incoming),
-    /// From the gRPC port.
+    /// The gRPC port.
     Grpc(GrpcBody),
 }
 
 /// What arrives on one HTTP/2 stream. Dropping it before its end resets the stream.
 #[derive(Debug)]
-pub struct GrpcBody {
+pub(super) struct GrpcBody {
     stream: RecvStream,
     data_ended: bool,
     /// Counts the request as running.
@@ -67,14 +76,18 @@ impl GrpcBody {
 }
 
 impl Received {
+    pub(super) fn new(source: Source, place: Option<Place>) -> Self {
+        Self { source, _place: place }
+    }
+
     /// How much may come in before anybody takes it, behind the first part of the body, in bytes: what is announced, within
     /// the window.
     #[must_use]
     pub fn ahead(&self, first: &[u8]) -> usize {
-        let rest = match self {
-            Self::Http(body) => usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX),
+        let rest = match &self.source {
+            Source::Http(body) => usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX),
             // Mostly the one frame of a gRPC message, with its length in front.
-            Self::Grpc(_) => match first {
+            Source::Grpc(_) => match first {
                 [_, a, b, c, d, message @ ..] => usize::try_from(u32::from_be_bytes([*a, *b, *c, *d]))
                     .unwrap_or(usize::MAX)
                     .saturating_sub(message.len()),
@@ -90,24 +103,24 @@ impl Body for Received {
     type Error = Broken;
 
     fn poll_frame(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        match &mut *self {
-            Self::Http(body) => Pin::new(body).poll_frame(task).map_err(Broken::Http),
-            Self::Grpc(body) => body.poll_frame(task).map_err(Broken::Grpc),
+        match &mut self.source {
+            Source::Http(body) => Pin::new(body).poll_frame(task).map_err(Broken::Http),
+            Source::Grpc(body) => body.poll_frame(task).map_err(Broken::Grpc),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Http(body) => body.is_end_stream(),
-            Self::Grpc(body) => body.stream.is_end_stream(),
+        match &self.source {
+            Source::Http(body) => body.is_end_stream(),
+            Source::Grpc(body) => body.stream.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Http(body) => body.size_hint(),
-            Self::Grpc(body) if body.stream.is_end_stream() => SizeHint::with_exact(0),
-            Self::Grpc(_) => SizeHint::default(),
+        match &self.source {
+            Source::Http(body) => body.size_hint(),
+            Source::Grpc(body) if body.stream.is_end_stream() => SizeHint::with_exact(0),
+            Source::Grpc(_) => SizeHint::default(),
         }
     }
 }

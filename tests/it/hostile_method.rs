@@ -150,6 +150,21 @@ async fn t_method_06_other_methods_are_refused() {
     }
     let connect: [(&[u8], &[u8]); 3] = [(b":method", b"CONNECT"), (b":path", b""), (b":scheme", b"")];
     attack.http2(&connect, Reason::HttpMethodRefused).await;
+    // With status 200, which refusals by gRPC have, a tunnel would be there.
+    for content_type in ["application/grpc", "application/grpc+proto", "application/json"] {
+        let with_type = [&connect[..], &[(b"content-type", content_type.as_bytes())]].concat();
+        for data in [None, Some(&attack.framed("ml")[..])] {
+            let before = attack.proxy.before();
+            let (block, body) = raw::http2_answer(&attack.proxy, &attack.fields(&with_type), data).await;
+            // `:status: 400` is the twelfth of the static table (RFC 7541, appendix A).
+            assert_eq!(block.first(), Some(&0x8c), "{block:?}");
+            assert!(
+                String::from_utf8_lossy(&body).contains("[http_method_refused; "),
+                "{body:?}"
+            );
+            attack.proxy.recorded(&before, Reason::HttpMethodRefused).await;
+        }
+    }
     let extended: [(&[u8], &[u8]); 2] = [(b":method", b"CONNECT"), (b":protocol", b"websocket")];
     attack.http2_no_request(&extended, Fate::Reset).await;
 }

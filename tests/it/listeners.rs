@@ -302,7 +302,7 @@ async fn a_kept_connection_outlives_the_deadline_for_heads_but_not_the_idle_time
     let head = "POST /callback HTTP/1.1\r\nhost: localhost\r\ncontent-length: 3\r\n\r\n";
     for _ in 0..2 {
         stream.write_all(head.as_bytes()).await.unwrap();
-        eventually("the request arrives", || proxy.control_plane.count() > 0).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
         stream.write_all(b"a=b").await.unwrap();
         let mut answer = [0; 2048];
         let read = soon("the answer", stream.read(&mut answer)).await.unwrap();

@@ -96,6 +96,7 @@ mod session;
 mod shadow;
 mod smoke;
 mod sockets;
+mod strangers;
 mod tracing;
 mod upgrade;
 mod upstream;

@@ -144,7 +144,7 @@ pub(crate) enum Fate {
 }
 
 /// Sends one HTTP/2 request, its header fields and the frames behind them as given, on a connection of its own.
-pub(crate) async fn http2(proxy: &Proxy, fields: &[(&[u8], &[u8])], data: Option<&[u8]>) -> Fate {
+async fn sent(proxy: &Proxy, fields: &[(&[u8], &[u8])], data: Option<&[u8]>) -> TcpStream {
     let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
     bytes.extend(frame(4, 0, 0, &[]));
     let block: Vec<u8> = fields.iter().flat_map(|(name, value)| literal(name, value)).collect();
@@ -156,17 +156,45 @@ pub(crate) async fn http2(proxy: &Proxy, fields: &[(&[u8], &[u8])], data: Option
     }
     let mut stream = connect(proxy).await;
     stream.write_all(&bytes).await.unwrap();
-    let fate = async {
+    stream
+}
+
+/// The kind, flags and payload of the next frame; `None` when the connection ends.
+async fn next_frame(stream: &mut TcpStream) -> Option<(u8, u8, Vec<u8>)> {
+    let mut head = [0; 9];
+    stream.read_exact(&mut head).await.ok()?;
+    let [a, b, c, kind, flags, ..] = head;
+    let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
+    stream.read_exact(&mut payload).await.ok()?;
+    Some((kind, flags, payload))
+}
+
+/// Sends one HTTP/2 request, and returns the header block and the body of its answer, which must end.
+pub(crate) async fn http2_answer(proxy: &Proxy, fields: &[(&[u8], &[u8])], data: Option<&[u8]>) -> (Vec<u8>, Vec<u8>) {
+    let mut stream = sent(proxy, fields, data).await;
+    let answer = async {
+        let (mut block, mut body) = (Vec::new(), Vec::new());
         loop {
-            let mut head = [0; 9];
-            if stream.read_exact(&mut head).await.is_err() {
-                return Fate::Ended;
+            let (kind, flags, payload) = next_frame(&mut stream).await.expect("the connection lasts");
+            match kind {
+                0 => body.extend(payload),
+                1 => block.extend(payload),
+                3 => panic!("the stream was reset before its end"),
+                _ => continue,
             }
-            let [a, b, c, kind, flags, ..] = head;
-            let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
-            if stream.read_exact(&mut payload).await.is_err() {
-                return Fate::Ended;
+            if flags & 1 == 1 {
+                return (block, body);
             }
+        }
+    };
+    tokio::time::timeout(PATIENCE, answer).await.expect("an answer in time")
+}
+
+/// Sends one HTTP/2 request, and looks at the beginning of its answer.
+pub(crate) async fn http2(proxy: &Proxy, fields: &[(&[u8], &[u8])], data: Option<&[u8]>) -> Fate {
+    let mut stream = sent(proxy, fields, data).await;
+    let fate = async {
+        while let Some((kind, flags, _)) = next_frame(&mut stream).await {
             match kind {
                 1 => {
                     return Fate::Answered {
@@ -178,6 +206,7 @@ pub(crate) async fn http2(proxy: &Proxy, fields: &[(&[u8], &[u8])], data: Option
                 _ => {}
             }
         }
+        Fate::Ended
     };
     tokio::time::timeout(PATIENCE, fate).await.expect("an answer in time")
 }
