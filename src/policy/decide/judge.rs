@@ -196,6 +196,11 @@ impl Rights {
             rule: grant.rule.clone(),
             target: described(place, target),
         };
+        let passed = |grant: &Grant, why: &str| Step::GrantPassed {
+            rule: grant.rule.clone(),
+            target: described(place, target),
+            why: why.to_owned(),
+        };
         let mut nearest = Lack::Nothing;
         let (mut allowing, mut apart) = (Vec::new(), Vec::new());
         for grant in &self.grants {
@@ -209,7 +214,7 @@ impl Rights {
             } else if !settings.named_are_covered_by(grant) {
                 nearest = nearest.max(Lack::Apart);
                 apart.push(grant);
-                "it lists other names than what the call refers to"
+                continue;
             } else if let Some(lack) = self.unsettled(grant, place, target, settings) {
                 nearest = nearest.max(lack);
                 if lack == Lack::Stored {
@@ -226,18 +231,19 @@ impl Rights {
                 }
                 break;
             };
-            trace.record(|| Step::GrantPassed {
-                rule: grant.rule.clone(),
-                target: described(place, target),
-                why: why.to_owned(),
-            });
+            trace.record(|| passed(grant, why));
         }
         // Without settings each thing may be allowed by a grant of its own.
         let sets = |grant: &&Arc<Grant>| !grant.guards.set.is_empty();
         if allowing.is_empty() && settings.asked.is_empty() && !apart.iter().any(sets) {
-            allowing = apart;
-            for grant in &allowing {
+            for grant in &apart {
                 trace.record(|| allows(grant));
+            }
+            allowing = apart;
+        } else {
+            let why = "it lists other names than what the call refers to";
+            for grant in &apart {
+                trace.record(|| passed(grant, why));
             }
         }
         if allowing.is_empty() {
