@@ -30,6 +30,10 @@ const DEAD_PEER: Duration = Duration::from_secs(20);
 /// A connection that takes this long and then fails stands for those that other requests would try at the same time.
 const SLOW: Duration = Duration::from_millis(100);
 
+/// The most that is read at one time of what comes over HTTP/1.1, in bytes, and so the longest part of an answer; the longest
+/// head, too.
+const READ: usize = 64 << 10;
+
 /// Connections to the HTTP port at one address, as many as requests run at a time.
 pub(super) type Pooled = Client<Connector, Either<Full<Bytes>, Limited<Incoming>>>;
 
@@ -37,6 +41,8 @@ pub(super) type Pooled = Client<Connector, Either<Full<Bytes>, Limited<Incoming>
 pub(super) fn pooled(connector: Connector) -> Pooled {
     let mut builder = Client::builder(TokioExecutor::new());
     builder.timer(TokioTimer::new()).pool_timer(TokioTimer::new());
+    // Each read is one part of an answer, which the client's connection keeps as a whole.
+    builder.http1_max_buf_size(READ);
     builder.build(connector)
 }
 
