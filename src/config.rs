@@ -261,7 +261,7 @@ pub struct Limits {
     pub headers_timeout: Duration,
     /// How long the body of a request may take to arrive.
     pub body_timeout: Duration,
-    /// How long a client may take none of an answer that waits for it.
+    /// How long a client may take none of an answer that waits for it, or read nothing of a connection.
     pub stall_timeout: Duration,
     /// How long a connection may stay without a request.
     pub idle: Duration,

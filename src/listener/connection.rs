@@ -1,6 +1,6 @@
 //! Serves one connection: PROXY header, TLS, HTTP version, then requests; ends it when it is idle, too slow, or the process drains.
 
-use super::activity::{Activity, Running};
+use super::activity::{Activity, Looked, Running};
 use super::preface::{self, HttpVersion, Rewound};
 use super::stall::{Streams, Taken};
 use super::{HandshakeFailure, Listener, proxy_protocol};
@@ -200,8 +200,12 @@ fn http1_builder(limits: &Limits) -> http1::Builder {
     builder
 }
 
+/// What the library keeps of an answer over HTTP/2 until the client takes it, in bytes. It keeps it when the answer has ended and
+/// nobody counts it any more, as often as there may be streams.
+const SEND_BUFFER: usize = 32 << 10;
+
 /// HTTP/2, without pings of the library's: each frame would be reckoned with them, and a client that is gone is noticed by its
-/// answers, which stall, and by [`supervise`], once it makes no more requests.
+/// answers, which stall, and by [`supervise`], once it takes or makes nothing more.
 fn http2_builder(limits: &Limits) -> http2::Builder<Streams> {
     let mut builder = http2::Builder::new(Streams(limits.stall_timeout));
     builder
@@ -209,13 +213,13 @@ fn http2_builder(limits: &Limits) -> http2::Builder<Streams> {
         .max_header_list_size(limits.header_bytes)
         .initial_stream_window_size(256 << 10)
         .initial_connection_window_size(1 << 20)
-        .max_send_buf_size(256 << 10);
+        .max_send_buf_size(SEND_BUFFER);
     builder
 }
 
 /// Drives a connection. Ends it gracefully on drain, at `kept`, or after `idle` without a request; cuts it off when a request head
-/// takes longer than `head` (a later one is given at most twice that), when an answer over HTTP/1.1 is not taken, or when
-/// it does not end.
+/// takes longer than `head` (a later one is given at most twice that), when the client takes nothing of what is written or of an
+/// answer over HTTP/1.1, or when it does not end.
 async fn supervise<C: GracefulConnection<Error = hyper::Error>>(
     mut connection: Pin<&mut C>,
     activity: &Activity,
@@ -226,7 +230,7 @@ async fn supervise<C: GracefulConnection<Error = hyper::Error>>(
 ) -> Result<(), HandshakeFailure> {
     let tick = head.unwrap_or(limits.idle).min(limits.idle);
     let mut seen = 0;
-    let mut taken = 0;
+    let mut looked = Looked::default();
     let mut look = Instant::now() + limits.stall_timeout;
     // Whether part of a head was there at the last look; then it has had `head` since.
     let mut waited = true;
@@ -248,9 +252,9 @@ async fn supervise<C: GracefulConnection<Error = hyper::Error>>(
                 connection.as_mut().graceful_shutdown();
                 ending = true;
             }
-            () = tokio::time::sleep_until(look), if head.is_some() => {
+            () = tokio::time::sleep_until(look) => {
                 look = Instant::now() + limits.stall_timeout;
-                if activity.stalls(&mut taken) {
+                if activity.stalls(&mut looked) {
                     return Ok(());
                 }
             }

@@ -59,7 +59,7 @@ pub async fn detect<S: AsyncRead + Unpin>(
     ))
 }
 
-/// A stream whose first bytes have been read and will be read again. Tells when more arrive.
+/// A stream whose first bytes have been read and will be read again. Tells when more arrive, and whether it takes what is written.
 #[derive(Debug)]
 pub struct Rewound<S> {
     bytes: [u8; PREFACE.len()],
@@ -73,6 +73,16 @@ impl<S> Rewound<S> {
     /// What is told about the stream.
     pub(super) fn activity(&self) -> Arc<Activity> {
         Arc::clone(&self.activity)
+    }
+
+    /// Tells how an attempt to write went, of so many bytes if it succeeded.
+    fn tried<T>(&self, polled: Poll<io::Result<T>>, bytes: impl FnOnce(&T) -> usize) -> Poll<io::Result<T>> {
+        match &polled {
+            Poll::Ready(Ok(written)) => self.activity.wrote(bytes(written)),
+            Poll::Ready(Err(_)) => {}
+            Poll::Pending => self.activity.blocks(),
+        }
+        polled
     }
 }
 
@@ -97,7 +107,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Rewound<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Rewound<S> {
     fn poll_write(mut self: Pin<&mut Self>, task: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(task, bytes)
+        let polled = Pin::new(&mut self.stream).poll_write(task, bytes);
+        self.tried(polled, |written| *written)
     }
 
     fn poll_write_vectored(
@@ -105,7 +116,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Rewound<S> {
         task: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(task, slices)
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(task, slices);
+        self.tried(polled, |written| *written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -113,11 +125,13 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Rewound<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(task)
+        let polled = Pin::new(&mut self.stream).poll_flush(task);
+        self.tried(polled, |()| 0)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(task)
+        let polled = Pin::new(&mut self.stream).poll_shutdown(task);
+        self.tried(polled, |()| 0)
     }
 }
 

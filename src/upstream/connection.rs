@@ -31,6 +31,9 @@ const SLOW: Duration = Duration::from_millis(100);
 
 /// How many connections of one worker to one address may wait for requests: more than come and go in a moment.
 const MOST_IDLE: usize = 64;
+/// The most that is read at one time of what comes over HTTP/1.1, in bytes, and so the longest part of an answer; the longest
+/// head, too.
+const READ: usize = 64 << 10;
 
 /// Connections to the HTTP port at one address, as many as requests run at a time.
 pub(super) type Pooled = Client<Connector, Full<Bytes>>;
@@ -40,6 +43,8 @@ pub(super) fn pooled(connector: Connector) -> Pooled {
     let mut builder = Client::builder(TokioExecutor::new());
     builder.timer(TokioTimer::new()).pool_timer(TokioTimer::new());
     builder.pool_max_idle_per_host(MOST_IDLE);
+    // Each read is one part of an answer, which the client's connection keeps as a whole.
+    builder.http1_max_buf_size(READ);
     builder.build(connector)
 }
 

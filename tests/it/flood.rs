@@ -154,14 +154,17 @@ limits: {{{limits}}}
 
     /// A TLS connection for HTTP/2, or for HTTP/1.1.
     pub(crate) async fn tls(&self, http2: bool) -> std::io::Result<TlsStream<TcpStream>> {
+        self.tls_over(self.tcp().await, http2).await
+    }
+
+    /// The same over a TCP connection.
+    pub(crate) async fn tls_over(&self, stream: TcpStream, http2: bool) -> std::io::Result<TlsStream<TcpStream>> {
         let mut config = (*self.tls).clone();
         if !http2 {
             config.alpn_protocols.clear();
         }
         let name = ServerName::try_from("localhost").unwrap();
-        TlsConnector::from(Arc::new(config))
-            .connect(name, self.tcp().await)
-            .await
+        TlsConnector::from(Arc::new(config)).connect(name, stream).await
     }
 
     /// How many requests have been recorded with this outcome.

@@ -3,13 +3,14 @@
 
 use crate::flood::{Hostile, LIST, PATIENCE, PREFACE, Target, head, headers, stream};
 use crate::raw::frame;
-use crate::sockets::{eventually, until_closed};
+use crate::sockets::{eventually, soon, until_closed};
 use flyte_authz_proxy::demo::control_plane::{Fault, Script};
 use flyte_authz_proxy::protocol::envelope;
 use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
+use tokio_rustls::client::TlsStream;
 
 /// Every deadline short enough to be waited for.
 const SHORT: &str =
@@ -177,6 +178,64 @@ async fn t_time_an_answer_over_http_1_that_nobody_takes_is_broken_off() {
         "{} bytes",
         taken.len()
     );
+    let neighbour = target.neighbour();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    neighbour.was_served().await;
+}
+
+/// Connects with windows as large as there are, and reads nothing.
+async fn unread(target: &Target) -> TlsStream<TcpStream> {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4 << 10).unwrap();
+    let connecting = target.tls_over(socket.connect(target.address).await.unwrap(), true);
+    let mut stream = connecting.await.unwrap();
+    let most = i32::MAX.unsigned_abs();
+    let settings = [&[0, 4][..], &most.to_be_bytes()].concat();
+    let window = frame(8, 0, 0, &(most - 65_535).to_be_bytes());
+    let begin = [PREFACE, &frame(4, 0, 0, &settings), &window].concat();
+    stream.write_all(&begin).await.unwrap();
+    stream
+}
+
+/// Asks for answers again and again, until the proxy has ended the connection.
+async fn ask_until_ended(target: &Target, mut connection: TlsStream<TcpStream>) {
+    let message = envelope::frame(&target.list_message());
+    let block = head(LIST, &target.token);
+    let asking = async {
+        for batch in 0.. {
+            let asked = (batch * 20..(batch + 1) * 20).flat_map(|number| {
+                let id = stream(number);
+                [headers(id, &block, false), frame(0, 1, id, &message)].concat()
+            });
+            let asked: Vec<u8> = asked.collect();
+            if connection.write_all(&asked).await.is_err() || connection.flush().await.is_err() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    soon("the connection is ended", asking).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn t_h2_a_connection_that_is_not_read_holds_little_and_is_ended_though_its_answers_have_ended() {
+    let target = Target::start("stall_timeout: 1s, held_bytes: 8MiB").await;
+    let (before, _) = target.memory();
+    for bytes in [24 << 10, 200 << 10] {
+        target.control_plane.clear_scripts();
+        let answer = Fault::Huge { bytes };
+        target.control_plane.script(Script::on("ListExecutions", answer));
+        // The kernel takes the first answers, and what the library takes of the next ones is counted no more.
+        let (one, two, three) = (unread(&target).await, unread(&target).await, unread(&target).await);
+        tokio::join!(
+            ask_until_ended(&target, one),
+            ask_until_ended(&target, two),
+            ask_until_ended(&target, three),
+        );
+    }
+    assert!(target.recorded("forwarded") > 300);
+    target.stayed_below((before >> 10) + 20);
+    target.control_plane.clear_scripts();
     let neighbour = target.neighbour();
     tokio::time::sleep(Duration::from_millis(300)).await;
     neighbour.was_served().await;
