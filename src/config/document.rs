@@ -259,8 +259,8 @@ pub struct LimitsDocument {
     pub headers_timeout: Placed<String>,
     /// How long the body of a request may take to arrive.
     pub body_timeout: Placed<String>,
-    /// How long a client may take none of an answer that waits for it; what it does not take is broken off after at most
-    /// twice as long.
+    /// How long a client may take none of an answer that waits for it, or read nothing of a connection; what it does not take
+    /// is broken off after at most twice as long.
     pub stall_timeout: Placed<String>,
     /// How long a connection may stay without a request; Flyte's clients ping every 30 s.
     pub idle: Placed<String>,
