@@ -550,6 +550,12 @@ async fn keycloak_and_kubernetes_tokens_for_others_are_refused() {
         ("access_token", json!({"aud": null}), Reason::ClaimMissing),
         ("access_token", json!({"groups": ["/ml-team"]}), Reason::NoMatchingRule),
         ("id_token", json!({"aud": "other-console"}), Reason::AudienceMismatch),
+        // As it gives to a client that is configured for DPoP or mutual TLS.
+        (
+            "access_token",
+            json!({"cnf": {"jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"}}),
+            Reason::TokenTypeRefused,
+        ),
         (
             "id_token",
             json!({"events": {"http://schemas.openid.net/event/backchannel-logout": {}}}),
