@@ -18,6 +18,7 @@ pub mod lookup;
 mod plan;
 pub mod print;
 
+pub use document::SessionUse;
 pub use plan::Plan;
 
 /// A compiled catalogue: immutable, shared by every request.
@@ -139,6 +140,8 @@ pub struct Page {
     pub prefix: bool,
     /// Whether `redirect_url` in the query must stay on this host.
     pub redirects: bool,
+    /// What the control plane makes of a session there, if that matters.
+    pub session: Option<SessionUse>,
     /// The methods accepted.
     pub methods: Vec<http::Method>,
 }

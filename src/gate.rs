@@ -266,6 +266,7 @@ impl Gate {
             recorder: Arc::clone(&self.recorder),
             enforcement: self.enforcement,
             caller: authenticated.caller,
+            certificate: around.info.certificate.clone(),
             access: route.access,
             action: touched.action,
             targets: targets.unwrap_or(touched.targets),

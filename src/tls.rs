@@ -14,23 +14,39 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tokio::sync::watch;
 
+mod client;
 mod names;
 
+pub use client::ClientChain;
 pub use names::Facts;
 
-/// The certificates in force on a listener. Connections keep those they began with.
+/// The certificates and authorities in force on a listener. Connections keep the certificate they began with, but not the
+/// authorities: see [`ClientChain`].
 #[derive(Debug)]
 pub struct LiveTls {
     settings: ListenerTls,
     current: ArcSwap<InForce>,
+    /// Tells that `current` is another.
+    replaced: watch::Sender<()>,
 }
 
+/// What one loading of the files gave.
 #[derive(Debug)]
-struct InForce {
+pub struct InForce {
     server: Arc<ServerConfig>,
+    verifier: Arc<dyn ClientCertVerifier>,
     /// The default certificate's first.
     certificates: Vec<Facts>,
+}
+
+impl InForce {
+    /// The configuration for a connection.
+    #[must_use]
+    pub fn server(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.server)
+    }
 }
 
 impl LiveTls {
@@ -43,6 +59,7 @@ impl LiveTls {
         Ok(Self {
             settings: settings.clone(),
             current,
+            replaced: watch::Sender::new(()),
         })
     }
 
@@ -52,6 +69,7 @@ impl LiveTls {
     /// Every file that cannot be used, and why.
     pub fn reload(&self) -> Result<(), Vec<Problem>> {
         self.current.store(Arc::new(load(&self.settings)?));
+        self.replaced.send_replace(());
         Ok(())
     }
 
@@ -66,10 +84,10 @@ impl LiveTls {
         files
     }
 
-    /// The configuration for the next connection.
+    /// What the next connection goes by.
     #[must_use]
-    pub fn current(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.current.load().server)
+    pub fn current(&self) -> Arc<InForce> {
+        self.current.load_full()
     }
 
     /// What is known about the certificates in force, the default one's first.
@@ -103,7 +121,7 @@ fn load(settings: &ListenerTls) -> Result<InForce, Vec<Problem>> {
         return Err(problems);
     };
     let shown = ByName::new(&default, &more);
-    let server = server_config(settings, provider, verifier, shown).map_err(|error| {
+    let server = server_config(settings, provider, Arc::clone(&verifier), shown).map_err(|error| {
         vec![Problem::error(
             &settings.default.certificate,
             0,
@@ -113,6 +131,7 @@ fn load(settings: &ListenerTls) -> Result<InForce, Vec<Problem>> {
     })?;
     Ok(InForce {
         server: Arc::new(server),
+        verifier,
         certificates: std::iter::once(default)
             .chain(more)
             .map(|certified| certified.facts)

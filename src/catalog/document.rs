@@ -333,4 +333,27 @@ pub struct PageDocument {
     /// Whether `redirect_url` is followed.
     #[serde(default)]
     pub redirects: bool,
+    /// What is made of a session.
+    pub session: Option<SessionUse>,
+}
+
+/// What the control plane makes of a session on a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SessionUse {
+    /// It sends a browser with a good session back, and renews one that has expired.
+    Renewed,
+    /// It gives a token for it, which says anew when it was issued.
+    Exchanged,
+}
+
+impl SessionUse {
+    /// The word used in catalogues.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Renewed => "renewed",
+            Self::Exchanged => "exchanged",
+        }
+    }
 }

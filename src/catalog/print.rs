@@ -1,7 +1,7 @@
 //! Shows the catalogue: a table for people, JSON for programs.
 
 use super::answer::{Answer, Show};
-use super::{Access, Catalog, Extent, Part, ResourceSource, Route, Slot, SlotRole};
+use super::{Access, Catalog, Extent, Part, ResourceSource, Route, SessionUse, Slot, SlotRole};
 use crate::model::action::Action;
 use serde_json::{Value, json};
 use std::fmt::Write;
@@ -37,6 +37,7 @@ impl Catalog {
                 "path": page.path,
                 "below": page.prefix,
                 "redirects": page.redirects,
+                "session": page.session.map(SessionUse::label),
                 "methods": page.methods.iter().map(http::Method::as_str).collect::<Vec<_>>(),
             })
         });

@@ -168,6 +168,14 @@ mod tests {
             (json!({"token_type": "DPoP"}), Reason::TokenTypeRefused),
             (json!({"token_type": 1}), Reason::TokenTypeRefused),
             (json!({"token_use": "refresh_token"}), Reason::TokenTypeRefused),
+            (
+                json!({"cnf": {"jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"}}),
+                Reason::TokenTypeRefused,
+            ),
+            (
+                json!({"cnf": {"x5t#S256": "bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg2"}}),
+                Reason::TokenTypeRefused,
+            ),
             (json!({"exp": null}), Reason::ClaimMissing),
             (json!({"exp": "never"}), Reason::ClaimInvalid),
             (json!({"exp": NOW - 60}), Reason::TokenExpired),

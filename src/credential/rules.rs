@@ -81,8 +81,10 @@ impl IssuerRules {
     /// Checks the claims of a token whose signature is good; returns `exp`.
     ///
     /// # Errors
-    /// The first claim that is missing, of the wrong type, or not accepted.
+    /// `token_type_refused` for a token that is bound to a key; the first claim that is missing, of the wrong type, or not
+    /// accepted.
     pub(super) fn check(&self, token_type: TokenType, claims: &Map<String, Value>, now: u64) -> Result<u64, Denial> {
+        refuse_bound(claims)?;
         let expires_at = expiry(claims, self.leeway, now)?;
         begun(claims, self.leeway, now)?;
         self.check_audience(token_type, claims)?;
@@ -201,6 +203,19 @@ impl RequiredClaim {
             _ => false,
         }
     }
+}
+
+/// `cnf` (RFC 7800) binds a token to a key: with `DPoP` (RFC 9449) or mutual TLS (RFC 8705) it counts only together with a
+/// proof of that key, so that whoever has got hold of it alone has nothing. No proof is looked at here.
+fn refuse_bound(claims: &Map<String, Value>) -> Result<(), Denial> {
+    if !claims.contains_key("cnf") {
+        return Ok(());
+    }
+    Err(Denial::new(
+        Reason::TokenTypeRefused,
+        "the token is bound to a key (`cnf`, as for DPoP or mutual TLS), of which no proof can be sent here; ask the issuer for \
+         a bearer token",
+    ))
 }
 
 /// `exp` (RFC 7519 section 4.1.4), which must be there and not over, give or take the leeway.

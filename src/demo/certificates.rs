@@ -70,8 +70,21 @@ impl Authority {
     /// # Errors
     /// When its key cannot be made.
     pub fn intermediate(&self, name: &str) -> Result<Self, rcgen::Error> {
+        self.intermediate_with(name, |_| {})
+    }
+
+    /// The same with changes.
+    ///
+    /// # Errors
+    /// When its key cannot be made.
+    pub fn intermediate_with(
+        &self,
+        name: &str,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Result<Self, rcgen::Error> {
         let key = KeyPair::generate()?;
-        let parameters = authority(name);
+        let mut parameters = authority(name);
+        change(&mut parameters);
         Ok(Self {
             certificate: parameters.signed_by(&key, &self.issuer)?.pem(),
             issuer: Issuer::new(parameters, key),

@@ -2,7 +2,7 @@
 
 use super::certificate::CertificateIdentity;
 use super::{ConnectionInfo, Gate, Surroundings};
-use crate::catalog::Access;
+use crate::catalog::{Access, SessionUse};
 use crate::config::{self, FixedPrincipal};
 use crate::credential::load_balancer;
 use crate::credential::locate::{self, Credential, CredentialSource, LoadBalancerHeader, Scheme};
@@ -270,16 +270,20 @@ impl Gate {
         Err(Denial::new(Reason::PrincipalRefused, message))
     }
 
-    /// Whether the cookies are the session of somebody who is revoked.
-    pub(super) async fn has_revoked_session(&self, head: &RequestHead, snapshot: &Snapshot) -> bool {
-        if matches!(self.identity, Identity::Fixed(_)) {
-            return false;
-        }
-        let Ok(SessionCookies::Session(session)) = self.session(head) else {
-            return false;
+    /// Whether the session in the cookies may reach a page that does this with it. One of somebody who is revoked may not:
+    /// FlyteAdmin would send the browser back with it, or give a token of now for it. Nor may one that is there twice or
+    /// cannot be read, since FlyteAdmin may read it otherwise. Without the keys of cookies all may.
+    pub(super) async fn session_may_go_on(&self, used: SessionUse, head: &RequestHead, snapshot: &Snapshot) -> bool {
+        let session = match self.session(head) {
+            Ok(SessionCookies::Absent) => return true,
+            Ok(SessionCookies::Session(session)) => session,
+            Ok(SessionCookies::Unreadable) | Err(_) => return false,
         };
-        let verified = self.issuers.verify(Scheme::IdToken, session.id_token()).await;
-        verified.is_ok_and(|token| token.rights.under(snapshot, &token.principal).revoked().is_some())
+        match self.issuers.verify(Scheme::IdToken, session.id_token()).await {
+            Ok(token) => token.rights.under(snapshot, &token.principal).revoked().is_none(),
+            // It may be one that has expired, which is renewed.
+            Err(_) => used == SessionUse::Renewed,
+        }
     }
 
     /// The session in the cookies. FlyteAdmin reads cookies on its HTTP port only.

@@ -24,7 +24,7 @@ pub struct ConnectionInfo {
     /// Whether the connection is encrypted.
     pub encrypted: bool,
     /// The verified certificate of the client, if the listener asked for one and there is one.
-    pub certificate: Option<PeerCertificate>,
+    pub certificate: Option<Arc<PeerCertificate>>,
 }
 
 impl ConnectionInfo {

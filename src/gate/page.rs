@@ -21,9 +21,6 @@ use std::borrow::Cow;
 /// `grpc.health.v1.HealthCheckResponse` with status SERVING.
 const SERVING: &[u8] = &[0x08, 0x01];
 
-/// Where a browser gets a new session.
-const LOGIN: &str = "/login";
-
 impl Gate {
     /// Forwards a page request with its body as it came: login forms and the console are the control plane's own.
     pub(super) async fn forward_page(
@@ -40,8 +37,9 @@ impl Gate {
             accept_redirect(head.query(), origin.host)?;
         }
         let mut headers = headers::for_page(head.headers(), &self.credential_header, origin);
-        // FlyteAdmin would send a browser with a good session straight back, and that again and again.
-        if *page.path == *LOGIN && self.has_revoked_session(head, around.snapshot).await {
+        if let Some(used) = page.session
+            && !self.session_may_go_on(used, head, around.snapshot).await
+        {
             headers.remove(COOKIE);
         }
         let holder = self.stranger(around);

@@ -2,6 +2,7 @@
 //! permit it. Short calls end before the first look.
 
 use super::authenticate::Caller;
+use super::certificate::PeerCertificate;
 use super::filter;
 use crate::audit::{AuditGuard, Recorder};
 use crate::catalog::{Access, WritePlace};
@@ -23,6 +24,8 @@ pub(super) struct Standing {
     pub(super) recorder: Arc<Recorder>,
     pub(super) enforcement: Enforcement,
     pub(super) caller: Caller,
+    /// The certificate of the connection, if it has one.
+    pub(super) certificate: Option<Arc<PeerCertificate>>,
     pub(super) access: Access,
     pub(super) action: Action,
     pub(super) targets: Vec<Target>,
@@ -45,9 +48,13 @@ impl Standing {
     /// Looks whether the call may go on, and judges it again if the policy was replaced.
     ///
     /// # Errors
-    /// `token_expired_in_flight`, `certificate_expired`, `token_revoked`, `right_withdrawn`.
+    /// `token_expired_in_flight`, `certificate_expired`, `certificate_refused`, `token_revoked`, `right_withdrawn`.
     pub(super) fn look(&mut self, audit: &mut AuditGuard) -> Result<(), Denial> {
-        self.caller.unexpired(self.recorder.clock.unix_seconds())?;
+        let now = self.recorder.clock.unix_seconds();
+        self.caller.unexpired(now)?;
+        if let Some(certificate) = &self.certificate {
+            certificate.stands(now)?;
+        }
         let snapshot = self.live.load();
         if snapshot.generation == self.generation {
             return Ok(());

@@ -4,10 +4,12 @@ use super::activity::{Activity, Looked, Running};
 use super::preface::{self, HttpVersion, Rewound};
 use super::stall::{Streams, Taken};
 use super::{HandshakeFailure, Listener, proxy_protocol};
+use crate::clock::Clock;
 use crate::config::Limits;
 use crate::gate::certificate::PeerCertificate;
 use crate::gate::{Body, ConnectionInfo, Service};
 use crate::protocol::proxy_header::Source;
+use crate::tls::ClientChain;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -51,13 +53,16 @@ pub(super) async fn serve(
         return Ok(());
     };
     let opening = async {
-        let handshake = TlsAcceptor::from(tls.current()).accept(stream);
+        let in_force = tls.current();
+        let handshake = TlsAcceptor::from(in_force.server()).accept(stream);
         let stream = match tokio::time::timeout(limits.tls_handshake, handshake).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return Err(failure(&error)),
             Err(_) => return Err(HandshakeFailure::TlsTimeout),
         };
-        let certificate = certificate(stream.get_ref().1, listener)?;
+        let shown = stream.get_ref().1.peer_certificates();
+        let certificate = shown.map(|shown| certificate(ClientChain::new(tls, in_force, shown), listener));
+        let certificate = certificate.transpose()?.flatten();
         let negotiated = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         let (version, stream) = preface::detect(stream, limits.preface).await?;
         // What was negotiated has to be spoken: anything else is no client of ours.
@@ -111,16 +116,12 @@ fn failure(error: &std::io::Error) -> HandshakeFailure {
 }
 
 /// The certificate that the client was verified with, read once for all requests of the connection.
-fn certificate(
-    session: &rustls::ServerConnection,
-    listener: &Listener,
-) -> Result<Option<PeerCertificate>, HandshakeFailure> {
+fn certificate(chain: ClientChain, listener: &Listener) -> Result<Option<Arc<PeerCertificate>>, HandshakeFailure> {
     let Service::Gate(gate) = &listener.service else {
         return Ok(None);
     };
-    let own = session.peer_certificates().and_then(<[_]>::first);
-    own.map(|der| PeerCertificate::read(der, &gate.identity))
-        .transpose()
+    let read = PeerCertificate::read(chain, &gate.identity, gate.recorder.clock.unix_seconds());
+    read.map(|certificate| Some(Arc::new(certificate)))
         .map_err(|_| HandshakeFailure::ClientCertificate)
 }
 
@@ -148,10 +149,7 @@ where
     let activity = stream.activity();
     let counted = Arc::clone(&activity);
     let answers = listener.service.clone();
-    let kept = info
-        .certificate
-        .as_ref()
-        .map(|certificate| Instant::now() + certificate.keep_for(answers.recorder().clock.unix_seconds()));
+    let kept = pin!(kept(info.certificate.clone(), Arc::clone(&answers.recorder().clock)));
     let info = Arc::new(info);
     let service = service_fn(move |request: Request<Incoming>| {
         let answers = answers.clone();
@@ -217,7 +215,7 @@ fn http2_builder(limits: &Limits) -> http2::Builder<Streams> {
     builder
 }
 
-/// Drives a connection. Ends it gracefully on drain, at `kept`, or after `idle` without a request; cuts it off when a request head
+/// Drives a connection. Ends it gracefully on drain, when `kept` is over, or after `idle` without a request; cuts it off when a request head
 /// takes longer than `head` (a later one is given at most twice that), when the client takes nothing of what is written or of an
 /// answer over HTTP/1.1, or when it does not end.
 async fn supervise<C: GracefulConnection<Error = hyper::Error>>(
@@ -225,7 +223,7 @@ async fn supervise<C: GracefulConnection<Error = hyper::Error>>(
     activity: &Activity,
     limits: &Limits,
     head: Option<Duration>,
-    kept: Option<Instant>,
+    mut kept: Pin<&mut impl Future<Output = ()>>,
     mut drain: watch::Receiver<bool>,
 ) -> Result<(), HandshakeFailure> {
     let tick = head.unwrap_or(limits.idle).min(limits.idle);
@@ -248,7 +246,7 @@ async fn supervise<C: GracefulConnection<Error = hyper::Error>>(
                 connection.as_mut().graceful_shutdown();
                 ending = true;
             }
-            () = until(kept), if !ending => {
+            () = kept.as_mut(), if !ending => {
                 connection.as_mut().graceful_shutdown();
                 ending = true;
             }
@@ -284,9 +282,10 @@ async fn supervise<C: GracefulConnection<Error = hyper::Error>>(
     }
 }
 
-async fn until(moment: Option<Instant>) {
-    match moment {
-        Some(moment) => tokio::time::sleep_until(moment).await,
+/// The time for which a connection with this certificate is kept; without one that has no end.
+async fn kept(certificate: Option<Arc<PeerCertificate>>, clock: Arc<dyn Clock>) {
+    match certificate {
+        Some(certificate) => certificate.kept(&*clock).await,
         None => std::future::pending().await,
     }
 }

@@ -148,7 +148,7 @@ reasons! {
     ClaimMissing "claim_missing" UNAUTHENTICATED Client "the token lacks a claim that is required",
     ClaimInvalid "claim_invalid" UNAUTHENTICATED Client "a claim of the token has a form that is not accepted",
     GroupsOverage "groups_overage" DENIED Client "the token leaves out the caller's groups because there are too many",
-    CertificateRefused "certificate_refused" UNAUTHENTICATED Client "the client certificate does not name the caller in the way this listener asks for",
+    CertificateRefused "certificate_refused" UNAUTHENTICATED Client "the client certificate does not name the caller in the way this listener asks for, or its authority was withdrawn",
     CertificateExpired "certificate_expired" UNAUTHENTICATED Client "the connection's client certificate has expired; connect again with a valid one",
     PrincipalRefused "principal_refused" DENIED Client "this listener does not accept the caller",
     NoMatchingRule "no_matching_rule" DENIED Client "no rule allows this",

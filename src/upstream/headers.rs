@@ -109,18 +109,32 @@ pub fn for_api(client: &HeaderMap, origin: Origin<'_>, port: Port) -> HeaderMap 
     headers
 }
 
-/// The headers of a page request: login needs cookies and forms need their own credentials, so all travel but those that
-/// could carry another identity, name a hop, or are spelled with an underscore that a server may read as a dash.
+/// The headers of a page request: login needs cookies, so all travel but those that could carry another identity, name a
+/// hop, or are spelled with an underscore that a server may read as a dash; of `authorization` only a client's login.
 #[must_use]
 pub fn for_page(client: &HeaderMap, extra_credential: &HeaderName, origin: Origin<'_>) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(client.len() + 4);
     for (name, value) in client {
-        if name != extra_credential && may_reach_a_page(name.as_str()) {
+        if name != extra_credential && name != header::AUTHORIZATION && may_reach_a_page(name.as_str()) {
             headers.append(name.clone(), value.clone());
         }
     }
+    if let Some(login) = client_login(client) {
+        headers.insert(header::AUTHORIZATION, login.clone());
+    }
     set_origin(&mut headers, origin, Port::Http);
     headers
+}
+
+/// The login of an OAuth client with its secret, as at `/oauth2/token` (RFC 6749, section 2.3.1). No page needs a token, and
+/// `/oauth2/authorize_callback` would give a new one for it, whoever has been revoked meanwhile.
+fn client_login(client: &HeaderMap) -> Option<&HeaderValue> {
+    let mut values = client.get_all(header::AUTHORIZATION).iter();
+    let (Some(value), None) = (values.next(), values.next()) else {
+        return None;
+    };
+    let (scheme, _) = value.as_bytes().split_at_checked(b"Basic ".len())?;
+    scheme.eq_ignore_ascii_case(b"Basic ").then_some(value)
 }
 
 fn may_reach_a_page(name: &str) -> bool {
@@ -231,6 +245,47 @@ mod tests {
             assert_eq!(headers["x-forwarded-host"], "flyte.example.com");
             assert_eq!(headers["host"], "flyte.example.com");
             assert_eq!(headers["x-request-id"], "000000000000000100000002");
+        }
+    }
+
+    #[test]
+    fn of_authorization_only_the_login_of_a_client_reaches_a_page() {
+        let extra = HeaderName::from_static("flyte-authorization");
+        let id = RequestId::new(1, 2);
+        let sent = |values: &[&'static str]| {
+            let mut client = HeaderMap::new();
+            for value in values {
+                client.append("authorization", HeaderValue::from_static(value));
+            }
+            let page = for_page(&client, &extra, origin(&id));
+            let values = page.get_all("authorization").iter();
+            values
+                .map(|value| value.to_str().unwrap().to_owned())
+                .collect::<Vec<_>>()
+        };
+        for login in ["Basic eDp5", "basic eDp5", "BASIC eDp5"] {
+            assert_eq!(sent(&[login]), [login]);
+        }
+        for token in [
+            "Bearer e30.e30.x",
+            "bearer e30.e30.x",
+            "IDToken e30.e30.x",
+            "Digest username=x",
+            "Basic",
+            "Basicx eDp5",
+            "Basic\teDp5",
+            " Basic eDp5",
+            "e30.e30.x",
+            "",
+        ] {
+            assert!(sent(&[token]).is_empty(), "{token}");
+            for both in [
+                [token, "Basic eDp5"],
+                ["Basic eDp5", token],
+                ["Basic eDp5", "Basic eDp5"],
+            ] {
+                assert!(sent(&both).is_empty(), "{both:?}");
+            }
         }
     }
 

@@ -369,18 +369,41 @@ fn until(mesh: &Mesh, unix_seconds: u64) -> ClientIdentity {
     })
 }
 
+/// A certificate that outlives what vouches for it, with another beside it that has expired long ago and vouches for nothing.
+fn vouched_until(mesh: &Mesh, unix_seconds: u64) -> ClientIdentity {
+    let authority = |name: &str, seconds| {
+        let end = rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(seconds);
+        let made = mesh.authority.intermediate_with(name, |it| it.not_after = end);
+        made.unwrap()
+    };
+    let (vouching, old) = (authority("intermediate", unix_seconds), authority("old", 1_600_000_000));
+    let client = vouching.client(|certificate| with_uris(certificate, &[PROPELLER]));
+    let client = client.unwrap();
+    ClientIdentity {
+        certificate: client.certificate + &vouching.certificate + &old.certificate,
+        ..client
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_after_a_certificate_has_expired_are_refused_on_a_connection_of_before() {
-    for rest in [
-        BY_CERTIFICATE,
-        "identity: tokens",
-        "identity: { principal: { subject: x } }",
+    for (rest, chained) in [
+        (BY_CERTIFICATE, false),
+        (BY_CERTIFICATE, true),
+        ("identity: tokens", false),
+        ("identity: { principal: { subject: x } }", false),
     ] {
         let now = SystemClock.unix_seconds();
         let clock = ManualClock::at(now);
         let shown = clock.clone();
         let mesh = Mesh::start_with("", rest, |setup| setup.clock = Arc::new(shown)).await;
-        let client = mesh.client(Some(&until(&mesh, now + 1000)));
+        let end = now + 1000;
+        let identity = if chained {
+            vouched_until(&mesh, end)
+        } else {
+            until(&mesh, end)
+        };
+        let client = mesh.client(Some(&identity));
         let token = (rest == "identity: tokens").then(|| mesh.ml());
         let call = async || client.call(token.as_deref(), LIST, list("ml")).await.unwrap();
         // Made now: a connection is ended early if little of its certificate's time is left.

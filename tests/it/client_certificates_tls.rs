@@ -1,17 +1,20 @@
 //! Which client certificates get through the handshake, and what replaces the authorities that vouch for them.
 
 use crate::mesh::{LIST, Mesh, PROPELLER, list, with_uris};
-use crate::sockets::{eventually, exchange, get};
+use crate::sockets::{eventually, exchange, get, h2, rpc, soon, status, until_closed};
 use flyte_authz_proxy::config::{ClientCertificates, KeyPair, ListenerTls, TlsVersion};
 use flyte_authz_proxy::demo::certificates::{Authority, ClientIdentity};
 use flyte_authz_proxy::demo::client;
+use flyte_authz_proxy::demo::control_plane::{Fault, Outcome, Script};
 use flyte_authz_proxy::demo::stack::replace;
+use flyte_authz_proxy::model::reason::Reason;
 use flyte_authz_proxy::tls::LiveTls;
 use rcgen::{CertificateParams, CustomExtension, ExtendedKeyUsagePurpose};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, HandshakeKind};
 use std::fs;
 use std::sync::Arc;
+use tokio::io::AsyncWriteExt;
 
 const BY_CERTIFICATE: &str = "identity: { client_certificate: {} }";
 
@@ -208,8 +211,11 @@ async fn authorities_are_replaced_while_running_and_broken_ones_never() {
     eventually("the new authority alone is in force", || reloads("replaced") > 1.5).await;
     assert!(!mesh.answers_to(&remembered).await, "not by resuming, either");
     assert!(mesh.answers(mesh.tls(Some(&new))).await);
-    let reply = open.call(None, LIST, list("ml")).await.unwrap();
-    assert_eq!(reply.grpc_status(), Some(0), "an open connection goes on");
+    let arrived = mesh.control_plane.count();
+    // Its connection has ended, or is about to.
+    let late = open.call(None, LIST, list("ml")).await;
+    assert!(late.is_err() || late.unwrap().message().contains("[certificate_refused; request "));
+    assert_eq!(mesh.control_plane.count(), arrived);
     let mut failed = 0.0;
     for garbage in [
         "no certificate",
@@ -234,6 +240,103 @@ async fn authorities_are_replaced_while_running_and_broken_ones_never() {
     replace(&path, &next.certificate).unwrap();
     eventually("the good one is back", || reloads("restored") > 0.5).await;
     assert!(mesh.metric("reload_success{what=\"certificate\"}") > 0.5);
+}
+
+/// Puts other authorities in force.
+async fn trust(mesh: &Mesh, certificates: &str) {
+    let replaced = "reloads_total{result=\"replaced\",what=\"certificate\"}";
+    let before = mesh.metric(replaced);
+    replace(&mesh.directory().join("clients.pem"), certificates).unwrap();
+    mesh.app.reload.reload_now();
+    eventually("the authorities are in force", || mesh.metric(replaced) > before + 0.5).await;
+}
+
+/// A certificate of the mesh that an authority between vouches for.
+fn chained(mesh: &Mesh) -> ClientIdentity {
+    let intermediate = mesh.authority.intermediate("intermediate").unwrap();
+    let client = intermediate.client(propeller).unwrap();
+    ClientIdentity {
+        certificate: client.certificate + &intermediate.certificate,
+        ..client
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_ends_when_the_authority_of_its_certificate_is_withdrawn_and_answers_nothing_more() {
+    for rest in [
+        BY_CERTIFICATE,
+        "identity: tokens",
+        "identity: { principal: { subject: x } }",
+    ] {
+        let mesh = Mesh::start("", rest).await;
+        let next = Authority::generate("the next").unwrap();
+        let (own, next) = (&mesh.authority.certificate, &next.certificate);
+        let target = "/api/v1/executions/ml/development?limit=1";
+        let message = mesh.proxy.client.encode(LIST, list("ml")).unwrap();
+        for identity in [mesh.propeller(), chained(&mesh)] {
+            trust(&mesh, &format!("{own}{next}")).await;
+            let mut config = mesh.tls(Some(&identity));
+            let begun = Arc::new(config.clone());
+            config.alpn_protocols = vec![b"h2".to_vec()];
+            let mut idle = h2(mesh.connect(&Arc::new(config)).await.unwrap()).await;
+            let mut ask = async || {
+                let mut request = rpc(&mesh.ml(), LIST, &message);
+                if rest != "identity: tokens" {
+                    request.headers_mut().remove("authorization");
+                }
+                status(idle.send_request(request).await.unwrap()).await.unwrap()
+            };
+            let answer = ask().await;
+            assert!([0, 7].contains(&answer), "{rest}: {answer}");
+            let mut begun = mesh.connect(&begun).await.unwrap();
+            begun
+                .write_all(format!("GET {target} HTTP/1.1\r\n").as_bytes())
+                .await
+                .unwrap();
+            begun.flush().await.unwrap();
+            // Other authorities, of which one still vouches for it.
+            trust(&mesh, &format!("{next}{own}")).await;
+            assert_eq!(ask().await, answer, "{rest}");
+
+            trust(&mesh, next).await;
+            eventually("the idle connection is closed", || idle.is_closed()).await;
+            let before = mesh.before();
+            let more = format!("host: localhost\r\nauthorization: Bearer {}\r\n\r\n", mesh.ml());
+            begun.write_all(more.as_bytes()).await.unwrap();
+            let refused = String::from_utf8(until_closed(&mut begun).await).unwrap();
+            assert!(refused.starts_with("HTTP/1.1 401"), "{rest}: {refused}");
+            assert!(refused.contains("[certificate_refused; request "), "{rest}: {refused}");
+            mesh.recorded(&before, Reason::CertificateRefused).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_under_way_ends_when_the_authority_of_its_certificate_is_withdrawn() {
+    for rest in [BY_CERTIFICATE, "identity: tokens"] {
+        let mesh = Mesh::start("", rest).await;
+        let next = Authority::generate("the next").unwrap();
+        let client = mesh.client(Some(&mesh.propeller()));
+        let token = (rest == "identity: tokens").then(|| mesh.ml());
+        mesh.control_plane.script(Script::on("*", Fault::Hang));
+        let (records, arrived) = (mesh.record_count(), mesh.control_plane.count());
+        let call = async { client.call(token.as_deref(), LIST, list("ml")).await.unwrap() };
+        let change = async {
+            eventually("it arrives", || mesh.control_plane.count() > arrived).await;
+            trust(&mesh, &next.certificate).await;
+        };
+        let (reply, ()) = soon("it ends", async { tokio::join!(call, change) }).await;
+        assert_eq!(reply.grpc_status(), Some(16));
+        assert!(reply.message().contains("[certificate_refused; request "), "{reply:?}");
+        let record = mesh.records_after(records, 1).await.pop().unwrap();
+        assert_eq!(record["outcome"], "denied", "{record:#}");
+        assert_eq!(record["reason"], "certificate_refused");
+        eventually("the control plane hears of it", || {
+            let all = mesh.control_plane.arrivals();
+            all.last().is_some_and(|arrival| arrival.outcome == Outcome::Abandoned)
+        })
+        .await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -313,6 +416,7 @@ async fn early_data_is_off_and_every_file_is_named_that_cannot_be_used() {
             LiveTls::load(&settings(required))
                 .unwrap()
                 .current()
+                .server()
                 .max_early_data_size,
             0
         );

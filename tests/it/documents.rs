@@ -182,16 +182,18 @@ fn the_page_of_the_catalogue_is_generated() {
         own.\n\n| RPC | what | field | needs there |\n|---|---|---|---|\n{references}\n\
         ## Fields that are not judged\n\nFields that name a project, domain, organization or URL and do not matter to the decision. A test \
         compares this\nlist with the published descriptors.\n\n| RPC | field | why |\n|---|---|---|\n{ignored}\n\
-        ## Pages\n\nPaths that are no RPC, forwarded without a credential.\n\n| path | methods |\n|---|---|\n"
+        ## Pages\n\nPaths that are no RPC, forwarded for everybody, without a token. Of the console's session, what makes a new \
+        login or token of it gets no cookies\nunless it is good (see [identity.md](identity.md#console-sessions)).\n\n| path | methods | session |\n|---|---|---|\n"
     )
     .unwrap();
     for known in items(&catalog["pages"]) {
         let below = if known["below"] == true { " and all below" } else { "" };
         writeln!(
             page,
-            "| `{}`{below} | {} |",
+            "| `{}`{below} | {} | {} |",
             text(&known["path"]),
-            words(&known["methods"], ", ")
+            words(&known["methods"], ", "),
+            known["session"].as_str().unwrap_or_default()
         )
         .unwrap();
     }

@@ -520,10 +520,22 @@ async fn of_what_flyteadmins_own_server_signs_only_the_access_tokens_of_people_c
         refused(&proxy, "Bearer", &token, reason).await;
     }
 
+    // A token that was given for another one of FlyteAdmin's has the whole of that where the claims of the ID token belong.
+    let fixture = &flyteadmin.fixture["access_token"]["claims"];
+    let exchanged = json!({"user_info": with(&fixture["user_info"], &json!({"additional_claims": fixture}))});
+    let token = flyteadmin.token("access_token", &exchanged);
+    let message = refused(&proxy, "Bearer", &token, Reason::ClaimInvalid).await;
+    assert!(message.contains("user_info.additional_claims.iss"), "{message}");
+    for without in [json!({"additional_claims": null}), json!({"additional_claims": {}})] {
+        let without = json!({"user_info": with(&fixture["user_info"], &without)});
+        let token = flyteadmin.token("access_token", &without);
+        refused(&proxy, "Bearer", &token, Reason::ClaimMissing).await;
+    }
+
     // Behind Google, what the page says to require of its ID tokens can be required here.
     let in_domain = flyteadmin.token("access_token", &copied(&json!({"hd": "example.com"})));
     let without = flyteadmin.token("access_token", &json!({}));
-    flyteadmin.issuer["required_claims"] = json!({"user_info.additional_claims.hd": "example.com"});
+    flyteadmin.issuer["required_claims"]["user_info.additional_claims.hd"] = json!("example.com");
     let proxy = flyteadmin.start().await;
     is_of_the_ml_team(&proxy, &[("authorization", &format!("Bearer {in_domain}"))]).await;
     refused(&proxy, "Bearer", &without, Reason::ClaimMissing).await;
@@ -538,6 +550,12 @@ async fn keycloak_and_kubernetes_tokens_for_others_are_refused() {
         ("access_token", json!({"aud": null}), Reason::ClaimMissing),
         ("access_token", json!({"groups": ["/ml-team"]}), Reason::NoMatchingRule),
         ("id_token", json!({"aud": "other-console"}), Reason::AudienceMismatch),
+        // As it gives to a client that is configured for DPoP or mutual TLS.
+        (
+            "access_token",
+            json!({"cnf": {"jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"}}),
+            Reason::TokenTypeRefused,
+        ),
         (
             "id_token",
             json!({"events": {"http://schemas.openid.net/event/backchannel-logout": {}}}),

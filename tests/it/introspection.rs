@@ -160,6 +160,7 @@ async fn what_the_issuer_does_not_vouch_for_in_every_respect_is_refused() {
         (json!({"iss": null, "sub": null}), Reason::ClaimMissing),
         (json!({"token_type": "DPoP"}), Reason::TokenTypeRefused),
         (json!({"token_use": "refresh_token"}), Reason::TokenTypeRefused),
+        (json!({"cnf": {"x5t#S256": "bwcK"}}), Reason::TokenTypeRefused),
         (json!({"scope": "openid"}), Reason::ClaimMissing),
         (json!({"tenant": "other"}), Reason::ClaimInvalid),
         (json!({"groups": [7]}), Reason::ClaimInvalid),

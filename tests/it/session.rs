@@ -281,13 +281,72 @@ async fn pages_keep_their_cookies_whatever_they_are() {
         format!("{alice}; {alice}"),
         "flyte_idt=garbage".to_owned(),
     ] {
-        for page in ["/console", "/login?redirect_url=/console", "/callback", "/logout"] {
+        for page in ["/console", "/oauth2/authorize", "/callback", "/logout"] {
             let before = proxy.before();
             let reply = get(&proxy, page, &[("cookie", &cookie)]).await;
             proxy.forwarded(&before, &reply).await;
             assert_eq!(last_arrival(&proxy).header("cookie"), [cookie.as_str()], "{page}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pages_that_make_something_of_a_session_get_only_one_that_is_known() {
+    let (proxy, keys) = start().await;
+    let alice = session(&proxy, &keys, "alice");
+    let of = |claims: &Value| keys.cookies(&proxy.issuer.mint(claims), "access", now()).unwrap();
+    let expired = of(&json!({"sub": "alice", "exp": now() - 300}));
+    let elsewhere = of(&json!({"sub": "alice", "aud": "another service"}));
+    let strange = SessionKeys::generate().unwrap();
+    let strange = session(&proxy, &strange, "alice");
+    let garbage = "flyte_idt=garbage; flyte_at=garbage".to_owned();
+    for (cookie, renewed, exchanged) in [
+        (format!("theme=dark; {alice}; flyte_auth_code=c"), true, true),
+        ("theme=dark; flyte_auth_code=c".to_owned(), true, true),
+        (format!("{expired}; flyte_rt=r"), true, false),
+        (elsewhere, true, false),
+        (format!("{alice}; {alice}"), false, false),
+        (format!("{alice}; flyte_idt="), false, false),
+        (format!("flyte_at=; {alice}"), true, true),
+        (strange, false, false),
+        (garbage, false, false),
+    ] {
+        for (page, kept) in [
+            ("/login?redirect_url=/console", renewed),
+            ("/oauth2/authorize_callback", exchanged),
+        ] {
+            let before = proxy.before();
+            let reply = get(&proxy, page, &[("cookie", &cookie)]).await;
+            proxy.forwarded(&before, &reply).await;
+            let expected = if kept { vec![cookie.as_str()] } else { Vec::new() };
+            assert_eq!(last_arrival(&proxy).header("cookie"), expected, "{page} {cookie}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_page_gets_a_token_that_it_could_exchange_and_clients_log_in_with_their_secret() {
+    let (proxy, _) = start().await;
+    let token = proxy.token("alice", "ml-team");
+    for scheme in ["Bearer", "bearer", "IDToken"] {
+        let value = format!("{scheme} {token}");
+        for page in ["/oauth2/authorize_callback", "/login", "/console"] {
+            let headers = [("authorization", value.as_str()), ("flyte-authorization", &value)];
+            let before = proxy.before();
+            let reply = get(&proxy, page, &headers).await;
+            proxy.forwarded(&before, &reply).await;
+            assert_eq!(credentials(&last_arrival(&proxy)), [], "{page}");
+        }
+    }
+    let form = ("content-type", "application/x-www-form-urlencoded");
+    let login = ("authorization", "Basic cHJvcGVsbGVyOnNlY3JldA==");
+    let before = proxy.before();
+    let (page, headers) = ("/oauth2/token", [form, login]);
+    let asked = proxy
+        .client
+        .rest(Method::POST, page, &headers, "grant_type=client_credentials");
+    proxy.forwarded(&before, &asked.await.unwrap()).await;
+    assert_eq!(credentials(&last_arrival(&proxy)), [login]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -305,13 +364,19 @@ async fn who_is_revoked_at_the_console_comes_to_the_login_without_the_old_sessio
     refused(&proxy, &[("cookie", &old)], Reason::TokenRevoked).await;
     // FlyteAdmin takes a session that has not expired for good, and would send the browser back to be refused again.
     let with_more = format!("theme=dark; {old}; flyte_rt=r");
+    let twice = format!("{old}; {renewed}");
     for (cookie, page, kept) in [
         (&with_more, "/login?redirect_url=/console", false),
+        (&with_more, "/oauth2/authorize_callback", false),
         (&with_more, "/console", true),
         (&with_more, "/callback", true),
         (&with_more, "/logout", true),
+        (&twice, "/login", false),
+        (&twice, "/oauth2/authorize_callback", false),
         (&other, "/login", true),
+        (&other, "/oauth2/authorize_callback", true),
         (&renewed, "/login", true),
+        (&renewed, "/oauth2/authorize_callback", true),
     ] {
         let before = proxy.before();
         let reply = get(&proxy, page, &[("cookie", cookie)]).await;
@@ -319,6 +384,15 @@ async fn who_is_revoked_at_the_console_comes_to_the_login_without_the_old_sessio
         let expected = if kept { vec![cookie.as_str()] } else { Vec::new() };
         assert_eq!(last_arrival(&proxy).header("cookie"), expected, "{page}");
     }
+    // Nor may another listener, which goes by no sessions, give a token of now for the old one.
+    let engine = proxy.address(Entry::Engine).unwrap();
+    let engine = Client::new(engine, None, &crate::descriptors::bytes()).unwrap();
+    let page = "/oauth2/authorize_callback";
+    let headers = [("cookie", with_more.as_str())];
+    let before = proxy.before();
+    let reply = engine.rest(Method::GET, page, &headers, "").await.unwrap();
+    proxy.forwarded(&before, &reply).await;
+    assert_eq!(credentials(&last_arrival(&proxy)), []);
     // With the session that the login gives, the console goes on.
     let before = proxy.before();
     let reply = get(&proxy, OWN, &[("cookie", &renewed)]).await;

@@ -55,6 +55,7 @@ fn page(document: usize, source: &PageDocument, faults: &mut Faults<'_>) -> Page
         path: source.path.value.as_str().into(),
         prefix: source.below,
         redirects: source.redirects,
+        session: source.session,
         methods,
     }
 }

@@ -595,6 +595,24 @@ fn the_type_of_a_token_must_be_known_and_accepted() {
 }
 
 #[test]
+fn a_token_that_is_bound_to_a_key_is_no_bearer_token() {
+    for proof in [
+        json!({"jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"}),
+        json!({"x5t#S256": "bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg2"}),
+        json!({"kid": "k"}),
+        json!({}),
+        json!("k"),
+        json!([]),
+    ] {
+        assert_eq!(
+            verify_claims(&json!({"cnf": proof})),
+            Err(Reason::TokenTypeRefused),
+            "{proof}"
+        );
+    }
+}
+
+#[test]
 fn a_refresh_token_of_flyteadmin_is_no_access_token() {
     let rules = IssuerRules {
         required_scopes: vec!["all".to_owned()],
