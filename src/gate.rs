@@ -21,7 +21,7 @@ use crate::protocol::request_id::RequestId;
 use crate::protocol::{Protocol, RequestHead, canonical, classify, deny};
 use crate::spans::Stage;
 use crate::upstream::received::Received;
-use crate::upstream::{LOOK, Upstream, headers};
+use crate::upstream::{LOOK, Upstream};
 use authenticate::{FixedCaller, Identity};
 use body::JudgedBody;
 use decision::Decided;
@@ -33,6 +33,7 @@ use request_id::RequestIds;
 use shadow::Tally;
 use standing::Standing;
 use std::sync::Arc;
+use whole::Whole;
 
 pub mod answer;
 pub mod authenticate;
@@ -42,6 +43,7 @@ pub mod certificate;
 mod connection;
 mod decision;
 mod filter;
+mod filtered;
 pub mod forward;
 mod lookup;
 pub mod page;
@@ -52,6 +54,7 @@ pub mod request_id;
 mod set;
 pub mod shadow;
 mod standing;
+mod watch;
 mod whole;
 
 pub use answer::Body;
@@ -123,8 +126,8 @@ enum Destination<'c> {
 enum Answer {
     /// With what tells whether it may go on, in shadow mode what enforcing would leave out, and what it holds.
     Forwarded(Response<Received>, Option<Standing>, Option<Box<Tally>>, Hold),
-    /// The control plane's, read whole and changed.
-    Filtered(Box<Response<Body>>),
+    /// The control plane's, read whole and changed, with what tells whether it may go on.
+    Filtered(Response<Box<Whole>>, Option<Standing>),
     /// The proxy's own.
     Local(Box<Response<Body>>),
 }
@@ -161,10 +164,9 @@ impl Gate {
                 let ahead = (self.upstream.idle_timeout(), hold);
                 answer::follow(response, protocol, request_id, (standing, tally), ahead, audit)
             }
-            Ok(Answer::Filtered(mut response)) => {
-                audit.finish(Outcome::Forwarded);
-                headers::clean_response(response.headers_mut());
-                answer::identified(*response, &request_id)
+            Ok(Answer::Filtered(response, standing)) => {
+                let patience = self.limits.stall_timeout;
+                filtered::hand_on(response, protocol, request_id, standing, patience, audit)
             }
             Ok(Answer::Local(response)) => {
                 audit.finish(Outcome::Answered);
@@ -291,7 +293,7 @@ impl Gate {
                         audit,
                     )
                     .await?;
-                Ok(Answer::Filtered(Box::new(filtered)))
+                Ok(Answer::Filtered(filtered, standing))
             }
             filter => {
                 let tally = filter.map(|filter| {
