@@ -2,8 +2,8 @@
 
 use crate::audit::{AuditGuard, Recorder};
 use crate::catalog::answer::Show;
-use crate::catalog::lookup::{Matched, Unmatched};
-use crate::catalog::{Access, Catalog, Page, Route};
+use crate::catalog::lookup::Matched;
+use crate::catalog::{Access, Route};
 use crate::config::{AuditClaims, Limits};
 use crate::credential::cookie::CookieKeys;
 use crate::extract::WalkLimits;
@@ -22,18 +22,20 @@ use crate::protocol::request_id::RequestId;
 use crate::protocol::{Protocol, RequestHead, canonical, classify, deny};
 use crate::spans::Stage;
 use crate::upstream::received::Received;
-use crate::upstream::{LOOK, Upstream, headers};
+use crate::upstream::{LOOK, Upstream};
 use authenticate::{FixedCaller, Identity};
 use body::JudgedBody;
 use decision::Decided;
+use destination::{Destination, destination};
 use filter::Filter;
 use http::header::HeaderName;
-use http::{HeaderMap, Method, Request, Response};
+use http::{HeaderMap, Request, Response};
 use hyper::body::Incoming;
 use request_id::RequestIds;
 use shadow::Tally;
 use standing::Standing;
 use std::sync::Arc;
+use whole::Whole;
 
 pub mod answer;
 pub mod authenticate;
@@ -42,7 +44,9 @@ mod candidate;
 pub mod certificate;
 mod connection;
 mod decision;
+mod destination;
 mod filter;
+mod filtered;
 pub mod forward;
 mod lookup;
 pub mod page;
@@ -53,6 +57,7 @@ pub mod request_id;
 mod set;
 pub mod shadow;
 mod standing;
+mod watch;
 mod whole;
 
 pub use answer::Body;
@@ -107,25 +112,12 @@ struct Surroundings<'a> {
     snapshot: &'a Arc<Snapshot>,
 }
 
-/// What a request is for.
-#[expect(clippy::large_enum_variant, reason = "it lives on the stack, for one look-up")]
-enum Destination<'c> {
-    Rpc {
-        route: &'c Route,
-        rest: Option<Matched<'c>>,
-    },
-    Page(&'c Page),
-    Preflight,
-    HealthCheck,
-}
-
 /// A request that ended well.
-#[expect(clippy::large_enum_variant, reason = "it lives on the stack, once a request")]
 enum Answer {
     /// With what tells whether it may go on, in shadow mode what enforcing would leave out, and what it holds.
     Forwarded(Response<Received>, Option<Standing>, Option<Box<Tally>>, Hold),
-    /// The control plane's, read whole and changed.
-    Filtered(Box<Response<Body>>),
+    /// The control plane's, read whole and changed, with what tells whether it may go on.
+    Filtered(Response<Box<Whole>>, Option<Standing>),
     /// The proxy's own.
     Local(Box<Response<Body>>),
 }
@@ -162,10 +154,9 @@ impl Gate {
                 let ahead = (self.upstream.idle_timeout(), hold);
                 answer::follow(response, protocol, request_id, (standing, tally), ahead, audit)
             }
-            Ok(Answer::Filtered(mut response)) => {
-                audit.finish(Outcome::Forwarded);
-                headers::clean_response(response.headers_mut());
-                answer::identified(*response, &request_id)
+            Ok(Answer::Filtered(response, standing)) => {
+                let patience = self.limits.stall_timeout;
+                filtered::hand_on(response, protocol, request_id, standing, patience, audit)
             }
             Ok(Answer::Local(response)) => {
                 audit.finish(Outcome::Answered);
@@ -301,7 +292,7 @@ impl Gate {
                         audit,
                     )
                     .await?;
-                Ok(Answer::Filtered(Box::new(filtered)))
+                Ok(Answer::Filtered(filtered, standing))
             }
             filter => {
                 let tally = filter.map(|filter| {
@@ -354,46 +345,4 @@ fn by_policy(refusal: Refusal, snapshot: &Snapshot, audit: &mut AuditGuard) -> D
     audit.policy(snapshot.policy.version(), snapshot.generation);
     audit.rules(refusal.rule.iter().map(|rule| rule.name().into()));
     refusal.denial
-}
-
-/// Finds what a request is for, or refuses what nothing is known about.
-fn destination<'c>(catalog: &'c Catalog, head: &'c RequestHead) -> Result<Destination<'c>, Denial> {
-    if head.protocol() == Protocol::Grpc {
-        if head.path() == HEALTH_CHECK {
-            return Ok(Destination::HealthCheck);
-        }
-        return catalog
-            .lookup_rpc(head.path())
-            .map(|route| Destination::Rpc { route, rest: None })
-            .ok_or_else(|| {
-                let message = format!(
-                    "the method {} is not in the catalogue of {} and is refused",
-                    head.path(),
-                    catalog.generation
-                );
-                Denial::new(Reason::MethodUnknown, message)
-            });
-    }
-    if head.method() == Method::OPTIONS {
-        return Ok(Destination::Preflight);
-    }
-    if let Some(page) = catalog.lookup_page(head.path()) {
-        return if page.methods.contains(head.method()) {
-            Ok(Destination::Page(page))
-        } else {
-            Err(Reason::HttpMethodRefused.into())
-        };
-    }
-    // FlyteAdmin runs no RPC for it, and its answer could not carry why it is refused.
-    match catalog.lookup_rest(head.method(), head.path()) {
-        Ok(matched) => Ok(Destination::Rpc {
-            route: matched.route,
-            rest: Some(matched),
-        }),
-        Err(Unmatched::Path) => Err(Reason::RouteUnknown.into()),
-        Err(Unmatched::Method) => Err(Denial::new(
-            Reason::RouteUnknown,
-            "the route is in the catalogue, but not with this HTTP method",
-        )),
-    }
 }

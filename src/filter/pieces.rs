@@ -38,6 +38,12 @@ impl Pieces {
         self.len
     }
 
+    /// The length of the longest piece, in bytes.
+    #[must_use]
+    pub fn longest(&self) -> usize {
+        self.iter().map(<[u8]>::len).max().unwrap_or_default()
+    }
+
     /// Whether there is nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -1,7 +1,9 @@
 //! Answers on their way to the client, followed to their end so that the record says how they ended.
 
+use super::filtered::Filtered;
 use super::shadow::Tally;
 use super::standing::Standing;
+use super::watch::Watch;
 use super::whole::Whole;
 use crate::audit::AuditGuard;
 use crate::held::Hold;
@@ -9,10 +11,9 @@ use crate::metrics::Outcome;
 use crate::model::denial::Denial;
 use crate::model::reason::Reason;
 use crate::protocol::Protocol;
-use crate::protocol::deny;
 use crate::protocol::request_id::{REQUEST_ID, RequestId};
+use crate::upstream::headers;
 use crate::upstream::received::{Broken, Received};
-use crate::upstream::{LOOK, headers};
 use bytes::Bytes;
 use http::header::HeaderName;
 use http::{HeaderMap, Response};
@@ -30,8 +31,10 @@ static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 pub enum Body {
     /// The proxy's own.
     Full(Full<Bytes>),
-    /// One that is there whole, with trailers.
+    /// The proxy's own, with trailers.
     Whole(Box<Whole>),
+    /// The upstream's, read whole and filtered.
+    Filtered(Box<Filtered>),
     /// The upstream's, passed on as it comes.
     Followed(Box<Followed>),
 }
@@ -43,6 +46,7 @@ pub struct Followed {
     inner: Option<Received>,
     audit: Option<AuditGuard>,
     watch: Watch,
+    pause: Pause,
     /// In shadow mode, of answers that enforcing would filter.
     tally: Option<Box<Tally>>,
     /// What the library has taken from the control plane, or may yet take, before the client takes anything.
@@ -50,14 +54,9 @@ pub struct Followed {
     begun: bool,
 }
 
-/// Looks now and then whether an answer may still be passed on, and whether anything of it comes.
+/// Whether anything of an answer comes.
 #[derive(Debug)]
-struct Watch {
-    /// Nothing for public calls.
-    standing: Option<Standing>,
-    protocol: Protocol,
-    request_id: RequestId,
-    next: Instant,
+struct Pause {
     /// How long the answer may pause.
     patience: Duration,
     /// Since when it has to be waited for. A client that does not read is not the control plane's pause.
@@ -75,6 +74,9 @@ pub enum BrokenOff {
     /// The call may not go on; in HTTP nothing else can tell that once an answer has begun.
     #[error("the call may not go on: {}", .0.label())]
     Ended(Reason),
+    /// The client has not taken it for too long.
+    #[error("the client takes too long for the answer")]
+    Untaken,
 }
 
 /// Passes an upstream answer on, as long as its call may go on and it pauses no longer than `patience`.
@@ -91,11 +93,7 @@ pub(super) fn follow(
     let (mut parts, inner) = response.into_parts();
     headers::clean_response(&mut parts.headers);
     parts.headers.insert(REQUEST_ID, request_id.header());
-    let watch = Watch {
-        standing,
-        protocol,
-        request_id,
-        next: Instant::now() + LOOK,
+    let pause = Pause {
         patience,
         waiting_since: None,
         timer: None,
@@ -103,7 +101,8 @@ pub(super) fn follow(
     let followed = Followed {
         inner: Some(inner),
         audit: Some(audit),
-        watch,
+        watch: Watch::of(standing, protocol, request_id),
+        pause,
         tally,
         hold,
         begun: false,
@@ -129,6 +128,7 @@ impl HttpBody for Body {
         match &mut *self {
             Self::Full(full) => Pin::new(full).poll_frame(task).map_err(|never| match never {}),
             Self::Whole(whole) => Poll::Ready(whole.next_frame().map(Ok)),
+            Self::Filtered(filtered) => Poll::Ready(filtered.next_frame()),
             Self::Followed(followed) => followed.poll_frame(task),
         }
     }
@@ -137,6 +137,7 @@ impl HttpBody for Body {
         match self {
             Self::Full(full) => full.is_end_stream(),
             Self::Whole(whole) => whole.is_end_stream(),
+            Self::Filtered(filtered) => filtered.is_end_stream(),
             Self::Followed(followed) => followed.is_end_stream(),
         }
     }
@@ -144,7 +145,7 @@ impl HttpBody for Body {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Full(full) => full.size_hint(),
-            Self::Whole(_) => SizeHint::default(),
+            Self::Whole(_) | Self::Filtered(_) => SizeHint::default(),
             Self::Followed(followed) => followed
                 .inner
                 .as_ref()
@@ -166,7 +167,9 @@ impl Followed {
         };
         if goes_on
             && let Some(audit) = &mut self.audit
-            && let Err(denial) = self.watch.look_if_due(polled.is_pending(), task, audit)
+            && let Err(denial) = self
+                .pause
+                .look_if_due(&mut self.watch, polled.is_pending(), task, audit)
         {
             return Poll::Ready(Some(self.break_off(&denial)));
         }
@@ -201,21 +204,9 @@ impl Followed {
         Poll::Ready(polled.map(|frame| frame.map_err(BrokenOff::Upstream)))
     }
 
-    /// Ends the answer: with trailers where the protocol has them, otherwise by an error that ends the connection or stream.
     fn break_off(&mut self, denial: &Denial) -> Result<Frame<Bytes>, BrokenOff> {
         self.inner = None;
-        let by_grpc = self.watch.protocol == Protocol::Grpc;
-        if let Some(mut audit) = self.audit.take() {
-            if by_grpc {
-                audit.grpc_status(Some(denial.reason.status().grpc.into()));
-            }
-            audit.fail(denial);
-        }
-        if by_grpc {
-            Ok(Frame::trailers(deny::trailers(denial, &self.watch.request_id)))
-        } else {
-            Err(BrokenOff::Ended(denial.reason))
-        }
+        self.watch.break_off(&mut self.audit, denial)
     }
 
     fn end(&mut self) {
@@ -232,17 +223,18 @@ impl Followed {
     }
 }
 
-impl Watch {
+impl Pause {
     /// Looks if it is time to. If the answer has to be waited for, makes sure that the task is woken for the next look.
-    fn look_if_due(&mut self, waiting: bool, task: &mut Context<'_>, audit: &mut AuditGuard) -> Result<(), Denial> {
+    fn look_if_due(
+        &mut self,
+        watch: &mut Watch,
+        waiting: bool,
+        task: &mut Context<'_>,
+        audit: &mut AuditGuard,
+    ) -> Result<(), Denial> {
         loop {
             let now = Instant::now();
-            if now >= self.next {
-                self.next = now + LOOK;
-                if let Some(standing) = &mut self.standing {
-                    standing.look(audit)?;
-                }
-            }
+            watch.look_if_due(now, audit)?;
             if !waiting {
                 self.waiting_since = None;
                 return Ok(());
@@ -251,7 +243,7 @@ impl Watch {
             if now >= end {
                 return Err(paused(self.patience));
             }
-            let next = self.next.min(end);
+            let next = watch.next().min(end);
             let timer = self
                 .timer
                 .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(next)));

@@ -1,7 +1,7 @@
 //! Filters an answer by the caller's rights. The answer is read whole, within a bound; one that cannot be understood is
 //! not passed on.
 
-use super::answer::{self, Body};
+use super::answer;
 use super::standing::Standing;
 use super::whole::{self, Bounds, Whole};
 use crate::audit::AuditGuard;
@@ -21,7 +21,6 @@ use crate::policy::show::Shown;
 use crate::protocol::envelope;
 use crate::upstream;
 use crate::upstream::received::Received;
-use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use hyper::body::Body as _;
@@ -178,7 +177,7 @@ impl<'a> Filter<'a> {
         page: Option<Page<'_>>,
         standing: &mut Option<Standing>,
         audit: &mut AuditGuard,
-    ) -> Result<Response<Body>, Denial> {
+    ) -> Result<Response<Box<Whole>>, Denial> {
         let (mut parts, body) = response.into_parts();
         audit.response_head(parts.status.as_u16());
         audit.grpc_status(answer::grpc_status(&parts.headers));
@@ -193,7 +192,7 @@ impl<'a> Filter<'a> {
             let gathering = pin!(whole::gathered(body, pieces, bounds, &mut hold));
             upstream::watched(gathering, DEADLINE, look).await??
         };
-        let gathered = body.len();
+        let gathered = (body.len(), body.longest());
         if let Some(standing) = standing {
             self.rights = Arc::clone(&standing.rights);
         }
@@ -215,9 +214,8 @@ impl<'a> Filter<'a> {
                 }
             }
         };
-        audit.response_bytes(pieces.iter().map(Bytes::len).sum());
         let whole = Whole::held(pieces, gathered, trailers, hold)?;
-        Ok(Response::from_parts(parts, Body::Whole(Box::new(whole))))
+        Ok(Response::from_parts(parts, Box::new(whole)))
     }
 
     /// How a body is changed, of which the prefix of its one message is taken off.

@@ -257,3 +257,26 @@ async fn t_jwt_13_t_hdr_14_giant_tokens_and_cookies_cost_no_memory() {
     target.served_beside(async || giant_headers(&target, 100).await).await;
     target.stayed_below(160);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn t_time_filtered_answers_that_are_taken_bit_by_bit_are_broken_off() {
+    let target = Target::start("stall_timeout: 1s").await;
+    let bytes = 256 << 10;
+    target
+        .control_plane
+        .script(Script::on("ListProjects", Fault::Huge { bytes }).times(1));
+    let mut hostile = Hostile::connect(&target, &[(4, 16 << 10)]).await;
+    let block = head(&format!("/flyteidl.service.{PROJECTS}"), &target.token);
+    let request = [headers(1, &block, false), frame(0, 1, 1, &[0; 5])].concat();
+    assert!(hostile.send(&request).await);
+    // Each piece in time, but all of them only in eleven seconds.
+    while hostile.seen().frames[3] == 0 {
+        assert!(hostile.seen().data < bytes, "{:?}", hostile.seen());
+        let room: u32 = 16 << 10;
+        let windows = [frame(8, 0, 1, &room.to_be_bytes()), frame(8, 0, 0, &room.to_be_bytes())];
+        assert!(hostile.send(&windows.concat()).await);
+        tokio::time::sleep(Duration::from_millis(700)).await;
+    }
+    assert!(hostile.seen().data > 16 << 10, "{:?}", hostile.seen());
+    assert_eq!(target.recorded("aborted"), 1);
+}

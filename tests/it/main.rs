@@ -94,6 +94,7 @@ mod service_accounts;
 mod revocation;
 mod session;
 mod shadow;
+mod slow_readers;
 mod smoke;
 mod sockets;
 mod strangers;
