@@ -57,6 +57,8 @@ fn until(what: &str, mut done: impl FnMut() -> bool) {
 struct Gated {
     is_open: Arc<(Mutex<bool>, Condvar)>,
     is_broken: Arc<AtomicBool>,
+    /// Whether the writer has come to it.
+    is_reached: Arc<AtomicBool>,
     bytes: Arc<Mutex<Vec<u8>>>,
 }
 
@@ -80,6 +82,7 @@ impl Gated {
 
 impl Write for Gated {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.is_reached.store(true, Ordering::Relaxed);
         let is_open = self.is_open.0.lock().unwrap();
         drop(self.is_open.1.wait_while(is_open, |is_open| !*is_open).unwrap());
         assert!(!self.is_broken.load(Ordering::Relaxed), "broken on purpose");
@@ -103,7 +106,7 @@ fn gated(settings: &Audit) -> (Gated, Sink, Writer, Arc<Metrics>) {
     let (sink, writer, metrics) = start(Output::from(Box::new(gated.clone()) as Box<dyn Write + Send>), settings);
     // One record is with the writer; the queue behind it is empty.
     sink.write(&record("first"), Ended::Otherwise);
-    std::thread::sleep(Duration::from_millis(50));
+    until("the writer has it", || gated.is_reached.load(Ordering::Relaxed));
     (gated, sink, writer, metrics)
 }
 
