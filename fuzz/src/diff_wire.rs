@@ -36,7 +36,7 @@ pub(crate) fn agrees(route: &Route, payload: Payload<'_>, rest: Option<RestInput
         return;
     };
     // Of more settings than a request may ask for not all are collected; it is refused.
-    if values.noted > 1000 {
+    if values.noted > 10_000 {
         return;
     }
     let (found, mut expected) = (walked(&values), decoded(&route.plan, full));

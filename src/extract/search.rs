@@ -13,7 +13,7 @@ use std::borrow::Cow;
 use std::{mem, str};
 
 /// The most settings that are noted. Who asks for more is refused, whatever they are.
-pub(super) const MOST: usize = 1000;
+pub(super) const MOST: usize = 10_000;
 
 /// Why a search stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

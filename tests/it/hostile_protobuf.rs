@@ -395,7 +395,7 @@ async fn what_a_request_costs_does_not_grow_with_keys_times_values() {
     let create = ("AdminService/CreateExecution", "/api/v1/executions");
     refused_twice(&attack, create.0, create.1, &message, Reason::ScopeAmbiguous).await;
     // More settings than anybody means.
-    let accounts: Vec<u8> = (0..1001)
+    let accounts: Vec<u8> = (0..10_001)
         .flat_map(|index| field(1, [field(1, format!("{index}/serviceAccount")), field(2, "x")].concat()))
         .collect();
     let message = [scope, spec(&accounts)].concat();

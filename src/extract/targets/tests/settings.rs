@@ -1,6 +1,7 @@
 //! The settings of executions that requests ask for.
 
 use super::{OWN_PLAN, call};
+use crate::extract::search::MOST;
 use crate::model::reason::Reason;
 use crate::model::setting::Setting;
 
@@ -136,14 +137,14 @@ fn more_settings_than_are_looked_at_are_refused() {
         format!(r#""annotations": {{"values": {{{}}}}}"#, accounts.join(","))
     };
     for many in [secrets, accounts] as [fn(usize) -> String; 2] {
-        assert_eq!(asked(&many(1000)).len(), 1000);
+        assert_eq!(asked(&many(MOST)).len(), MOST);
         let body = format!(
             r#"{{"project": "ml", "domain": "development", "name": "e", "spec": {{"launchPlan": {{{OWN_PLAN}}}, {}}}}}"#,
-            many(1001)
+            many(MOST + 1)
         );
         let denial = call("CreateExecution", &body).unwrap_err();
         assert_eq!(denial.reason, Reason::MessageTooLarge);
-        assert!(denial.message.contains("more than 1000"), "{denial:?}");
+        assert!(denial.message.contains("more than 10000"), "{denial:?}");
     }
 }
 
