@@ -50,11 +50,11 @@ const CASES: &[Case] = &[
     ("gRPC, 1 KiB", 30.0, Over::PassThrough, Ask::Create("ml", 1 << 10)),
     ("gRPC, 100 KiB", 42.0, Over::PassThrough, Ask::Create("ml", 100 << 10)),
     ("gRPC, refused", 44.0, Over::Answer, Ask::Create("fraud", 1 << 10)),
-    ("gRPC list of 1000", 510.0, Over::PassThrough, Ask::ListProjects),
+    ("gRPC list of 1000", 517.0, Over::PassThrough, Ask::ListProjects),
     ("REST GET", 35.0, Over::PassThrough, Ask::Get("ml")),
     ("REST GET, refused", 39.0, Over::Answer, Ask::Get("fraud")),
     ("REST POST", 45.0, Over::PassThrough, Ask::Post("ml")),
-    ("REST list of 1000", 560.0, Over::PassThrough, Ask::GetProjects),
+    ("REST list of 1000", 567.0, Over::PassThrough, Ask::GetProjects),
 ];
 
 type Case = (&'static str, f64, Over, Ask);
