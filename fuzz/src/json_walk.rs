@@ -39,6 +39,10 @@ pub fn check(input: &[u8]) {
 
 fn walk(route: &Route, body: &[u8], limits: &WalkLimits) -> Option<Vec<Found>> {
     let mut values = Values::default();
-    json::walk(&route.plan, body, limits, &mut values).ok()?;
+    let outcome = json::walk(&route.plan, body, limits, &mut values);
+    // Nothing is found more often than there are bytes in which it could be said.
+    let most_found = (body.len() + 1) * route.plan.slots().len();
+    assert!(values.occurrences.len() <= most_found, "{}", route.rpc);
+    outcome.ok()?;
     Some(walked(&values))
 }

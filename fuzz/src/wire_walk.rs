@@ -13,6 +13,9 @@ pub fn check(input: &[u8]) {
     };
     let mut values = Values::default();
     let outcome = protobuf::walk(&route.plan, message, &WalkLimits::default(), &mut values);
+    // Nothing is found more often than there are bytes in which it could be said.
+    let most_found = (message.len() + 1) * route.plan.slots().len();
+    assert!(values.occurrences.len() <= most_found, "{}", route.rpc);
     let mut few = Values::default();
     let limits = WalkLimits {
         max_fields: usize::from(*most),
