@@ -179,6 +179,9 @@ func subjectOf(info string) string {
 func compareTargets(record *record, arrived arrival) []string {
 	var wrong []string
 	places := judgedPlaces(arrived.path, arrived.request)
+	if strings.HasSuffix(arrived.path, "/GetDescriptionEntity") || strings.HasSuffix(arrived.path, "/ListDescriptionEntities") {
+		places = ofEveryKind(places)
+	}
 	subject := ""
 	if record.Principal != nil {
 		subject = record.Principal.Subject
@@ -210,6 +213,18 @@ func compareTargets(record *record, arrived arrival) []string {
 		wrong = append(wrong, fmt.Sprintf("an upload leaves its directory: {%v}", upload))
 	}
 	return wrong
+}
+
+// ofEveryKind has each place once for every kind: FlyteAdmin finds descriptions by their names, whatever kind is asked for.
+func ofEveryKind(places []place) []place {
+	var all []place
+	for _, place := range places {
+		for _, kind := range []string{"task", "workflow", "launch_plan"} {
+			place.kind = kind
+			all = append(all, place)
+		}
+	}
+	return all
 }
 
 // is tells whether a target is what a place says. Whoever may act on the whole platform may do it anywhere.

@@ -62,6 +62,14 @@ func TestWhatArrivesAsItWasJudgedAgrees(t *testing.T) {
 		"/flyteidl.service.DataProxyService/GetData": {
 			`{"flyte_url":"flyte://v1/ml/development/e/n/i"}`, []target{{Project: "ml", Domain: "development", Execution: "e"}},
 		},
+		"/flyteidl.service.AdminService/ListDescriptionEntities": {
+			`{"resource_type":"TASK","id":{"project":"ml","domain":"development","name":"x"}}`,
+			[]target{
+				{Project: "ml", Domain: "development", Resource: "task", Name: "x"},
+				{Project: "ml", Domain: "development", Resource: "workflow", Name: "x"},
+				{Project: "ml", Domain: "development", Resource: "launch_plan", Name: "x"},
+			},
+		},
 		"/flyteidl.service.AdminService/CreateTask": {
 			`{"id":{"project":"ml","domain":"development","name":"t"},"spec":{"template":{"id":{"project":"fraud","domain":"production"}}}}`,
 			[]target{{Project: "ml", Domain: "development", Resource: "task", Name: "t"}},
@@ -98,6 +106,10 @@ func TestEveryKindOfDisagreementIsFound(t *testing.T) {
 		"another kind": {
 			rpc: "/flyteidl.service.AdminService/GetNamedEntity", request: `{"resource_type":"TASK","id":{"project":"ml","domain":"development","name":"x"}}`,
 			targets: []target{{Project: "ml", Domain: "development", Resource: "workflow", Name: "x"}}, want: "not judged: id",
+		},
+		"another kind of description": {
+			rpc: "/flyteidl.service.AdminService/GetDescriptionEntity", request: `{"id":{"resource_type":"TASK","project":"ml","domain":"development","name":"x"}}`,
+			targets: []target{{Project: "ml", Domain: "development", Resource: "task", Name: "x"}}, want: "not judged: id",
 		},
 		"a URL in a URL": {
 			rpc: "/flyteidl.service.DataProxyService/GetData", request: `{"flyte_url":"flyte://v1/ml/development/e/n/x/flyte://v1/fraud/development/e/n/i"}`,
