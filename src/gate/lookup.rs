@@ -75,7 +75,7 @@ impl Gate {
         }
         let limit = deadline(asking.head).map_or(DEADLINE, |deadline| deadline.min(DEADLINE));
         let lookups = self.look_up(asking, call.targets, audit);
-        let mut targets = tokio::time::timeout(limit, lookups)
+        let (mut targets, is_another) = tokio::time::timeout(limit, lookups)
             .await
             .map_err(|_| failed(Reason::UpstreamTimeout))??;
         targets.extend(started_elsewhere(&targets));
@@ -86,6 +86,11 @@ impl Gate {
         };
         Ok(match rights.decide(&call, &mut ()) {
             Decision::Deny(_) if refused => None,
+            // FlyteAdmin would start again what it finds, whatever that runs.
+            Decision::Allow(_) if is_another && !refused => {
+                let denial = Denial::new(Reason::ReferenceRefused, ELSEWHERE);
+                Some((Decision::Deny(Refusal { denial, rule: None }), targets))
+            }
             // Who may start executions here need not know what others have started.
             Decision::Deny(refusal) => Some((
                 Decision::Deny(Refusal {
@@ -98,19 +103,22 @@ impl Gate {
         })
     }
 
-    /// The targets with what their stored executions run. What does not exist stays as it is, and is refused like what is not
-    /// listed.
+    /// The targets with what their stored executions run, and whether another was found than one that is named. What does not
+    /// exist stays as it is, and is refused like what is not listed.
     async fn look_up(
         &self,
         asking: Asking<'_>,
         targets: &[Target],
         audit: &mut AuditGuard,
-    ) -> Result<Vec<Target>, Denial> {
+    ) -> Result<(Vec<Target>, bool), Denial> {
         let mut known: Vec<(ExecutionId<'_>, Option<Run>)> = Vec::new();
+        let mut is_another = false;
         for id in targets.iter().filter_map(stored) {
             if known.len() < MOST && !known.iter().any(|(other, _)| *other == id) {
                 audit.looks_up();
-                known.push((id, self.ask(asking, id).await?));
+                let found = self.ask(asking, id).await?;
+                is_another |= found == Some(None);
+                known.push((id, found.flatten()));
             }
         }
         let named = |target: &Target| {
@@ -121,11 +129,11 @@ impl Gate {
             }
             target
         };
-        Ok(targets.iter().map(named).collect())
+        Ok((targets.iter().map(named).collect(), is_another))
     }
 
-    /// What the execution runs; nothing if the caller cannot get it, or gets another.
-    async fn ask(&self, asking: Asking<'_>, id: ExecutionId<'_>) -> Result<Option<Run>, Denial> {
+    /// What the execution runs; nothing if the caller cannot get it, and nothing of it if it gets another.
+    async fn ask(&self, asking: Asking<'_>, id: ExecutionId<'_>) -> Result<Option<Option<Run>>, Denial> {
         // Taken before it is known whether there is an answer: being full must not tell that there is one.
         let caller = asking.authenticated.caller.principal();
         let holder = self.held.holder(caller, asking.origin.client);
@@ -146,7 +154,7 @@ impl Gate {
         };
         let found = execution::read(&message).ok_or_else(|| failed(Reason::AnswerUnreadable))?;
         // A database that compares loosely finds another one than the call names.
-        Ok(found.id.is_same(&id).then_some(found.runs))
+        Ok(Some(found.id.is_same(&id).then_some(found.runs)))
     }
 }
 

@@ -344,6 +344,19 @@ async fn what_an_execution_runs_elsewhere_is_started_again_only_by_who_may_start
         }
     }
     assert_eq!(ways, 8);
+    // A database that compares loosely finds another execution than the one that is named, and would start that.
+    let message = execution(&json!({"project": "ml", "domain": "development", "name": "OTHER-PLAN"}));
+    proxy
+        .control_plane
+        .script(Script::on("GetExecution", Fault::Instead { message }));
+    let call = proxy.client.call(
+        Some(&open),
+        "AdminService/RelaunchExecution",
+        json!({"id": id("other-plan")}),
+    );
+    let (reply, arrivals, record) = made(&proxy, async { call.await.unwrap() }).await;
+    assert_eq!(rpcs(&arrivals), ["GetExecution"], "{reply:?}");
+    assert_eq!(record["reason"], "reference_refused", "{record:#}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
