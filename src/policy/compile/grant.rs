@@ -4,7 +4,7 @@ use super::{Report, unknown};
 use crate::document::LineColumn;
 use crate::model::action::{Action, ActionSet};
 use crate::policy::RuleName;
-use crate::policy::document::{AllowDocument, DenyDocument, Items, Word, Words};
+use crate::policy::document::{AllowDocument, At, DenyDocument, Items, Word, Words};
 use crate::policy::grant::{ActionsTemplate, Assignment, Grant, GrantTemplate, Lists, Plan, place_glob};
 use crate::policy::guard::Guards;
 use crate::policy::pattern::{Glob, Template, Variable};
@@ -59,7 +59,7 @@ impl Surroundings<'_, '_> {
         let projects = self.templates("projects", &entry.projects);
         let domains = self.templates("domains", &entry.domains);
         self.check_domains(&entry.domains);
-        self.check_platform(entry, &projects, &domains);
+        let everywhere = covers_all(&projects) && covers_all(&domains);
         let actions = match (&entry.role, &entry.actions) {
             (Some(role), None) if role.value().contains("${") => self.template(role).map(ActionsTemplate::Role),
             (role, actions) => Some(ActionsTemplate::Fixed(self.actions(
@@ -85,6 +85,9 @@ impl Surroundings<'_, '_> {
         }
         if let ActionsTemplate::Fixed(actions) = &actions {
             self.check_guards(entry, *actions);
+            if !everywhere {
+                self.check_rights_on_all(entry, *actions);
+            }
         }
         let template = GrantTemplate {
             rule: self.rule.clone(),
@@ -299,18 +302,27 @@ impl Surroundings<'_, '_> {
         }
     }
 
-    /// Rights on the platform count only where everything is covered.
-    fn check_platform(&mut self, entry: &AllowDocument, projects: &[Template], domains: &[Template]) {
-        let any = Template::new("*").ok();
-        let everywhere = [projects, domains]
-            .iter()
-            .all(|templates| templates.iter().any(|one| Some(one) == any.as_ref()));
-        let label = Action::AdministerPlatform.label();
-        for word in entry.actions.iter().flat_map(|words| &**words.value()) {
-            if **word.value() == *label && !everywhere {
-                let message = format!("`{label}` counts only with `projects: [\"*\"]` and `domains: [\"*\"]`");
-                self.report.warning(word.place(), message);
-            }
+    /// Rights that are for everything or nothing, in an entry that does not cover everything.
+    fn check_rights_on_all(&mut self, entry: &AllowDocument, actions: ActionSet) {
+        let platform = Action::AdministerPlatform.label();
+        let words = entry.actions.iter().flat_map(|words| &**words.value());
+        for word in words.filter(|word| **word.value() == *platform) {
+            let message = format!("`{platform}` counts only with `projects: [\"*\"]` and `domains: [\"*\"]`");
+            self.report.warning(word.place(), message);
+        }
+        if actions.contains(Action::ReportEvents)
+            && let Some(place) = entry
+                .role
+                .as_ref()
+                .map(At::place)
+                .or(entry.actions.as_ref().map(At::place))
+        {
+            self.report.warning(
+                place,
+                "`report_events` is among these actions, and it cannot be kept to some projects: whoever reports an execution says where \
+                 its outputs lie, and so reads whatever FlyteAdmin can read of the object store; take a role without it, or list the \
+                 actions, and leave it to engines",
+            );
         }
     }
 
@@ -326,4 +338,10 @@ impl Surroundings<'_, '_> {
             }
         }
     }
+}
+
+/// Whether one of these is `*`.
+fn covers_all(templates: &[Template]) -> bool {
+    let all = Template::new("*").ok();
+    templates.iter().any(|one| Some(one) == all.as_ref())
 }

@@ -564,6 +564,32 @@ fn what_is_probably_not_meant_is_warned_about() {
     );
     assert_eq!(problems(&platform.replace("[ml]", "[\"*\"]")), []);
 
+    for actions in [
+        "role: engine",
+        "role: platform_admin",
+        "actions: [report_events]",
+        "actions: [\"*\"]",
+    ] {
+        let engine = |project| {
+            rule(&[
+                ANYONE,
+                &format!("allow: [{{ projects: {project}, domains: [\"*\"], {actions} }}]"),
+            ])
+        };
+        let some = problems(&engine("[ml, \"team-*\"]"));
+        assert_eq!((some.len(), some[0].severity), (1, Severity::Warning), "{some:#?}");
+        assert!(
+            some[0].message.contains("`report_events` is among these actions"),
+            "{some:#?}"
+        );
+        assert_eq!(problems(&engine("[\"*\"]")), [], "{actions}");
+    }
+    let admin = rule(&[
+        ANYONE,
+        "allow: [{ projects: [ml], domains: [\"*\"], role: project_admin }]",
+    ]);
+    assert_eq!(problems(&admin), []);
+
     for guarded in [
         "service_accounts: []",
         "secrets: [a]",
