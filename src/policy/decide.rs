@@ -12,6 +12,7 @@ use crate::model::reason::Reason;
 use crate::model::scope::{Resource, Scope, Target, TargetRole};
 use crate::model::setting::{Asked, Written};
 use judge::{Settings, Verdict};
+use std::borrow::Cow;
 use std::sync::Arc;
 
 pub mod enforcement;
@@ -235,8 +236,8 @@ impl Rights {
                     grounds.rules.extend(grants.iter().map(|grant| &grant.rule));
                 }
                 // A name that no rule lists says more.
-                Verdict::Missing(Lack::Apart) => apart = apart.or(Some((target, Lack::Apart))),
-                Verdict::Missing(lack) => missing = missing.or(Some((target, lack))),
+                Verdict::Missing(Lack::Apart) => apart = apart.or(Some((target, named_in, Lack::Apart))),
+                Verdict::Missing(lack) => missing = missing.or(Some((target, named_in, lack))),
                 Verdict::Denied(rule) => {
                     trace.record(|| Step::Advice {
                         text: format!("narrow the deny of rule {rule}, or name the caller in its `unless`"),
@@ -250,7 +251,7 @@ impl Rights {
         }
         match missing.or(apart) {
             None => Ok(grounds),
-            Some((target, lack)) => Err(self.refusal(call, target, lack, trace)),
+            Some((target, named_in, lack)) => Err(self.refusal(call, &named_whole(target, named_in), lack, trace)),
         }
     }
 
@@ -285,6 +286,21 @@ fn whole(target: &Target) -> Option<Target> {
     };
     Some(Target {
         resource: Some(resource),
+        ..target.clone()
+    })
+}
+
+/// What lies elsewhere, with the name by which rules can list it.
+fn named_whole<'t>(target: &'t Target, named_in: Option<Place<'_>>) -> Cow<'t, Target> {
+    let (Some(Place::Domain { project, domain }), Some(Resource::Named { kind, name })) = (named_in, &target.resource)
+    else {
+        return Cow::Borrowed(target);
+    };
+    Cow::Owned(Target {
+        resource: Some(Resource::Named {
+            kind: *kind,
+            name: format!("{domain}/{project}/{name}").into(),
+        }),
         ..target.clone()
     })
 }

@@ -23,6 +23,15 @@ pub(in crate::policy) enum Place<'a> {
     Domain { project: &'a str, domain: &'a str },
 }
 
+impl<'a> Place<'a> {
+    fn domain(self) -> Option<&'a str> {
+        match self {
+            Self::Platform => None,
+            Self::Domain { domain, .. } => Some(domain),
+        }
+    }
+}
+
 /// Something a rule allows, or denies.
 #[derive(Debug)]
 pub(in crate::policy) struct Grant {
@@ -46,13 +55,17 @@ impl Grant {
         }
     }
 
-    /// Whether, as something allowed, it covers the resource: what is not named is not covered by a list.
-    pub(super) fn allows(&self, place: Place<'_>, resource: Option<&Resource>) -> bool {
-        let listed = |kind, place, name| self.lists.of(kind).is_none_or(|list| is_listed(list, place, name));
+    /// Whether, as something allowed in a place, it covers a resource that lies in a place: what is not named is not covered
+    /// by a list.
+    pub(super) fn allows(&self, place: Place<'_>, lies_in: Place<'_>, resource: Option<&Resource>) -> bool {
+        let listed = |kind, lies_in, name| {
+            let list = self.lists.of(kind);
+            list.is_none_or(|list| is_listed(list, place, lies_in, name))
+        };
         match resource {
             // Of what is listed, the answer shows only what is covered by name.
             None | Some(Resource::Listed(_) | Resource::Object(_)) => true,
-            Some(Resource::Named { kind, name }) => listed(*kind, place, name),
+            Some(Resource::Named { kind, name }) => listed(*kind, lies_in, name),
             Some(Resource::Every(kind)) => self.lists.of(*kind).is_none(),
             Some(Resource::Unnamed) => self.lists.are_absent(),
             Some(Resource::RunBy(execution)) => match &execution.runs {
@@ -75,19 +88,16 @@ impl Grant {
         if self.lists.are_absent() {
             return true;
         }
-        let listed = |kind, place, name| {
-            let list = self.lists.of(kind);
-            list.is_some_and(|list| is_listed_loosely(list, place, name))
-        };
         match resource {
             // The answer does not show what is covered by name.
             None | Some(Resource::Listed(_)) => false,
-            Some(Resource::Named { kind, name }) => listed(*kind, place, name),
-            Some(Resource::Every(kind)) => self.lists.of(*kind).is_some(),
+            Some(Resource::Named { kind, name }) => self.lists.deny(*kind, place, name),
+            // Among the workflows and launch plans are those that were generated for tasks.
+            Some(Resource::Every(kind)) => self.lists.of(*kind).is_some() || self.lists.tasks.is_some(),
             Some(Resource::Unnamed | Resource::Object(_)) => true,
             Some(Resource::RunBy(execution)) => match &execution.runs {
                 None => true,
-                Some(run) => listed(run.kind, place_of(run), &run.name),
+                Some(run) => self.lists.deny(run.kind, place_of(run), &run.name),
             },
         }
     }
@@ -110,9 +120,26 @@ impl Lists {
         }
     }
 
+    /// Whether, as those of a deny, they name it, or the task for which it was generated.
+    fn deny(&self, kind: ResourceKind, place: Place<'_>, name: &str) -> bool {
+        let named = |kind, name: &str| {
+            let list = self.of(kind);
+            list.is_some_and(|list| is_listed_loosely(list, place, name))
+        };
+        named(kind, name) || generated_for(kind, name).is_some_and(|task| named(ResourceKind::Task, task))
+    }
+
     pub(super) fn are_absent(&self) -> bool {
         self.tasks.is_none() && self.workflows.is_none() && self.launch_plans.is_none()
     }
+}
+
+/// The task for which `FlyteAdmin` has generated a workflow or launch plan of this name, in the task's place: when a task is
+/// run by itself for the first time (`systemNamePrefix` of its `single_task_execution.go`).
+fn generated_for(kind: ResourceKind, name: &str) -> Option<&str> {
+    const PREFIX: &str = ".flytegen.";
+    let (prefix, task) = name.split_at_checked(PREFIX.len())?;
+    (kind != ResourceKind::Task && prefix.eq_ignore_ascii_case(PREFIX)).then_some(task)
 }
 
 fn place_of(run: &Run) -> Place<'_> {
@@ -123,14 +150,18 @@ fn place_of(run: &Run) -> Place<'_> {
 }
 
 /// Whether an entry is `name`, `project/name` or `domain/project/name`, told apart by the number of slashes: one or two
-/// in front of a name are never part of it, so that a thing whose name holds slashes is listed by all three. That is how
-/// the Flyte SDK's `FlyteWebhookAppEnvironment` reads its allow-lists.
-fn is_listed(list: &[Box<str>], place: Place<'_>, name: &str) -> bool {
+/// in front of a name are never part of it, so that a thing whose name holds slashes is listed by all three.
+///
+/// What an entry leaves out is that of the place in which something is allowed: a thing of the same name in another
+/// project, which others may have put there, is not meant.
+fn is_listed(list: &[Box<str>], place: Place<'_>, lies_in: Place<'_>, name: &str) -> bool {
     list.iter().any(|entry| {
         let mut parts = entry.splitn(3, '/');
-        match (parts.next(), parts.next(), parts.next(), place) {
-            (Some(entry), None, None, _) => entry == name,
-            (Some(first), Some(second), None, Place::Domain { project, .. }) => first == project && second == name,
+        match (parts.next(), parts.next(), parts.next(), lies_in) {
+            (Some(entry), None, None, _) => entry == name && lies_in == place,
+            (Some(first), Some(second), None, Place::Domain { project, .. }) => {
+                first == project && second == name && lies_in.domain() == place.domain()
+            }
             (Some(first), Some(second), Some(third), Place::Domain { project, domain }) => {
                 first == domain && second == project && third == name
             }
@@ -343,7 +374,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Domain `d`, project `p`: as `FlyteWebhookAppEnvironment` matches `task_allowlist` (None, empty and not).
+    /// Domain `d`, project `p`: as `FlyteWebhookAppEnvironment` matches `task_allowlist` (None, empty and not), for things
+    /// that lie where they are used.
     #[test]
     fn an_allow_list_is_read_as_the_webhook_of_the_sdk_reads_it() {
         let place = Place::Domain {
@@ -354,7 +386,7 @@ mod tests {
             // Absent: all. Empty: none.
             (None, "n", true),
             (Some(&[]), "n", false),
-            // One part is the name, in any project and domain.
+            // One part is the name.
             (Some(&["n"]), "n", true),
             (Some(&["other", "n"]), "n", true),
             (Some(&["N"]), "n", false),
@@ -362,7 +394,7 @@ mod tests {
             (Some(&[" n"]), "n", false),
             (Some(&["*"]), "n", false),
             (Some(&[""]), "n", false),
-            // Two parts are project and name, in any domain.
+            // Two parts are project and name.
             (Some(&["p/n"]), "n", true),
             (Some(&["q/n"]), "n", false),
             (Some(&["d/n"]), "n", false),
@@ -395,8 +427,29 @@ mod tests {
             };
             let listed = lists
                 .of(ResourceKind::Task)
-                .is_none_or(|list| is_listed(list, place, name));
+                .is_none_or(|list| is_listed(list, place, place, name));
             assert_eq!(listed, *expected, "{list:?} {name}");
+        }
+    }
+
+    #[test]
+    fn what_an_entry_leaves_out_is_where_the_thing_is_used() {
+        let at = |project, domain| Place::Domain { project, domain };
+        let listed = |entry: &str, place, lies_in| is_listed(&[entry.into()], place, lies_in, "n");
+        let here = at("p", "d");
+        for (lies_in, entries) in [
+            (here, ["n", "p/n", "d/p/n"].as_slice()),
+            (at("q", "d"), &["q/n", "d/q/n"]),
+            (at("p", "e"), &["e/p/n"]),
+            (at("q", "e"), &["e/q/n"]),
+        ] {
+            for entry in ["n", "p/n", "q/n", "d/p/n", "d/q/n", "e/p/n", "e/q/n"] {
+                assert_eq!(
+                    listed(entry, here, lies_in),
+                    entries.contains(&entry),
+                    "{entry} {lies_in:?}"
+                );
+            }
         }
     }
 
@@ -429,8 +482,8 @@ mod tests {
             let place = Place::Domain { project: &project, domain: &domain };
             let list = [entry.as_str().into()];
             let plain = !name.contains('/');
-            prop_assert_eq!(is_listed(&list, place, &name), entry == whole || plain && short.contains(&entry));
-            prop_assert_eq!(is_listed(&list, Place::Platform, &name), plain && entry == name);
+            prop_assert_eq!(is_listed(&list, place, place, &name), entry == whole || plain && short.contains(&entry));
+            prop_assert_eq!(is_listed(&list, Place::Platform, Place::Platform, &name), plain && entry == name);
             // What is denied loosely is at least what is listed, and every reading of an entry.
             let every = short.contains(&entry) || entry == whole;
             prop_assert_eq!(is_listed_loosely(&list, place, &name), every);

@@ -75,7 +75,7 @@ impl Policy {
             for plan in &rule.allow {
                 match plan {
                     Plan::Fixed(grant) => {
-                        if covers(grant, deed) && grant.allows(place, resource.as_ref()) {
+                        if covers(grant, deed) && grant.allows(place, place, resource.as_ref()) {
                             let (only, guards) = (only(&grant.lists, deed), grant.guards.texts());
                             found.allowed.extend(rule.callers().map(|callers| Callers {
                                 only: only.clone(),
@@ -178,7 +178,9 @@ impl Policy {
             return true;
         }
         let completed = template.complete(values, &self.roles);
-        completed.is_ok_and(|grant| covers(&grant, deed) && grant.allows(deed.place(), deed.resource().as_ref()))
+        completed.is_ok_and(|grant| {
+            covers(&grant, deed) && grant.allows(deed.place(), deed.place(), deed.resource().as_ref())
+        })
     }
 }
 

@@ -22,7 +22,7 @@ rules:
         role: engine
         tasks: [t1]
         workflows: []
-        launch_plans: [lp1, shared-lib/lp3]
+        launch_plans: [lp1, production/shared-lib/lp3]
       - { projects: [shared-lib], domains: [production], role: viewer }
       - { projects: [shared-lib], domains: [production], actions: [use_inventory] }
   - name: open

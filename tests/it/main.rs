@@ -78,6 +78,7 @@ mod load_balancer;
 mod lookups;
 mod mesh;
 mod monitoring;
+mod named_elsewhere;
 mod projects;
 mod no_oracle;
 mod prometheus;

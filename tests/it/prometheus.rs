@@ -309,11 +309,12 @@ impl Callers {
         })
         .await;
         self.output.0.store(BROKEN, Ordering::Release);
+        eventually("records are lost", || self.proxy.metric("audit_failures_total") > 0.0).await;
+        self.output.0.store(0, Ordering::Release);
+        // Not before: what ends as a failure meanwhile waits for room, and its worker with it.
         for call in calls {
             soon("the call is answered", call).await.unwrap();
         }
-        eventually("records are lost", || self.proxy.metric("audit_failures_total") > 0.0).await;
-        self.output.0.store(0, Ordering::Release);
         eventually("the queue is empty", || {
             self.proxy.metric("audit_queue_records").abs() < 0.5
         })

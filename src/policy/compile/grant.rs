@@ -133,7 +133,23 @@ impl Surroundings<'_, '_> {
         self.report.warning(listed.place(), warning);
     }
 
+    /// What an execution runs is a launch plan or a single task; what a launch plan comes to is not looked at.
+    fn check_denied_lists(&mut self, entry: &DenyDocument, actions: ActionSet) {
+        if entry.launch_plans.is_none()
+            && actions.contains(Action::CreateExecutions)
+            && let Some(listed) = entry.tasks.as_ref().or(entry.workflows.as_ref())
+        {
+            self.report.warning(
+                listed.place(),
+                "launch plans that run one of these can still be started; list those in `launch_plans`, or add `launch_plans: []` if \
+                 there are none",
+            );
+        }
+    }
+
     fn deny_one(&mut self, entry: &DenyDocument, place: LineColumn) -> Grant {
+        let actions = self.actions(entry.role.as_ref(), entry.actions.as_ref(), place);
+        self.check_denied_lists(entry, actions);
         Grant {
             rule: self.rule.clone(),
             projects: self.denied_places("projects", entry.projects.as_ref()).into(),
@@ -144,12 +160,8 @@ impl Surroundings<'_, '_> {
                 let domains = self.denied_places("domains", entry.domains.as_ref());
                 self.shared(domains.into())
             },
-            actions: self.actions(entry.role.as_ref(), entry.actions.as_ref(), place),
-            lists: Lists {
-                tasks: self.denied_names("tasks", entry.tasks.as_ref()),
-                workflows: self.denied_names("workflows", entry.workflows.as_ref()),
-                launch_plans: self.denied_names("launch_plans", entry.launch_plans.as_ref()),
-            },
+            actions,
+            lists: self.denied_lists(entry),
             guards: Guards::default().shared(),
         }
     }
@@ -244,19 +256,34 @@ impl Surroundings<'_, '_> {
         Some(templates)
     }
 
-    fn denied_names(&mut self, key: &str, words: Option<&Words>) -> Option<Box<[Box<str>]>> {
-        let words = words?;
-        if words.value().is_empty() {
-            self.report.error(
-                words.place(),
-                format!("`{key}: []` denies nothing; leave the key out to deny all"),
-            );
+    /// The names that a deny is about. An empty list is legal beside one with names.
+    fn denied_lists(&mut self, entry: &DenyDocument) -> Lists {
+        let lists = [
+            ("tasks", entry.tasks.as_ref()),
+            ("workflows", entry.workflows.as_ref()),
+            ("launch_plans", entry.launch_plans.as_ref()),
+        ];
+        let given = || lists.iter().filter_map(|(key, list)| Some((*key, (*list)?)));
+        if given().all(|(_, list)| list.value().is_empty()) {
+            for (key, list) in given() {
+                let message = format!("`{key}: []` denies nothing; leave the key out to deny all");
+                self.report.error(list.place(), message);
+            }
         }
+        let [tasks, workflows, launch_plans] = lists.map(|(key, list)| list.map(|list| self.denied_names(key, list)));
+        Lists {
+            tasks,
+            workflows,
+            launch_plans,
+        }
+    }
+
+    fn denied_names(&mut self, key: &str, words: &Words) -> Box<[Box<str>]> {
         for word in &**words.value() {
             self.check_name(key, word);
             self.fixed(word);
         }
-        Some(words.value().iter().map(|word| word.value().clone()).collect())
+        words.value().iter().map(|word| word.value().clone()).collect()
     }
 
     fn denied_places(&mut self, key: &str, words: Option<&Words>) -> Vec<Glob> {

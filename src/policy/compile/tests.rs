@@ -460,6 +460,12 @@ fn every_mistake_is_reported_at_its_place_with_what_to_write_instead() {
             "`tasks: []` denies nothing",
         ),
         (
+            rule(&[ANYONE, "deny: [{ launch_plans: [], tasks: [], actions: [view_data] }]"]),
+            5,
+            28,
+            "`launch_plans: []` denies nothing",
+        ),
+        (
             rule(&[
                 "subjects: [{ claim: a, pattern: \"(?<p>x)\" }]",
                 "deny: [{ projects: [\"${p}\"], actions: [view_data] }]",
@@ -589,6 +595,28 @@ fn what_is_probably_not_meant_is_warned_about() {
         "allow: [{ projects: [ml], domains: [\"*\"], role: project_admin }]",
     ]);
     assert_eq!(problems(&admin), []);
+
+    let denied = |lists: &str, actions: &str| {
+        problems(&rule(&[
+            ANYONE,
+            &format!("deny: [{{ {lists}, actions: [{actions}] }}]"),
+        ]))
+    };
+    for lists in ["tasks: [a]", "workflows: [a]", "tasks: [a], workflows: []"] {
+        for actions in ["create_executions", "\"*\""] {
+            let open = denied(lists, actions);
+            assert_eq!((open.len(), open[0].severity), (1, Severity::Warning), "{open:#?}");
+            assert!(
+                open[0]
+                    .message
+                    .contains("launch plans that run one of these can still be started")
+            );
+        }
+        assert_eq!(denied(lists, "register_inventory"), []);
+        let whole = format!("{lists}, launch_plans: []");
+        assert_eq!(denied(&whole, "\"*\""), []);
+    }
+    assert_eq!(denied("launch_plans: [a]", "\"*\""), []);
 
     for guarded in [
         "service_accounts: []",

@@ -44,7 +44,8 @@ pub(super) struct Settings<'c> {
 }
 
 impl<'c> Settings<'c> {
-    /// Those of a call as far as they concern the target: what it refers to says nothing about how it runs.
+    /// Those of a call as far as they concern the target: what it refers to says nothing about how it runs. But a task of
+    /// another place that is run by itself gets a launch plan there, with what was asked for.
     pub(super) fn of(call: &Call<'c>, target: &Target) -> Self {
         match target.role {
             TargetRole::Acts if !call.asked.is_empty() || !call.writes.is_empty() => Self {
@@ -52,13 +53,21 @@ impl<'c> Settings<'c> {
                 writes: call.writes,
                 touched: call.targets,
             },
+            TargetRole::Refers
+                if call.action == Action::CreateExecutions && target.needs.contains(Action::RegisterInventory) =>
+            {
+                Self {
+                    asked: call.asked,
+                    ..Self::default()
+                }
+            }
             TargetRole::Acts | TargetRole::Refers => Self::default(),
         }
     }
 
-    /// Whether a grant covers all that the call names beside the target. One that lists other names must not lend what it
-    /// says of settings, nor what it does not say.
-    pub(super) fn named_are_covered_by(self, grant: &Grant) -> bool {
+    /// Whether a grant covers, in a place, all that the call names beside the target. One that lists other names must not
+    /// lend what it says of settings, nor what it does not say.
+    pub(super) fn named_are_covered_by(self, grant: &Grant, place: Place<'_>) -> bool {
         self.touched.iter().all(|other| {
             let Scope::ProjectDomain { project, domain } = &other.scope else {
                 return true;
@@ -67,8 +76,8 @@ impl<'c> Settings<'c> {
                 other.resource,
                 Some(Resource::Named { .. } | Resource::Every(_) | Resource::Unnamed)
             );
-            let place = Place::Domain { project, domain };
-            other.role == TargetRole::Acts || !names || grant.allows(place, other.resource.as_ref())
+            let lies_in = Place::Domain { project, domain };
+            other.role == TargetRole::Acts || !names || grant.allows(place, lies_in, other.resource.as_ref())
         })
     }
 
@@ -208,10 +217,10 @@ impl Rights {
                 "it is about other projects or domains"
             } else if !grant.actions.intersects(needs) {
                 "it is about other actions"
-            } else if !grant.allows(named_in, resource) {
+            } else if !grant.allows(place, named_in, resource) {
                 nearest = nearest.max(Lack::Listed);
                 "it lists other names"
-            } else if !settings.named_are_covered_by(grant) {
+            } else if !settings.named_are_covered_by(grant, place) {
                 nearest = nearest.max(Lack::Apart);
                 apart.push(grant);
                 continue;

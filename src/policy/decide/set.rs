@@ -73,8 +73,8 @@ impl Rights {
         let covering = |grant: &&Arc<Grant>| {
             grant.is_about(place)
                 && grant.actions.intersects(target.needs)
-                && grant.allows(place, target.resource.as_ref())
-                && settings.named_are_covered_by(grant)
+                && grant.allows(place, place, target.resource.as_ref())
+                && settings.named_are_covered_by(grant, place)
         };
         let grants = self.grants.iter().filter(covering);
         grants

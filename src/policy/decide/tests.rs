@@ -97,9 +97,17 @@ fn named(kind: ResourceKind, name: &str) -> Resource {
 
 /// What runs a task, given with its domain and project.
 fn ran(task: &str) -> Resource {
-    let parts: Vec<&str> = task.split('/').collect();
+    ran_one(ResourceKind::Task, task)
+}
+
+fn ran_plan(launch_plan: &str) -> Resource {
+    ran_one(ResourceKind::LaunchPlan, launch_plan)
+}
+
+fn ran_one(kind: ResourceKind, named: &str) -> Resource {
+    let parts: Vec<&str> = named.split('/').collect();
     run_by(Some(Run {
-        kind: ResourceKind::Task,
+        kind,
         project: parts[1].into(),
         domain: parts[0].into(),
         name: parts[2].into(),
@@ -206,7 +214,10 @@ fn allow_lists_cover_the_listed_names_and_nothing_that_is_not_named() {
         ("ml/staging", Some(run_by(None)), unlisted),
         ("ml/staging", Some(ran("production/ml/core")), "listed"),
         ("ml/production", Some(ran("staging/ml/core")), unlisted),
-        ("ml/staging", Some(ran("staging/other/anywhere")), "listed"),
+        ("ml/staging", Some(ran("staging/ml/anywhere")), "listed"),
+        ("ml/staging", Some(ran("staging/other/anywhere")), unlisted),
+        ("ml/staging", Some(ran("production/ml/anywhere")), unlisted),
+        ("ml/staging", Some(ran("production/ml/shared")), unlisted),
         ("ml/staging", Some(ran("staging/other/shared")), unlisted),
         ("other/staging", Some(ran("staging/ml/shared")), "listed"),
         ("x/staging", Some(ran("staging/ml/shared")), "no_matching_rule"),
@@ -233,7 +244,18 @@ fn a_deny_with_a_list_covers_the_listed_names_and_what_is_not_named() {
         (Some(named(ResourceKind::Workflow, "core")), "admin"),
         (Some(named(ResourceKind::LaunchPlan, "core")), "admin"),
         (Some(Resource::Every(ResourceKind::Task)), "denied_by_rule"),
-        (Some(Resource::Every(ResourceKind::LaunchPlan)), "admin"),
+        // What FlyteAdmin generates for a task, when that is first run by itself, is another way to run it.
+        (
+            Some(named(ResourceKind::LaunchPlan, ".flytegen.core")),
+            "denied_by_rule",
+        ),
+        (Some(named(ResourceKind::Workflow, ".FlyteGen.Core ")), "denied_by_rule"),
+        (Some(named(ResourceKind::LaunchPlan, ".flytegen.other")), "admin"),
+        (Some(named(ResourceKind::LaunchPlan, "flytegen.core")), "admin"),
+        (Some(named(ResourceKind::Task, ".flytegen.core")), "admin"),
+        (Some(ran_plan("staging/ml/.flytegen.core")), "denied_by_rule"),
+        (Some(ran_plan("staging/ml/core")), "admin"),
+        (Some(Resource::Every(ResourceKind::LaunchPlan)), "denied_by_rule"),
         (Some(Resource::Unnamed), "denied_by_rule"),
         (Some(run_by(None)), "denied_by_rule"),
         (Some(ran("staging/ml/CORE")), "denied_by_rule"),
@@ -493,7 +515,7 @@ rules:
     allow: [{ projects: [lib], domains: ["*"], actions: [use_inventory] }]
   - name: home
     subjects: [{ groups: [home] }]
-    allow: [{ projects: [ml], domains: [production], actions: [use_inventory] }]
+    allow: [{ projects: [ml], domains: ["*"], actions: [use_inventory] }]
   - name: frozen
     subjects: [{ groups: [frozen] }]
     deny: [{ projects: [ml], actions: [create_executions], launch_plans: [lib/drop] }]
@@ -523,7 +545,14 @@ rules:
             .map_err(|refusal| refusal.denial.reason)
     };
     assert_eq!(outcome(&["webhook"], "lib/production", "clean"), Ok(()));
-    assert_eq!(outcome(&["webhook"], "lib/production", "daily"), Ok(()));
+    // Whoever may put a launch plan of that name into another project or domain is not to have it run here.
+    for place in ["lib/production", "ml/staging"] {
+        assert_eq!(
+            outcome(&["webhook", "home"], place, "daily"),
+            Err(Reason::ResourceNotListed),
+            "{place}"
+        );
+    }
     assert_eq!(
         outcome(&["webhook"], "lib/production", "drop"),
         Err(Reason::ResourceNotListed)

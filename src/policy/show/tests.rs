@@ -121,6 +121,24 @@ fn lists_are_by_kind_and_need_the_action_in_the_scope() {
     let one = rights(&["a"]);
     assert_eq!(
         list(&one, "ml", "staging", Some(ResourceKind::Workflow)).map(|(filtered, _)| filtered),
+        Some(true),
+        "what was generated for the task that is denied is not shown"
+    );
+    for (name, expected) in [("any", true), (".flytegen.t2", true), (".flytegen.t1", false)] {
+        assert_eq!(
+            shows(&one, "ml", "staging", ResourceKind::Workflow, name),
+            expected,
+            "{name}"
+        );
+    }
+    assert_eq!(
+        list(
+            &rights(&["otherwise"]),
+            "other",
+            "staging",
+            Some(ResourceKind::Workflow)
+        )
+        .map(|(filtered, _)| filtered),
         Some(false),
         "a rule that lists no workflows allows all"
     );

@@ -44,7 +44,7 @@ rules:
         domains: [production]
         actions: [create_executions]
         tasks: []
-        launch_plans: [etl]
+        launch_plans: [etl, shared/etl]
         set: { service_account: etl-runner }
   - name: report
     subjects: [{ groups: [two] }]
@@ -53,7 +53,7 @@ rules:
         domains: [production]
         actions: [create_executions]
         tasks: []
-        launch_plans: [report]
+        launch_plans: [report, shared/report]
         set: { service_account: report-runner }
   - name: elsewhere
     subjects: [{ groups: [guarded, two] }]
@@ -64,6 +64,16 @@ rules:
   - name: one-workflow
     subjects: [{ groups: [guarded] }]
     allow: [{ projects: [ml], domains: [production], actions: [register_inventory], workflows: [harmless] }]
+  - name: at-home
+    subjects: [{ groups: [abroad] }]
+    allow: [{ projects: [ml], domains: [production], actions: [create_executions] }]
+  - name: guarded-abroad
+    subjects: [{ groups: [abroad] }]
+    allow:
+      - projects: [shared]
+        domains: [production]
+        actions: [use_inventory, register_inventory]
+        service_accounts: [ml-runner]
   - name: plan-only
     subjects: [{ groups: [apart] }]
     allow:
@@ -191,6 +201,22 @@ fn what_is_named_in_another_project_is_covered_where_it_lies() {
     assert_eq!(run("two", "etl", "admin"), "service_account: etl-runner");
     assert_eq!(run("two", "report", ""), "service_account: report-runner");
     assert_eq!(run("two", "other", ""), "resource_not_listed");
+}
+
+/// `FlyteAdmin` makes a launch plan of what is asked for, beside the task.
+#[test]
+fn a_task_of_another_project_is_run_only_with_what_may_be_registered_there() {
+    let run = |kind: &str, account: &str| {
+        told(decide(
+            "abroad",
+            "CreateExecution",
+            &execution(kind, "shared", "etl", account),
+        ))
+    };
+    assert_eq!(run("TASK", "admin"), "setting_refused");
+    assert_eq!(run("TASK", "ml-runner"), "");
+    assert_eq!(run("TASK", ""), "");
+    assert_eq!(run(PLAN, "admin"), "");
 }
 
 #[test]
