@@ -18,7 +18,6 @@ use crate::gate::{Gate, Service};
 use crate::held::HeldBytes;
 use crate::issuer::Issuers;
 use crate::listener::Room;
-use crate::listener::addresses::Addresses;
 use crate::listener::{self, Listener};
 use crate::live::Live;
 use crate::metrics::Metrics;
@@ -86,7 +85,6 @@ struct Shared {
     cookie_keys: Arc<[CookieKeys]>,
     /// For listeners with a fixed principal, and for the others.
     room: (Room, Room),
-    addresses: Arc<Addresses>,
     held: Arc<HeldBytes>,
 }
 
@@ -148,8 +146,7 @@ impl App {
             replicas,
             places: Arc::new(Places::new(config.upstream.http_connections)),
             cookie_keys: loaded.cookie_keys,
-            room: Room::of(config.limits.connections),
-            addresses: Arc::new(Addresses::new(config.limits.connections_per_address)),
+            room: Room::of(&config.limits),
             held: Arc::new(HeldBytes::new(config.limits.held_bytes)),
             config,
         });
@@ -367,7 +364,6 @@ impl Shared {
                 config::Identity::Principal(_) => self.room.0.clone(),
                 _ => self.room.1.clone(),
             },
-            addresses: Arc::clone(&self.addresses),
             metrics: Arc::clone(&self.recorder.metrics),
         })
     }

@@ -37,10 +37,9 @@ pub struct Listener {
     pub service: Service,
     /// Bounds and deadlines.
     pub limits: Limits,
-    /// How many more connections may be served, over all listeners and workers. One more for each waits accepted.
+    /// How many more connections may be served, over all listeners and workers, and how many each address has of them. One
+    /// more for each listener waits accepted.
     pub room: Room,
-    /// How many connections each address has, over all listeners and workers.
-    pub addresses: Arc<Addresses>,
     /// Where connections are counted.
     pub metrics: Arc<Metrics>,
 }
@@ -52,21 +51,27 @@ pub struct Room {
     all: Arc<Semaphore>,
     /// What all listeners of one kind have together; without it, as much as there is.
     share: Option<Arc<Semaphore>>,
+    /// Where many have one address, as behind the sidecar of a mesh, whoever uses it up must not keep the platform out either.
+    addresses: Arc<Addresses>,
 }
 
 impl Room {
-    /// For so many connections: that of listeners with a fixed principal, and that of the others.
+    /// For as many connections as the limits say: that of listeners with a fixed principal, and that of the others.
     #[must_use]
-    pub fn of(connections: usize) -> (Self, Self) {
+    pub fn of(limits: &Limits) -> (Self, Self) {
+        let connections = limits.connections;
+        let addresses = || Addresses::new(limits.connections_per_address);
         let all = Arc::new(Semaphore::new(connections));
         let share = Arc::new(Semaphore::new(connections - connections / RESERVED));
         let own = Self {
             all: Arc::clone(&all),
             share: None,
+            addresses: addresses(),
         };
         let others = Self {
             all,
             share: Some(share),
+            addresses: addresses(),
         };
         (own, others)
     }
@@ -181,8 +186,7 @@ async fn accept(listener: &Listener, socket: &TcpListener, told: &mut Option<Ins
     loop {
         match socket.accept().await {
             Ok((stream, peer)) => {
-                // Without it, small frames wait for the peer's acknowledgements.
-                if stream.set_nodelay(true).is_ok() {
+                if socket::prepare(&stream).is_ok() {
                     return (stream, peer);
                 }
             }

@@ -200,9 +200,10 @@ impl<'a> Check<'a> {
             let place = later(written.decompressed_bytes.place(), written.body_bytes.place());
             self.error(place, "`decompressed_bytes` is less than `body_bytes`, so that no body of that size could pass; make them equal");
         }
-        if limits.held_bytes / 2 < limits.decompressed_bytes {
+        // One caller may hold half, in which there has to be room for what the judgement notes besides the message.
+        if limits.held_bytes / 4 < limits.decompressed_bytes {
             let place = later(written.held_bytes.place(), written.decompressed_bytes.place());
-            self.error(place, "half of `held_bytes`, which is what one caller may hold, is less than `decompressed_bytes`, so that no message of that size could pass; write more");
+            self.error(place, "`held_bytes` is less than four times `decompressed_bytes`: one caller may hold half of it, and a message of that size and what is noted of it must fit; write more");
         }
         if limits.idle <= CLIENT_PING {
             self.warning(

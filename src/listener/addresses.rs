@@ -10,7 +10,7 @@ use tokio::time::Instant;
 /// How often it is logged that an address has too many.
 const REMIND: Duration = Duration::from_mins(1);
 
-/// The open connections by address, over all listeners and workers.
+/// The open connections by address, over all workers and several listeners.
 #[derive(Debug)]
 pub struct Addresses {
     most: usize,
@@ -33,12 +33,11 @@ pub struct Entered {
 
 impl Addresses {
     /// None yet, and never more than so many for one address.
-    #[must_use]
-    pub fn new(most: usize) -> Self {
-        Self {
+    pub(super) fn new(most: usize) -> Arc<Self> {
+        Arc::new(Self {
             most,
             state: Mutex::default(),
-        }
+        })
     }
 
     /// Counts one more connection, unless the address has as many as it may. That is logged once a minute.
@@ -86,7 +85,7 @@ mod tests {
 
     #[test]
     fn an_address_has_no_more_connections_than_it_may() {
-        let all = Arc::new(Addresses::new(2));
+        let all = Addresses::new(2);
         let enter = |address: &str| all.enter(address.parse().unwrap());
         let first = enter("192.0.2.1").unwrap();
         let second = enter("::ffff:192.0.2.1").unwrap();
@@ -104,7 +103,7 @@ mod tests {
 
     #[test]
     fn addresses_of_ipv6_count_by_their_network() {
-        let all = Arc::new(Addresses::new(1));
+        let all = Addresses::new(1);
         let enter = |address: &str| all.enter(address.parse().unwrap());
         let first = enter("2001:db8::1");
         assert!(first.is_some());

@@ -42,7 +42,7 @@ pub(super) async fn serve(
         return Ok(());
     };
     // A trusted hop makes the connections of many clients.
-    let entered = info.hops.is_none().then(|| listener.addresses.enter(info.source));
+    let entered = info.hops.is_none().then(|| listener.room.addresses.enter(info.source));
     if matches!(entered, Some(None)) {
         return Err(HandshakeFailure::AddressFull);
     }

@@ -38,6 +38,22 @@ fn bind_one(address: SocketAddr, shared: bool) -> io::Result<std::net::TcpListen
     Ok(socket.into())
 }
 
+/// The most of an answer that the kernel keeps unsent, in bytes. Without it that is up to some megabytes (`tcp_wmem`), of which a
+/// third has to go out before more is taken: a client that reads slowly would seem to read nothing.
+const UNSENT: u32 = 128 << 10;
+
+/// Sets what accepted sockets need.
+///
+/// # Errors
+/// Whatever the system answers: the connection is gone already.
+pub(super) fn prepare(stream: &tokio::net::TcpStream) -> io::Result<()> {
+    // Without it, small frames wait for the peer's acknowledgements.
+    stream.set_nodelay(true)?;
+    #[cfg(target_os = "linux")]
+    socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT)?;
+    Ok(())
+}
+
 fn unbound(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;

@@ -42,7 +42,7 @@ async fn an_address_with_all_its_connections_gets_no_more_and_others_are_served(
     let request = format!("{}\r\n", get(&proxy.ml(), ""));
     let full = "handshake_failures_total{cause=\"address_full\"";
     let mut open = Vec::new();
-    for address in [plain, plain, proxy.address(Entry::Engine).unwrap()] {
+    for address in [plain, plain, plain] {
         let mut stream = connect_from(2, address).await;
         assert!(served(&mut stream, b"", &request).await);
         open.push(stream);
@@ -56,6 +56,9 @@ async fn an_address_with_all_its_connections_gets_no_more_and_others_are_served(
     eventually("they are closed", || proxy.metric("connections_open") < 3.5).await;
     assert_eq!(proxy.record_count(), 3);
     assert!(served(&mut connect_from(1, plain).await, b"", &request).await);
+    // Nor are those kept out that need no credential.
+    let engine = proxy.address(Entry::Engine).unwrap();
+    assert!(served(&mut connect_from(2, engine).await, b"", &request).await);
     // One that ends makes room.
     drop(open.pop());
     eventually("one has ended", || proxy.metric("connections_open") < 2.5).await;
@@ -66,7 +69,7 @@ async fn an_address_with_all_its_connections_gets_no_more_and_others_are_served(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_tenth_of_all_connections_is_kept_for_callers_that_need_no_credential() {
     let proxy = Proxy::start_with(|setup| {
-        setup.configuration = "workers: 1\nlimits: {connections: 10, connections_per_address: 10}\n".into();
+        setup.configuration = "workers: 1\nlimits: {connections: 10, connections_per_address: 9}\n".into();
     })
     .await;
     let request = format!("{}\r\n", get(&proxy.ml(), ""));
@@ -85,6 +88,8 @@ async fn a_tenth_of_all_connections_is_kept_for_callers_that_need_no_credential(
     let answer = tokio::time::timeout(Duration::from_millis(200), waiting.read(&mut [0; 8])).await;
     assert!(answer.is_err(), "it was served beyond its share");
     assert!(served(&mut connect_from(1, engine).await, b"", &request).await);
+    // From the address that has filled its own share of the others, too.
+    assert!(served(&mut connect_from(2, engine).await, b"", &request).await);
     drop(open.pop());
     assert!(
         waiting.read(&mut [0; 8]).await.unwrap() > 0,

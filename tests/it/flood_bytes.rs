@@ -77,7 +77,12 @@ fn message(proxy: &Proxy, bytes: usize) -> Vec<u8> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn t_time_messages_beyond_what_may_be_held_are_refused_and_small_ones_pass() {
-    let proxy = Proxy::start_with(|setup| setup.configuration.push_str("limits: {held_bytes: 8MiB}\n")).await;
+    let proxy = Proxy::start_with(|setup| {
+        setup
+            .configuration
+            .push_str("limits: {held_bytes: 8MiB, body_bytes: 2MiB, decompressed_bytes: 2MiB}\n")
+    })
+    .await;
     let held = || async {
         let metrics = admin(proxy.app.admin, "/metrics").await;
         let line = metrics
@@ -172,7 +177,7 @@ async fn t_time_messages_beyond_what_may_be_held_are_refused_and_small_ones_pass
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn t_time_filtered_answers_that_nobody_takes_are_held_within_bounds() {
-    let target = Target::start("held_bytes: 8MiB, stall_timeout: 2s").await;
+    let target = Target::start("held_bytes: 8MiB, body_bytes: 2MiB, decompressed_bytes: 2MiB, stall_timeout: 2s").await;
     let huge = Fault::Huge {
         bytes: 3 * MEBIBYTE / 2,
     };

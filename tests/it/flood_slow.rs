@@ -219,7 +219,7 @@ async fn ask_until_ended(target: &Target, mut connection: TlsStream<TcpStream>) 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn t_h2_a_connection_that_is_not_read_holds_little_and_is_ended_though_its_answers_have_ended() {
-    let target = Target::start("stall_timeout: 1s, held_bytes: 8MiB").await;
+    let target = Target::start("stall_timeout: 1s, held_bytes: 8MiB, body_bytes: 2MiB, decompressed_bytes: 2MiB").await;
     let (before, _) = target.memory();
     for bytes in [24 << 10, 200 << 10] {
         target.control_plane.clear_scripts();

@@ -13,6 +13,7 @@ use hyper::body::{Frame, Incoming};
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const PROJECTS: &str = "AdminService/ListProjects";
 /// More than the window of a client, four times over.
@@ -103,4 +104,24 @@ async fn what_has_gone_out_of_a_filtered_answer_is_held_no_more() {
     assert_eq!(record["outcome"], "forwarded", "{record:#}");
     assert!(record["response_bytes"].as_u64().unwrap() > BYTES as u64);
     assert_eq!(held(&proxy).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_reads_slowly_is_not_taken_for_one_that_does_not_read() {
+    let limits = "workers: 1\nlimits: {stall_timeout: 1s}\n";
+    let proxy = Proxy::start_with(|setup| setup.configuration = limits.into()).await;
+    let huge = Fault::Huge { bytes: 4 * BYTES };
+    proxy.control_plane.script(Script::on("ListExecutions", huge).times(1));
+    let mut stream = tcp(&proxy, Entry::Plain).await;
+    let request = format!(
+        "GET /api/v1/executions/ml/development HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {}\r\n\r\n",
+        proxy.ml()
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut part = vec![0; 64 << 10];
+    for _ in 0..24 {
+        tokio::time::sleep(Duration::from_millis(250)).await;
+        soon("a part", stream.read_exact(&mut part)).await.unwrap();
+    }
+    assert_eq!(proxy.record_count(), 0, "it has not ended");
 }
