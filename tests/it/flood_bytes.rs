@@ -77,12 +77,8 @@ fn message(proxy: &Proxy, bytes: usize) -> Vec<u8> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn t_time_messages_beyond_what_may_be_held_are_refused_and_small_ones_pass() {
-    let proxy = Proxy::start_with(|setup| {
-        setup
-            .configuration
-            .push_str("limits: {held_bytes: 8MiB, body_bytes: 2MiB, decompressed_bytes: 2MiB}\n")
-    })
-    .await;
+    let limits = "limits: {held_bytes: 8MiB, body_bytes: 2MiB, decompressed_bytes: 2MiB}\n";
+    let proxy = Proxy::start_with(|setup| setup.configuration.push_str(limits)).await;
     let held = || async {
         let metrics = admin(proxy.app.admin, "/metrics").await;
         let line = metrics
