@@ -354,7 +354,7 @@ pub enum SlotRole {
     Name,
     /// Path components of an upload (`Part::Value`), each checked so that none leaves its place.
     UploadPath,
-    /// A setting of executions: its value, or the group and key of a secret.
+    /// A setting of executions: its value, the group and key of a secret, or all that lies in a map or list of texts.
     Setting(Setting),
     /// Settings found by their keys: `Part::Kind` is the label of the setting, `Part::Key` where it was found.
     KeyedSetting,

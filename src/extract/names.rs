@@ -69,6 +69,21 @@ pub(in crate::extract) fn check_upload_path(field: &str, path: &str) -> Result<(
     Err(Denial::new(Reason::FieldInvalid, text))
 }
 
+/// Checks a text that the cluster resource controller puts into Kubernetes manifests as it is: one with line breaks, as
+/// YAML 1.1 (section 5.4) knows them, would add what it likes.
+pub(in crate::extract) fn check_line(field: &str, text: &str) -> Result<(), Denial> {
+    let breaks = |letter: char| letter.is_control() || matches!(letter, '\u{2028}' | '\u{2029}');
+    if !text.contains(breaks) {
+        return Ok(());
+    }
+    let text = format!(
+        "field `{field}` holds {}, which would add lines to Kubernetes manifests; write it without line breaks and other \
+         control characters",
+        quote(text)
+    );
+    Err(Denial::new(Reason::FieldInvalid, text))
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Component {
     MayBeEmpty,

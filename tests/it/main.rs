@@ -29,6 +29,7 @@ mod cli_serve;
 mod cli_test;
 mod client_certificates;
 mod client_certificates_tls;
+mod cluster_attributes;
 mod credentials;
 mod data_proxy;
 mod descriptors;
