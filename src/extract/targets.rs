@@ -1,7 +1,7 @@
 //! Turns what was read from a request into the targets that the policy judges.
 
 use super::WalkLimits;
-use super::names::{check_line, check_name, check_upload_path, quote};
+use super::names::{check_line, check_name, check_stored_name, check_stored_version, check_upload_path, quote};
 use super::values::{Occurrence, Values};
 use super::{json, protobuf, url};
 use crate::catalog::{Access, Binding, Part, ResourceSource, Route, Slot, SlotRole};
@@ -131,6 +131,7 @@ pub fn targets(route: &Route, input: &Input<'_>, rules: &ScopeRules, limits: &Wa
             }
         }
         judge.references(&values, action, &own.scope, &mut targets)?;
+        targets.extend(judge.artifact_uri(&values)?);
     }
     let asked = judge.settings(&values)?;
     Ok(Extracted { action, targets, asked })
@@ -177,6 +178,8 @@ impl<'r> Judge<'r> {
                 SlotRole::Required | SlotRole::Name | SlotRole::Reference { .. } => {
                     check_name(field(slot, Part::Value), value)?;
                 }
+                SlotRole::StoredName => check_stored_name(field(slot, Part::Value), value)?,
+                SlotRole::StoredVersion => check_stored_version(field(slot, Part::Value), value)?,
                 SlotRole::Setting(Setting::ClusterResource) => {
                     check_line(&slot.at, occurrence.part(Part::Key))?;
                     check_line(&slot.at, value)?;
@@ -185,6 +188,7 @@ impl<'r> Judge<'r> {
                 | SlotRole::Choice
                 | SlotRole::FlyteUrl
                 | SlotRole::NativeUrl
+                | SlotRole::ArtifactUri
                 | SlotRole::Setting(_)
                 | SlotRole::KeyedSetting => {}
             }

@@ -87,6 +87,7 @@ mod proxy_protocol;
 mod raw;
 mod redirect;
 mod reference;
+mod registration;
 mod replicas;
 mod replicas_repeat;
 mod reload;
