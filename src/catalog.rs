@@ -352,9 +352,15 @@ pub enum SlotRole {
     NativeUrl,
     /// A name (`Part::Value`) that becomes part of a key of the object store, and may be empty.
     Name,
+    /// A name (`Part::Value`) under which something is stored and overwritten in the object store.
+    StoredName,
+    /// The version behind it.
+    StoredVersion,
+    /// The URI of an artifact, which another service reads.
+    ArtifactUri,
     /// Path components of an upload (`Part::Value`), each checked so that none leaves its place.
     UploadPath,
-    /// A setting of executions: its value, or the group and key of a secret.
+    /// A setting of executions: its value, the group and key of a secret, or all that lies in a map or list of texts.
     Setting(Setting),
     /// Settings found by their keys: `Part::Kind` is the label of the setting, `Part::Key` where it was found.
     KeyedSetting,

@@ -62,6 +62,11 @@ pub struct RpcDocument {
     /// Fields that become part of a key of the object store.
     #[serde(default)]
     pub names: Vec<Spanned<String>>,
+    /// The name and version under which what is registered is stored in the object store.
+    pub stored_as: Option<StoredAsDocument>,
+    /// Fields with URIs of artifacts.
+    #[serde(default)]
+    pub artifact_uris: Vec<Spanned<String>>,
     /// Fields that become part of an upload location.
     #[serde(default)]
     pub upload_paths: Vec<Spanned<String>>,
@@ -243,6 +248,16 @@ pub enum ResourceDocument {
     Stored,
     /// The same of one that the call starts again as it was stored.
     StartedAgain,
+}
+
+/// The fields that make the key of what is stored.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoredAsDocument {
+    /// The name.
+    pub name: Spanned<String>,
+    /// The version.
+    pub version: Spanned<String>,
 }
 
 /// Something a request refers to.

@@ -67,8 +67,15 @@ fn rows_of(route: &Route) -> Vec<[String; 5]> {
                 names.push(resource_text(slot, *resource));
             }
             SlotRole::NativeUrl => places = vec![format!("the platform, or by rules on {}", parts_text(slot))],
+            SlotRole::ArtifactUri => {
+                needs.push(format!("  {} there", Action::AdministerPlatform.label()));
+                places.push(parts_text(slot));
+                names.push(String::new());
+            }
             SlotRole::Required
             | SlotRole::Name
+            | SlotRole::StoredName
+            | SlotRole::StoredVersion
             | SlotRole::Choice
             | SlotRole::UploadPath
             | SlotRole::Setting(_)
@@ -292,6 +299,12 @@ fn slot_json(slot: &Slot) -> Value {
             "always": words(always),
             "resource": resource_text(slot, *resource),
         }),
+        SlotRole::ArtifactUri => json!({
+            "label": "artifact by its URI",
+            "foreign": [],
+            "foreign_task": [],
+            "always": [Action::AdministerPlatform.label()],
+        }),
         SlotRole::Setting(setting) => json!({"setting": setting.label()}),
         _ => Value::Null,
     };
@@ -307,6 +320,9 @@ fn role_word(role: &SlotRole) -> &'static str {
         SlotRole::Reference { .. } => "reference",
         SlotRole::Required => "required",
         SlotRole::Name => "name",
+        SlotRole::StoredName => "stored_name",
+        SlotRole::StoredVersion => "stored_version",
+        SlotRole::ArtifactUri => "artifact_uri",
         SlotRole::Choice => "choice",
         SlotRole::FlyteUrl => "flyte_url",
         SlotRole::NativeUrl => "native_url",

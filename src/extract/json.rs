@@ -6,12 +6,11 @@
 use super::WalkLimits;
 use super::frame::Frame;
 use super::protobuf::too_many_fields;
-use super::search::Key;
+use super::search::{self, Key};
 use super::values::Values;
 use crate::catalog::{Cardinality, Field, Plan, ScalarKind, Step};
 use crate::model::denial::Denial;
 use crate::model::reason::Reason;
-use crate::model::setting::Meaning;
 use searched::Searched;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use skipped::{Keys, Presence, Skipped, Text};
@@ -208,9 +207,9 @@ impl<'de> DeserializeSeed<'de> for Content<'_, '_, '_, '_, 'de> {
         match self.field.step {
             Step::Skip => Skipped(&mut self.walk.denial).deserialize(deserializer),
             Step::Search(slot) => Searched {
-                walk: self.walk,
                 slot,
-                key: &mut Key::new(Meaning::default(), ""),
+                key: &mut Key::new(search::meaning(self.walk.plan, slot), ""),
+                walk: self.walk,
             }
             .deserialize(deserializer),
             Step::Descend(_) | Step::Keep(_) => deserializer.deserialize_any(self),

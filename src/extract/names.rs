@@ -69,6 +69,50 @@ pub(in crate::extract) fn check_upload_path(field: &str, path: &str) -> Result<(
     Err(Denial::new(Reason::FieldInvalid, text))
 }
 
+/// Checks a name that `FlyteAdmin` joins with slashes into the key of what it stores and overwrites: it leaves out those at the
+/// edges of each part, so that other names come to the same key.
+pub(in crate::extract) fn check_stored_name(field: &str, name: &str) -> Result<(), Denial> {
+    if name.split('/').all(|part| !part.is_empty()) {
+        return Ok(());
+    }
+    let parts: Vec<&str> = name.split('/').filter(|part| !part.is_empty()).collect();
+    let text = format!(
+        "field `{field}` is {}, which FlyteAdmin would store in the place of another name; write {}",
+        quote(name),
+        quote(&parts.join("/"))
+    );
+    Err(Denial::new(Reason::FieldInvalid, text))
+}
+
+/// Checks the version behind such a name: with a slash in it, a part of the name could be meant.
+pub(in crate::extract) fn check_stored_version(field: &str, version: &str) -> Result<(), Denial> {
+    if !version.contains('/') {
+        return Ok(());
+    }
+    let text = format!(
+        "field `{field}` is {}, which FlyteAdmin would store in the place of another name's version; write it without \
+         slashes, such as {}",
+        quote(version),
+        quote(&version.replace('/', "-"))
+    );
+    Err(Denial::new(Reason::FieldInvalid, text))
+}
+
+/// Checks a text that the cluster resource controller puts into Kubernetes manifests as it is: one with line breaks, as
+/// YAML 1.1 (section 5.4) knows them, would add what it likes.
+pub(in crate::extract) fn check_line(field: &str, text: &str) -> Result<(), Denial> {
+    let breaks = |letter: char| letter.is_control() || matches!(letter, '\u{2028}' | '\u{2029}');
+    if !text.contains(breaks) {
+        return Ok(());
+    }
+    let text = format!(
+        "field `{field}` holds {}, which would add lines to Kubernetes manifests; write it without line breaks and other \
+         control characters",
+        quote(text)
+    );
+    Err(Denial::new(Reason::FieldInvalid, text))
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Component {
     MayBeEmpty,

@@ -3,13 +3,12 @@
 
 use super::WalkLimits;
 use super::frame::{Frame, must_be_single};
-use super::search::{Search, Stopped};
+use super::search::{self, Search, Stopped};
 use super::values::Values;
 use super::wire::{Value, tag, value};
 use crate::catalog::{Cardinality, Field, Part, Plan, ScalarKind, Step};
 use crate::model::denial::Denial;
 use crate::model::reason::Reason;
-use crate::model::setting::Meaning;
 use std::borrow::Cow;
 
 #[cfg(test)]
@@ -78,16 +77,18 @@ impl<'p, 'a> Walk<'_, 'p, 'a> {
         Ok(())
     }
 
-    /// Looks through an entry of a map of texts, or a `google.protobuf.Struct`.
+    /// Looks through an entry of a map of texts, an element of a list of them, or a `google.protobuf.Struct`.
     fn search(&mut self, frame: &Frame<'p, '_>, field: &Field, slot: usize, bytes: &'a [u8]) -> Result<(), Denial> {
         let mut search = Search {
             slot,
+            meaning: search::meaning(self.plan, slot),
             values: &mut *self.values,
             fields_left: &mut self.fields_left,
         };
         let outcome = match field.cardinality {
             Cardinality::Map => search.text_entry(bytes),
-            Cardinality::Single | Cardinality::Repeated => search.object(Meaning::default(), bytes, 1),
+            Cardinality::Repeated => search.element(bytes),
+            Cardinality::Single => search.object(search.meaning, bytes, 1),
         };
         outcome.map_err(|stopped| match stopped {
             Stopped::Malformed => frame.mistyped(field),

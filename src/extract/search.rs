@@ -1,4 +1,5 @@
-//! Looks through annotations, labels and pod specifications for keys that stand for settings.
+//! Looks through annotations, labels and pod specifications for keys that stand for settings, and lists maps in which
+//! every key does.
 //!
 //! Everything that any decoder could take for such a setting is found: of keys that occur twice every value, since it is
 //! only refused more. It costs time by the length of the message, however its keys and values lie.
@@ -7,7 +8,7 @@ use super::frame::MAX_DEPTH;
 use super::names::quote;
 use super::values::{Occurrence, Values};
 use super::wire::{Value, tag, value};
-use crate::catalog::Part;
+use crate::catalog::{Part, Plan, SlotRole};
 use crate::model::setting::{Meaning, Setting};
 use std::borrow::Cow;
 use std::{mem, str};
@@ -24,6 +25,14 @@ pub(super) enum Stopped {
     TooMany,
     /// An entry with two keys or two values.
     Twice,
+}
+
+/// What a slot says of all that lies in it.
+pub(super) fn meaning(plan: &Plan, slot: usize) -> Meaning {
+    match plan.slots().get(slot).map(|slot| &slot.role) {
+        Some(SlotRole::Setting(setting)) => Meaning::whole(*setting),
+        _ => Meaning::default(),
+    }
 }
 
 /// A key, understood once for all that lies under it: there can be as much of that as the key is long.
@@ -48,6 +57,20 @@ impl<'k> Key<'k> {
         }
     }
 
+    /// Notes that a key is there without a value, if that is something else than that it is not there.
+    pub(super) fn note_null(&mut self, slot: usize, values: &mut Values<'_>) {
+        let counts = match self.meaning.setting {
+            // An annotation that is there without a value is one that `FlyteAdmin` does not write itself.
+            Some(Setting::Identity) => true,
+            // Not the map itself.
+            Some(Setting::ClusterResource) => !self.text.is_empty(),
+            _ => false,
+        };
+        if counts {
+            self.note(slot, Cow::Borrowed(""), values);
+        }
+    }
+
     /// Notes a text under the key, if the key stands for a setting.
     pub(super) fn note<'a>(&mut self, slot: usize, text: Cow<'a, str>, values: &mut Values<'a>) {
         let Some(setting) = self.meaning.setting else {
@@ -65,9 +88,15 @@ impl<'k> Key<'k> {
         } else {
             text
         };
+        // The attributes of clusters are compared by their keys.
+        let key = if setting == Setting::ClusterResource {
+            self.text.to_owned()
+        } else {
+            quote(self.text)
+        };
         let mut found = Occurrence::new(slot);
         found.set(Part::Kind, Cow::Borrowed(setting.label()));
-        found.set(Part::Key, Cow::Owned(quote(self.text)));
+        found.set(Part::Key, Cow::Owned(key));
         found.set(Part::Value, text);
         values.occurrences.push(found);
     }
@@ -76,6 +105,8 @@ impl<'k> Key<'k> {
 /// A search through one value in protobuf.
 pub(super) struct Search<'w, 'a> {
     pub(super) slot: usize,
+    /// What the slot says of all that lies in it.
+    pub(super) meaning: Meaning,
     pub(super) values: &'w mut Values<'a>,
     pub(super) fields_left: &'w mut usize,
 }
@@ -85,7 +116,13 @@ impl<'a> Search<'_, 'a> {
     pub(super) fn text_entry(&mut self, entry: &'a [u8]) -> Result<(), Stopped> {
         let (key, content) = self.entry(entry)?;
         let text = text(content.unwrap_or_default())?;
-        Key::new(Meaning::default(), key).note(self.slot, Cow::Borrowed(text), self.values);
+        Key::new(self.meaning, key).note(self.slot, Cow::Borrowed(text), self.values);
+        Ok(())
+    }
+
+    /// One element of a list of texts.
+    pub(super) fn element(&mut self, element: &'a [u8]) -> Result<(), Stopped> {
+        Key::new(self.meaning, "").note(self.slot, Cow::Borrowed(text(element)?), self.values);
         Ok(())
     }
 

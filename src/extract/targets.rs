@@ -1,7 +1,7 @@
 //! Turns what was read from a request into the targets that the policy judges.
 
 use super::WalkLimits;
-use super::names::{check_name, check_upload_path, quote};
+use super::names::{check_line, check_name, check_stored_name, check_stored_version, check_upload_path, quote};
 use super::values::{Occurrence, Values};
 use super::{json, protobuf, url};
 use crate::catalog::{Access, Binding, Part, ResourceSource, Route, Slot, SlotRole};
@@ -9,7 +9,7 @@ use crate::model::action::{Action, ActionSet};
 use crate::model::denial::Denial;
 use crate::model::reason::Reason;
 use crate::model::scope::{Resource, ResourceKind, StoredExecution, Target};
-use crate::model::setting::Asked;
+use crate::model::setting::{Asked, Setting};
 use reference::names_nothing;
 
 mod reference;
@@ -110,7 +110,7 @@ pub fn read<'a>(route: &Route, input: &Input<'a>, limits: &WalkLimits) -> Result
 /// - `scope_missing`: a field that selects a scope or a thing is empty;
 /// - `scope_ambiguous`: the scope is given twice;
 /// - `scope_invalid`, `domain_unknown`, `organization_refused`: the project, domain or organization is not acceptable;
-/// - `field_invalid`: a name, kind, URL or upload path is not.
+/// - `field_invalid`: a name, kind, URL, upload path or attribute of clusters is not.
 pub fn targets(route: &Route, input: &Input<'_>, rules: &ScopeRules, limits: &WalkLimits) -> Result<Extracted, Denial> {
     let values = read(route, input, limits)?;
     let judge = Judge { route, rules };
@@ -131,6 +131,7 @@ pub fn targets(route: &Route, input: &Input<'_>, rules: &ScopeRules, limits: &Wa
             }
         }
         judge.references(&values, action, &own.scope, &mut targets)?;
+        targets.extend(judge.artifact_uri(&values)?);
     }
     let asked = judge.settings(&values)?;
     Ok(Extracted { action, targets, asked })
@@ -177,10 +178,17 @@ impl<'r> Judge<'r> {
                 SlotRole::Required | SlotRole::Name | SlotRole::Reference { .. } => {
                     check_name(field(slot, Part::Value), value)?;
                 }
+                SlotRole::StoredName => check_stored_name(field(slot, Part::Value), value)?,
+                SlotRole::StoredVersion => check_stored_version(field(slot, Part::Value), value)?,
+                SlotRole::Setting(Setting::ClusterResource) => {
+                    check_line(&slot.at, occurrence.part(Part::Key))?;
+                    check_line(&slot.at, value)?;
+                }
                 SlotRole::Scope { .. }
                 | SlotRole::Choice
                 | SlotRole::FlyteUrl
                 | SlotRole::NativeUrl
+                | SlotRole::ArtifactUri
                 | SlotRole::Setting(_)
                 | SlotRole::KeyedSetting => {}
             }

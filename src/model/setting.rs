@@ -15,6 +15,10 @@ pub enum Setting {
     ClusterPool,
     /// The label of the clusters it runs on.
     ClusterLabel,
+    /// A tag of the queues it waits in.
+    QueueTag,
+    /// An attribute that is put into the Kubernetes manifests of its project, by its name.
+    ClusterResource,
     /// A secret its pods are given, as `GROUP/KEY`.
     Secret,
     /// Whom it is said to run for.
@@ -23,12 +27,14 @@ pub enum Setting {
 
 impl Setting {
     /// Every setting.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::ServiceAccount,
         Self::IamRole,
         Self::RawOutputPrefix,
         Self::ClusterPool,
         Self::ClusterLabel,
+        Self::QueueTag,
+        Self::ClusterResource,
         Self::Secret,
         Self::Identity,
     ];
@@ -42,6 +48,8 @@ impl Setting {
             Self::RawOutputPrefix => "raw_output_prefix",
             Self::ClusterPool => "cluster_pool",
             Self::ClusterLabel => "cluster_label",
+            Self::QueueTag => "queue_tag",
+            Self::ClusterResource => "cluster_resource",
             Self::Secret => "secret",
             Self::Identity => "identity",
         }
@@ -54,7 +62,8 @@ impl Setting {
             Self::ServiceAccount => "service_accounts",
             Self::IamRole => "iam_roles",
             Self::RawOutputPrefix => "raw_output_prefixes",
-            Self::ClusterPool | Self::ClusterLabel => "clusters",
+            Self::ClusterPool | Self::ClusterLabel | Self::QueueTag => "clusters",
+            Self::ClusterResource => "cluster_resources",
             Self::Secret => "secrets",
             Self::Identity => "impersonate",
         }
@@ -109,17 +118,33 @@ pub struct Meaning {
     pub setting: Option<Setting>,
     /// Whether an object under it names a secret.
     holds_secret: bool,
+    /// Whether every key under it stands for the same.
+    whole: bool,
 }
 
 impl Meaning {
+    /// Of a map or list in which everything stands for a setting, whatever its key.
+    #[must_use]
+    pub const fn whole(setting: Setting) -> Self {
+        Self {
+            setting: Some(setting),
+            holds_secret: false,
+            whole: true,
+        }
+    }
+
     /// Of a key; `around` is that of the object it lies in, and the default for what lies in none. Costs time by the length
     /// of the key, so that it is to be asked for once, and not for all that lies below.
     #[must_use]
     pub fn of(around: Self, key: &str) -> Self {
+        if around.whole {
+            return around;
+        }
         let key = folded(key);
         Self {
             setting: Setting::of_key(around.holds_secret, &key),
             holds_secret: is_secret(&key),
+            whole: false,
         }
     }
 }
@@ -132,6 +157,8 @@ impl fmt::Display for Setting {
             Self::RawOutputPrefix => "raw output prefix",
             Self::ClusterPool => "cluster pool",
             Self::ClusterLabel => "cluster label",
+            Self::QueueTag => "queue tag",
+            Self::ClusterResource => "cluster resource",
             Self::Secret => "secret",
             Self::Identity => "identity",
         })

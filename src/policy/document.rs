@@ -276,10 +276,15 @@ pub struct AllowDocument {
     #[serde(default, deserialize_with = "present")]
     #[schemars(with = "Vec<String>")]
     pub raw_output_prefixes: Option<Words>,
-    /// The cluster pools and cluster labels that callers may choose, in the same way.
+    /// The cluster pools, cluster labels and queue tags that callers may choose, in the same way.
     #[serde(default, deserialize_with = "present")]
     #[schemars(with = "Vec<String>")]
     pub clusters: Option<Words>,
+    /// The names of cluster resource attributes that callers may write. Absent: any, but none beside another guard or
+    /// `set`; `[]`: none.
+    #[serde(default, deserialize_with = "present")]
+    #[schemars(with = "Vec<String>")]
+    pub cluster_resources: Option<Words>,
     /// The secrets that tasks may ask for: `GROUP` for all below it, or `GROUP/KEY`; in the same way.
     #[serde(default, deserialize_with = "present")]
     #[schemars(with = "Vec<String>")]

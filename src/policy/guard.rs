@@ -65,6 +65,8 @@ impl Guards {
             self.lists.get(asked.setting.guard()),
             self.set.contains_key(&asked.setting),
         ) {
+            // Which of the other settings it becomes, manifests say.
+            (None, false) if asked.setting == Setting::ClusterResource && self.restrict() => Choice::Refused,
             (None, false) => Choice::Kept,
             // Without a value to replace it by it would stay.
             (None, true) if writable && set.is_some() => Choice::Replaced,
@@ -78,6 +80,11 @@ impl Guards {
                 }
             }
         }
+    }
+
+    /// Whether some setting is not the callers' choice.
+    fn restrict(&self) -> bool {
+        !(self.lists.is_empty() && self.set.is_empty())
     }
 
     /// What is written of guards, a text for each key: two grants with the same texts guard and set the same.
@@ -139,6 +146,8 @@ fn covers(setting: Setting, entry: &str, value: &str) -> bool {
         | Setting::IamRole
         | Setting::ClusterPool
         | Setting::ClusterLabel
+        | Setting::QueueTag
+        | Setting::ClusterResource
         | Setting::Identity => entry == value,
     }
 }

@@ -158,6 +158,8 @@ fn instead(asked: &Asked, may_ask: &BTreeSet<String>) -> String {
         | Setting::IamRole
         | Setting::ClusterPool
         | Setting::ClusterLabel
+        | Setting::QueueTag
+        | Setting::ClusterResource
         | Setting::Identity => "",
     };
     format!("{leave}, or write one of {}{more}{below}", offered.join(", "))

@@ -157,9 +157,14 @@ fn the_page_of_the_catalogue_is_generated() {
         }
         for field in items(&rpc["fields"])
             .iter()
-            .filter(|field| field["role"] == "reference")
+            .filter(|field| field["role"] == "reference" || field["role"] == "artifact_uri")
         {
-            let (label, at) = (text(&field["label"]), text(&field["at"]));
+            let at = if field["role"] == "reference" {
+                &field["at"]
+            } else {
+                &field["parts"][0]
+            };
+            let (label, at) = (text(&field["label"]), text(at));
             writeln!(references, "| {name} | {label} | `{at}` | {} |", needed_there(field)).unwrap();
         }
         for field in items(&rpc["ignored"]) {
@@ -180,7 +185,7 @@ fn the_page_of_the_catalogue_is_generated() {
         | RPC | shows | asks for |\n|---|---|---|\n{answers}\n\
         ## References\n\nWhat a call refers to is judged too, where it lies. `elsewhere`: in another project or domain than the call's \
         own.\n\n| RPC | what | field | needs there |\n|---|---|---|---|\n{references}\n\
-        ## Fields that are not judged\n\nFields that name a project, domain, organization or URL and do not matter to the decision. A test \
+        ## Fields that are not judged\n\nFields that name a project, domain, organization, URL or URI and do not matter to the decision. A test \
         compares this\nlist with the published descriptors.\n\n| RPC | field | why |\n|---|---|---|\n{ignored}\n\
         ## Pages\n\nPaths that are no RPC, forwarded for everybody, without a token. Of the console's session, what makes a new \
         login or token of it gets no cookies\nunless it is good (see [identity.md](identity.md#console-sessions)).\n\n| path | methods | session |\n|---|---|---|\n"

@@ -24,6 +24,7 @@ rules:
         iam_roles: []
         raw_output_prefixes: ["s3://data/${project}"]
         clusters: []
+        cluster_resources: [projectQuotaCpu]
         secrets: ["${project}"]
   - name: given
     subjects: [{ groups: [given] }]
@@ -175,6 +176,16 @@ fn places(catalog: &Catalog) -> Vec<(&Route, String, Setting, Value, Option<Valu
                         ask("other"),
                         Some(ask("ml")),
                     ));
+                }
+                SlotRole::Setting(setting @ (Setting::ClusterResource | Setting::QueueTag)) => {
+                    let ask = |value: Value| with(base(route), &slot.at, value);
+                    let (refused, allowed) = if setting == Setting::QueueTag {
+                        (json!(["gpu"]), None)
+                    } else {
+                        let refused = json!({"projectQuotaCpu": "8", "defaultIamRole": "arn:aws:iam::1:role/admin"});
+                        (refused, Some(ask(json!({"projectQuotaCpu": "8"}))))
+                    };
+                    places.push((route, slot.at.to_string(), setting, ask(refused), allowed));
                 }
                 SlotRole::Setting(setting) => {
                     let (path, _) = slot.parts.iter().find(|(_, part)| *part == Part::Value).unwrap();

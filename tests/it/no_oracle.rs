@@ -78,6 +78,9 @@ impl Thing {
                 SlotRole::Scope { .. }
                 | SlotRole::Choice
                 | SlotRole::Name
+                | SlotRole::StoredName
+                | SlotRole::StoredVersion
+                | SlotRole::ArtifactUri
                 | SlotRole::UploadPath
                 | SlotRole::Setting(_)
                 | SlotRole::KeyedSetting => return None,
@@ -176,6 +179,9 @@ fn message(route: &Route, acts: Thing, refers: Option<(usize, Thing)>) -> Dynami
                 SlotRole::Reference { .. }
                 | SlotRole::Choice
                 | SlotRole::Name
+                | SlotRole::StoredName
+                | SlotRole::StoredVersion
+                | SlotRole::ArtifactUri
                 | SlotRole::UploadPath
                 | SlotRole::Setting(_)
                 | SlotRole::KeyedSetting,

@@ -45,10 +45,17 @@ pub(crate) fn walked(values: &Values<'_>) -> Vec<Found> {
 pub(crate) fn decoded(plan: &Plan, message: &DynamicMessage) -> Vec<Found> {
     let mut found = Vec::new();
     for (index, slot) in plan.slots().iter().enumerate() {
-        if slot.role == SlotRole::KeyedSetting {
+        let searched = match slot.role {
+            SlotRole::KeyedSetting => Some(Meaning::default()),
+            SlotRole::Setting(setting @ (Setting::ClusterResource | Setting::QueueTag)) => {
+                Some(Meaning::whole(setting))
+            }
+            _ => None,
+        };
+        if let Some(meaning) = searched {
             let (parent, field) = slot.at.rsplit_once('.').unwrap_or(("", &slot.at));
             for holder in places(vec![message.clone()], parent) {
-                let settings = keyed(&holder, field).into_iter();
+                let settings = keyed(meaning, &holder, field).into_iter();
                 found.extend(settings.map(|(setting, value)| {
                     let parts = [(Part::Kind, setting.label().to_owned()), (Part::Value, value)];
                     (index, parts.into_iter().filter(is_set).collect())
@@ -79,19 +86,25 @@ fn sorted(mut found: Vec<Found>) -> Vec<Found> {
     found
 }
 
-/// The settings in a map of texts or a `google.protobuf.Struct`.
-fn keyed(holder: &DynamicMessage, field: &str) -> Vec<(Setting, String)> {
+/// The settings in a map or list of texts, or a `google.protobuf.Struct`.
+fn keyed(around: Meaning, holder: &DynamicMessage, field: &str) -> Vec<(Setting, String)> {
     let mut found = Vec::new();
     match &*holder.get_field_by_name(field).unwrap() {
         Value::Map(map) =>
         {
             #[expect(clippy::iter_over_hash_type, reason = "what is found is sorted")]
             for (key, value) in map {
-                Key::new(Meaning::default(), key).text(value.as_str().unwrap(), &mut found);
+                Key::new(around, key).text(value.as_str().unwrap(), &mut found);
+            }
+        }
+        Value::List(list) => {
+            let none = MapKey::String(String::new());
+            for text in list {
+                Key::new(around, &none).text(text.as_str().unwrap(), &mut found);
             }
         }
         Value::Message(object) if holder.has_field_by_name(field) => {
-            keyed_object(Meaning::default(), object, &mut found);
+            keyed_object(around, object, &mut found);
         }
         _ => {}
     }

@@ -2,6 +2,7 @@
 
 use super::shape::{Segment, Shapes, segments};
 use crate::catalog::{Field, Part, Plan, ScalarKind, Slot, SlotRole, State, Step};
+use crate::model::setting::Setting;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A path and what is to be done at its end.
@@ -61,7 +62,9 @@ fn patterns<'a>(shapes: &'a Shapes, request: &'a str, slots: &'a [Slot]) -> Resu
     let mut patterns = Vec::new();
     for (index, slot) in slots.iter().enumerate() {
         let opens = match slot.role {
-            SlotRole::KeyedSetting => (&*slot.at, End::Search(index)),
+            SlotRole::KeyedSetting | SlotRole::Setting(Setting::ClusterResource | Setting::QueueTag) => {
+                (&*slot.at, End::Search(index))
+            }
             _ => (&*slot.at, End::Open(index)),
         };
         let keeps = slot.parts.iter().map(|(path, part)| (&**path, End::Keep(index, *part)));

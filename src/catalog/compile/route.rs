@@ -108,6 +108,8 @@ impl<'a, 'f> Compiler<'a, 'f> {
                     || rpc.flyte_url.is_some()
                     || !(rpc.required.is_empty()
                         && rpc.names.is_empty()
+                        && rpc.stored_as.is_none()
+                        && rpc.artifact_uris.is_empty()
                         && rpc.upload_paths.is_empty()
                         && rpc.references.is_empty()
                         && rpc.settings.is_empty()

@@ -4,7 +4,7 @@ use super::shape::{Segment, Shapes, segments, split_last};
 use super::slot::{Slots, fits};
 use crate::catalog::answer::Label;
 use crate::catalog::document::{RpcDocument, SettingDocument};
-use crate::catalog::{Cardinality, Part, SlotRole, WritePlace};
+use crate::catalog::{Cardinality, Part, ScalarKind, SlotRole, WritePlace};
 use crate::model::setting::Setting;
 
 /// A JSON object in protobuf.
@@ -33,25 +33,29 @@ impl Slots<'_, '_> {
         let word = &document.setting;
         let setting = self.check(word, known(&word.value))?;
         for field in &document.at {
-            let parts = if setting == Setting::Secret {
-                secret(self.shapes, self.request, &field.value)
-            } else {
-                let found = self.shapes.scalar_at(self.request, &field.value);
-                found
-                    .and_then(|shape| fits(&field.value, shape, Part::Value))
-                    .map(|_| vec![(field.value.as_str().into(), Part::Value)])
+            let parts = match setting {
+                Setting::Secret => secret(self.shapes, self.request, &field.value),
+                Setting::ClusterResource => texts(self.shapes, self.request, &field.value, Cardinality::Map),
+                Setting::QueueTag => texts(self.shapes, self.request, &field.value, Cardinality::Repeated),
+                _ => {
+                    let found = self.shapes.scalar_at(self.request, &field.value);
+                    found
+                        .and_then(|shape| fits(&field.value, shape, Part::Value))
+                        .map(|_| vec![(field.value.as_str().into(), Part::Value)])
+                }
             };
             let Some(parts) = self.check(field, parts) else {
                 continue;
             };
             let at = match setting {
-                Setting::Secret => &field.value,
+                Setting::Secret | Setting::ClusterResource | Setting::QueueTag => &field.value,
                 _ => split_last(&field.value).0,
             };
             self.push(at, parts, SlotRole::Setting(setting));
         }
         let write = document.write.as_ref()?;
-        if !document.at.iter().any(|field| field.value == write.value) || setting == Setting::Secret {
+        let is_text = !matches!(setting, Setting::Secret | Setting::ClusterResource | Setting::QueueTag);
+        if !document.at.iter().any(|field| field.value == write.value) || !is_text {
             self.fault(write, "`write` must be one of the text fields in `at`");
             return None;
         }
@@ -79,6 +83,21 @@ fn secret(shapes: &Shapes, request: &str, path: &str) -> Result<Vec<(Box<str>, P
         Ok((path.into(), part))
     };
     Ok(vec![part("group", Part::Key)?, part("key", Part::Value)?])
+}
+
+/// Checks that a path ends at a map or list of texts, which has no parts: it is looked through as a whole.
+fn texts(shapes: &Shapes, request: &str, path: &str, wanted: Cardinality) -> Result<Vec<(Box<str>, Part)>, String> {
+    let (parent, name) = split_last(path);
+    let field = shapes.field(shapes.message_at(request, parent)?, name)?;
+    let of_texts = match wanted {
+        Cardinality::Map => field.message.is_none(),
+        Cardinality::Repeated | Cardinality::Single => field.kind == ScalarKind::String,
+    };
+    if field.cardinality == wanted && of_texts {
+        return Ok(Vec::new());
+    }
+    let wanted = if wanted == Cardinality::Map { "map" } else { "list" };
+    Err(format!("`{path}` must be a {wanted} of texts"))
 }
 
 /// Checks that a path ends at a map of scalars or at a `google.protobuf.Struct`.

@@ -50,6 +50,13 @@ impl<'a, 'f> Slots<'a, 'f> {
         for field in &rpc.names {
             self.value(field, SlotRole::Name, false);
         }
+        if let Some(stored) = &rpc.stored_as {
+            self.value(&stored.name, SlotRole::StoredName, false);
+            self.value(&stored.version, SlotRole::StoredVersion, false);
+        }
+        for field in &rpc.artifact_uris {
+            self.artifact_uri(field);
+        }
         for field in &rpc.upload_paths {
             self.value(field, SlotRole::UploadPath, false);
         }
@@ -169,6 +176,17 @@ impl<'a, 'f> Slots<'a, 'f> {
         if let Some(slot) = self.found.get_mut(slot).filter(|_| filled) {
             slot.required = true;
             slot.filled.push(Part::Value);
+        }
+    }
+
+    /// A slot for a text field that may lie in maps and lists.
+    fn artifact_uri(&mut self, field: &Spanned<String>) {
+        let (at, name) = split_last(&field.value);
+        let message = self.shapes.message_at(self.request, at);
+        let found = message.and_then(|message| self.part_of(message, name, Part::Value));
+        if self.check(field, found).is_some() {
+            let parts = vec![(field.value.as_str().into(), Part::Value)];
+            self.push(at, parts, SlotRole::ArtifactUri);
         }
     }
 

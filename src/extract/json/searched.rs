@@ -3,7 +3,6 @@
 use super::Walk;
 use super::skipped::{Keys, Presence, Text};
 use crate::extract::search::Key;
-use crate::model::setting::Setting;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use std::borrow::Cow;
 use std::fmt;
@@ -31,10 +30,7 @@ impl<'de> Visitor<'de> for Searched<'_, '_, '_, '_, 'de> {
     }
 
     fn visit_unit<E: Error>(self) -> Result<Presence, E> {
-        // An annotation that is there without a value is one that FlyteAdmin does not write itself.
-        if self.key.meaning.setting == Some(Setting::Identity) {
-            self.key.note(self.slot, Cow::Borrowed(""), self.walk.values);
-        }
+        self.key.note_null(self.slot, self.walk.values);
         Ok(Presence::Absent)
     }
 

@@ -15,6 +15,7 @@ fn found_by<'a>(
     let mut values = Values::default();
     let mut search = Search {
         slot: 0,
+        meaning: Meaning::default(),
         values: &mut values,
         fields_left: &mut 1000,
     };
@@ -50,6 +51,29 @@ fn what_comes_twice_is_found_twice() {
     // In lists, also without order of key and value.
     let element = bytes(1, bytes(5, bytes(1, [bytes(2, text("a")), bytes(1, key)].concat())));
     assert_eq!(found(&member("list", &bytes(6, element))).unwrap(), [account("a")]);
+}
+
+#[test]
+fn where_everything_stands_for_a_setting_keys_are_not_understood() {
+    let entry = |key: &str, value: &str| [bytes(1, key), bytes(2, value)].concat();
+    let label = |setting: Setting| setting.label().to_owned();
+    for (key, value) in [("serviceAccountName", "a"), ("defaultIamRole", ""), ("", "a")] {
+        let entry = entry(key, value);
+        let found = found_by(|search| {
+            search.meaning = Meaning::whole(Setting::ClusterResource);
+            search.text_entry(&entry)
+        });
+        assert_eq!(found.unwrap(), [(label(Setting::ClusterResource), value.to_owned())]);
+    }
+    let found = found_by(|search| {
+        search.meaning = Meaning::whole(Setting::QueueTag);
+        search.element(b"a")?;
+        search.element(b"a")?;
+        assert_eq!(search.element(&[0xff]), Err(Stopped::Malformed));
+        Ok(())
+    });
+    let tag = (label(Setting::QueueTag), "a".to_owned());
+    assert_eq!(found.unwrap(), [tag.clone(), tag]);
 }
 
 #[test]
@@ -185,6 +209,7 @@ fn no_more_settings_are_collected_than_may_be_asked_for() {
     let mut values = Values::default();
     let mut search = Search {
         slot: 0,
+        meaning: Meaning::default(),
         values: &mut values,
         fields_left: &mut 100_000,
     };
@@ -203,6 +228,7 @@ fn a_search_takes_time_by_the_length_of_the_message_and_not_by_keys_times_values
         let mut values = Values::default();
         let mut search = Search {
             slot: 0,
+            meaning: Meaning::default(),
             values: &mut values,
             fields_left: &mut 1_000_000,
         };

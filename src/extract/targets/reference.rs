@@ -1,12 +1,13 @@
 //! What a request refers to: judged where it lies, by what the catalogue asks for it there.
 
-use super::{Judge, resource_of};
+use super::{Judge, field, resource_of};
 use crate::catalog::{Extent, Part, Slot, SlotRole};
 use crate::extract::values::{Occurrence, Values};
 use crate::model::action::{Action, ActionSet};
 use crate::model::denial::Denial;
 use crate::model::scope::{Resource, ResourceKind, Scope, Target, TargetRole};
 use std::collections::HashSet;
+use std::sync::Arc;
 
 impl Judge<'_> {
     /// Adds what the request refers to.
@@ -37,6 +38,22 @@ impl Judge<'_> {
             }));
         }
         Ok(())
+    }
+
+    /// What the URI of an artifact needs: which project it names is up to the service that reads it, so that it can be any.
+    pub(super) fn artifact_uri(&self, values: &Values<'_>) -> Result<Option<Target>, Denial> {
+        for occurrence in &values.occurrences {
+            let slot = self.slot(occurrence)?;
+            if slot.role == SlotRole::ArtifactUri && !occurrence.part(Part::Value).is_empty() {
+                let at = Arc::from(field(slot, Part::Value));
+                let target = self.target(Scope::Global, None, &at, TargetRole::Refers);
+                return Ok(Some(Target {
+                    needs: ActionSet::from(Action::AdministerPlatform),
+                    ..target
+                }));
+            }
+        }
+        Ok(None)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::Judge;
 use crate::catalog::{Part, SlotRole};
+use crate::extract::names::quote;
 use crate::extract::search::MOST;
 use crate::extract::values::Values;
 use crate::model::denial::Denial;
@@ -26,6 +27,10 @@ impl Judge<'_> {
                 SlotRole::Setting(Setting::Secret) if key.is_empty() && value.is_empty() => continue,
                 SlotRole::Setting(Setting::Secret) => {
                     (Setting::Secret, format!("{key}/{value}").into(), (&*slot.at).into())
+                }
+                // The name is compared, and counts without a value, too: that replaces one.
+                SlotRole::Setting(setting @ Setting::ClusterResource) => {
+                    (setting, key.into(), format!("{} {}", slot.at, quote(key)).into())
                 }
                 SlotRole::Setting(_) if value.is_empty() => continue,
                 SlotRole::KeyedSetting

@@ -754,3 +754,41 @@ fn a_scope_that_is_given_twice_is_refused() {
     assert_eq!(judge(&["a"]).unwrap().targets[0].scope, place("a", "dev"));
     assert_eq!(judge(&["a", "a"]).unwrap_err().reason, Reason::ScopeAmbiguous);
 }
+
+#[test]
+fn no_two_workflows_come_to_one_key_of_the_store() {
+    let judged = |name: &str, version: &str| {
+        let id = format!(r#"{{"project": "ml", "domain": "development", "name": "{name}", "version": "{version}"}}"#);
+        call("CreateWorkflow", &format!(r#"{{"id": {id}}}"#))
+    };
+    for (name, version) in [("secret", "v1"), ("a.b/c d", "1.2-x_y+z"), ("a/b/c", "v"), (" a", "v ")] {
+        assert!(judged(name, version).is_ok(), "{name} {version}");
+    }
+    for (name, instead) in [
+        ("secret/", "secret"),
+        ("/secret", "secret"),
+        ("secret//", "secret"),
+        ("a//b", "a/b"),
+        ("///a/b//", "a/b"),
+    ] {
+        let denial = judged(name, "v1").unwrap_err();
+        assert_eq!(denial.reason, Reason::FieldInvalid, "{name}");
+        let message = &denial.message;
+        assert!(message.contains("`id.name`"), "{message}");
+        assert!(message.ends_with(&format!("write `{instead}`")), "{message}");
+    }
+    assert_eq!(judged("/", "v1").unwrap_err().reason, Reason::FieldInvalid);
+    for (version, instead) in [("prod/v1", "prod-v1"), ("v1/", "v1-"), ("/", "-")] {
+        let denial = judged("deploy", version).unwrap_err();
+        assert_eq!(denial.reason, Reason::FieldInvalid, "{version}");
+        let message = &denial.message;
+        assert!(message.contains("`id.version`"), "{message}");
+        assert!(message.ends_with(&format!("such as `{instead}`")), "{message}");
+    }
+    // Others are not stored under keys.
+    let id =
+        r#"{"id": {"resourceType": "TASK", "project": "ml", "domain": "development", "name": "a/", "version": "b/c"}}"#;
+    for method in ["CreateTask", "GetWorkflow", "GetTask"] {
+        assert!(call(method, id).is_ok(), "{method}");
+    }
+}

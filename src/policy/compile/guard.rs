@@ -16,6 +16,7 @@ impl Surroundings<'_, '_> {
             (Setting::IamRole, &entry.iam_roles),
             (Setting::RawOutputPrefix, &entry.raw_output_prefixes),
             (Setting::ClusterPool, &entry.clusters),
+            (Setting::ClusterResource, &entry.cluster_resources),
             (Setting::Secret, &entry.secrets),
         ];
         let mut guards = Guards {
@@ -73,6 +74,7 @@ impl Surroundings<'_, '_> {
             &entry.iam_roles,
             &entry.raw_output_prefixes,
             &entry.clusters,
+            &entry.cluster_resources,
             &entry.secrets,
         ];
         let lists = lists.into_iter().flatten().map(At::place);

@@ -90,9 +90,48 @@ fn each_setting_has_its_own_guard() {
         for setting in Setting::ALL {
             let refused = guards.choice(&asked(setting, "x"), PLACE, true, &own) == Choice::Refused;
             let same = guarded.guard() == setting.guard();
-            assert_eq!(refused, same || setting == Setting::Identity, "{guarded:?} {setting:?}");
+            // Others are not free beside any guard.
+            let other = matches!(setting, Setting::Identity | Setting::ClusterResource);
+            assert_eq!(refused, same || other, "{guarded:?} {setting:?}");
         }
     }
+}
+
+#[test]
+fn cluster_resources_are_free_only_where_nothing_else_is_guarded_or_set() {
+    let own: OwnNames = [None, None];
+    let choice = |lists: &[(&'static str, &[&str])], set: &[(Setting, &str)]| {
+        let resource = asked(Setting::ClusterResource, "projectQuotaCpu");
+        guards(lists, set).choice(&resource, PLACE, false, &own)
+    };
+    assert_eq!(choice(&[], &[]), Choice::Kept);
+    for guard in [
+        "service_accounts",
+        "iam_roles",
+        "raw_output_prefixes",
+        "clusters",
+        "secrets",
+    ] {
+        assert_eq!(
+            choice(&[(guard, &["projectQuotaCpu"])], &[]),
+            Choice::Refused,
+            "{guard}"
+        );
+        let listed: &[(&'static str, &[&str])] = &[(guard, &[]), ("cluster_resources", &["projectQuotaCpu"])];
+        assert_eq!(choice(listed, &[]), Choice::Kept, "{guard}");
+    }
+    assert_eq!(choice(&[], &[(Setting::IamRole, "r")]), Choice::Refused);
+    assert_eq!(
+        choice(&[("cluster_resources", &["projectQuotaMemory"])], &[]),
+        Choice::Refused
+    );
+    assert_eq!(
+        choice(
+            &[("cluster_resources", &["projectQuotaCpu"])],
+            &[(Setting::IamRole, "r")]
+        ),
+        Choice::Kept
+    );
 }
 
 #[test]

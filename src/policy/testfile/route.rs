@@ -16,6 +16,9 @@ pub(super) fn question<'c>(case: &CaseDocument, route: &'c Route, expect: Expect
         SlotRole::Reference { .. }
         | SlotRole::Required
         | SlotRole::Name
+        | SlotRole::StoredName
+        | SlotRole::StoredVersion
+        | SlotRole::ArtifactUri
         | SlotRole::Choice
         | SlotRole::UploadPath
         | SlotRole::NativeUrl

@@ -1,4 +1,4 @@
-//! Every field that names a project, domain, organization, URL or execution is judged, or listed as ignored with the
+//! Every field that names a project, domain, organization, URL, URI or execution is judged, or listed as ignored with the
 //! reason.
 
 use super::message_in;
@@ -7,10 +7,52 @@ use flyte_authz_proxy::catalog::{Access, Catalog, Part, ResourceSource, Route, S
 use prost_reflect::{DescriptorPool, FieldDescriptor, Kind, MessageDescriptor};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// URIs that are not judged wherever their message lies, and why.
+const URIS: [(&str, &str, &str); 9] = [
+    ("flyteidl.core.Blob", "uri", OF_DATA),
+    ("flyteidl.core.Schema", "uri", OF_DATA),
+    ("flyteidl.core.StructuredDataset", "uri", OF_DATA),
+    // docs/policy.md tells that guards do not keep a caller from it.
+    (
+        "flyteidl.core.LiteralOffloadedMetadata",
+        "uri",
+        "a value like the others; propeller reads it where a workflow looks into it",
+    ),
+    (
+        "flyteidl.core.ExecutionError",
+        "error_uri",
+        "told by who may report events",
+    ),
+    (
+        "flyteidl.core.TaskLog",
+        "uri",
+        "a link for people, told by who may report events",
+    ),
+    (
+        "flyteidl.admin.Description",
+        "uri",
+        "shown with the description, and not read",
+    ),
+    ("flyteidl.service.OAuth2MetadataResponse", "jwks_uri", OF_LOGIN),
+    (
+        "flyteidl.service.PublicClientAuthConfigResponse",
+        "redirect_uri",
+        OF_LOGIN,
+    ),
+];
+
+const OF_DATA: &str = "a value that tasks are given; their pods read it with their own rights";
+
+const OF_LOGIN: &str = "of the authorization server, no place of Flyte";
+
 /// Whether a field says where something is.
 fn is_identity(field: &FieldDescriptor) -> bool {
-    let name = field.name();
-    let told = ["project", "domain", "org"].contains(&name) || name.ends_with("_url");
+    let (name, message) = (field.name(), field.parent_message());
+    let uri = (name == "uri" || name.ends_with("_uri"))
+        && !URIS
+            .iter()
+            .any(|(of, uri, _)| *of == message.full_name() && *uri == name);
+    let told = ["project", "domain", "org"].contains(&name) || name.ends_with("_url") || uri;
     told && matches!(field.kind(), Kind::String)
 }
 
@@ -23,7 +65,11 @@ fn is_execution_name(message: &MessageDescriptor, field: &FieldDescriptor) -> bo
 fn judges(role: &SlotRole) -> bool {
     matches!(
         role,
-        SlotRole::Scope { .. } | SlotRole::Reference { .. } | SlotRole::FlyteUrl | SlotRole::NativeUrl
+        SlotRole::Scope { .. }
+            | SlotRole::Reference { .. }
+            | SlotRole::FlyteUrl
+            | SlotRole::NativeUrl
+            | SlotRole::ArtifactUri
     )
 }
 
@@ -178,6 +224,19 @@ fn every_field_that_says_where_something_is_is_judged_or_ignored_for_a_reason() 
     assert_eq!(open, [""; 0]);
     // Project, domain and organization of most calls: the search does look into the plans.
     assert!(judged > 150, "{judged}");
+}
+
+#[test]
+fn every_uri_that_is_not_judged_exists_and_has_a_reason() {
+    for (message, field, why) in URIS {
+        let message = pool().get_message_by_name(message).unwrap();
+        assert!(
+            message.get_field_by_name(field).is_some(),
+            "{} {field}",
+            message.full_name()
+        );
+        assert!(!why.is_empty());
+    }
 }
 
 #[test]

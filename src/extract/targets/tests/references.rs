@@ -5,10 +5,15 @@ use crate::catalog::{Part, Plan, ResourceSource, SlotRole};
 use crate::extract::example;
 use crate::model::action::Action;
 use crate::model::reason::Reason;
-use crate::model::scope::Target;
+use crate::model::scope::{Scope, Target};
 
 /// A launch plan with an input that is read from an artifact.
 fn launch_plan(artifact_key: &str) -> String {
+    with_input(&format!(r#""artifactId": {{"artifactKey": {artifact_key}}}"#))
+}
+
+/// A launch plan with an input that is given like this.
+fn with_input(given: &str) -> String {
     let id = |kind: &str| {
         format!(
             r#"{{"resourceType": "{kind}", "project": "ml", "domain": "development", "name": "n", "version": "1"}}"#
@@ -16,7 +21,7 @@ fn launch_plan(artifact_key: &str) -> String {
     };
     format!(
         r#"{{"id": {}, "spec": {{"workflowId": {},
-            "defaultInputs": {{"parameters": {{"x": {{"artifactId": {{"artifactKey": {artifact_key}}}}}}}}}}}}}"#,
+            "defaultInputs": {{"parameters": {{"x": {{{given}}}, "y": {{{given}}}}}}}}}}}"#,
         id("LAUNCH_PLAN"),
         id("WORKFLOW")
     )
@@ -41,6 +46,30 @@ fn a_reference_that_need_not_be_there_names_nothing_without_project_and_domain()
             Reason::ScopeMissing,
             "{partial}"
         );
+    }
+}
+
+#[test]
+fn an_artifact_by_its_uri_can_be_of_any_project() {
+    let judged = |given: &str| -> Vec<Target> { call("CreateLaunchPlan", &with_input(given)).unwrap().targets };
+    let without = judged("");
+    for nothing in [
+        r#""artifactQuery": {}"#,
+        r#""artifactQuery": {"uri": ""}"#,
+        r#""required": true"#,
+    ] {
+        assert_eq!(judged(nothing), without, "{nothing}");
+    }
+    let field = "spec.default_inputs.parameters{}.artifact_query.uri";
+    let anywhere = refers(Scope::Global, Action::AdministerPlatform, None, field);
+    for uri in [
+        "flyte://av0.1/ml/development/a@1",
+        "flyte://av0.1/fraud/development/a",
+        " ",
+        "x",
+    ] {
+        let targets = judged(&format!(r#""artifactQuery": {{"uri": "{uri}"}}"#));
+        assert_eq!(targets[without.len()..], [anywhere.clone()], "{uri}");
     }
 }
 

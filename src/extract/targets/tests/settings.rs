@@ -1,6 +1,6 @@
 //! The settings of executions that requests ask for.
 
-use super::{OWN_PLAN, call};
+use super::{OWN_PLAN, call, refusal};
 use crate::extract::search::MOST;
 use crate::model::reason::Reason;
 use crate::model::setting::Setting;
@@ -154,4 +154,63 @@ fn all_that_is_asked_for_is_listed_in_the_order_of_the_message() {
         "securityContext": {"secrets": [{"key": "1"}, {}, {"key": "2"}], "runAs": {"iamRole": "s"}}"#;
     let values: Vec<String> = asked(spec).into_iter().map(|(_, value, _)| value).collect();
     assert_eq!(values, ["b", "r", "/1", "/2", "s"]);
+}
+
+/// A change of the attributes of a project, with this member of `matching_attributes`.
+fn attributes(member: &str) -> String {
+    format!(r#"{{"attributes": {{"project": "ml", "domain": "development", "matching_attributes": {{{member}}}}}}}"#)
+}
+
+#[test]
+fn what_goes_into_manifests_and_queues_is_asked_for() {
+    let asked = |member: &str| {
+        let asked = call("UpdateProjectDomainAttributes", &attributes(member))
+            .unwrap()
+            .asked;
+        let one =
+            |asked: &crate::model::setting::Asked| (asked.setting, asked.value.to_string(), asked.field.to_string());
+        asked.iter().map(one).collect::<Vec<_>>()
+    };
+    let resource = |name: &str| {
+        let field = format!("attributes.matching_attributes.cluster_resource_attributes.attributes `{name}`");
+        (Setting::ClusterResource, name.to_owned(), field)
+    };
+    let many = r#""cluster_resource_attributes": {"attributes": {"projectQuotaCpu": "4", "serviceAccountName": "a b", "defaultIamRole": ""}}"#;
+    let names = ["projectQuotaCpu", "serviceAccountName", "defaultIamRole"];
+    assert_eq!(asked(many), names.map(resource));
+    let null = r#""clusterResourceAttributes": {"attributes": {"defaultIamRole": null}}"#;
+    assert_eq!(asked(null), [resource("defaultIamRole")]);
+    for nothing in [r#""attributes": {}"#, r#""attributes": null"#, ""] {
+        assert_eq!(asked(&format!(r#""cluster_resource_attributes": {{{nothing}}}"#)), []);
+    }
+    let tag = |value: &str| {
+        let field = "attributes.matching_attributes.execution_queue_attributes.tags".to_owned();
+        (Setting::QueueTag, value.to_owned(), field)
+    };
+    let tags = r#""execution_queue_attributes": {"tags": ["gpu", "", "critical"]}"#;
+    assert_eq!(asked(tags), [tag("gpu"), tag("critical")]);
+    assert_eq!(asked(r#""execution_queue_attributes": {"tags": []}"#), []);
+}
+
+#[test]
+fn nothing_adds_lines_to_manifests() {
+    for broken in [
+        "a\\nb", "\\r", "\\u0000", "\\t", "\\u0085", "a\\u2028", "\\u2029b", "\\u007f",
+    ] {
+        for member in [
+            format!(r#""{broken}": "v""#),
+            format!(r#""k": "{broken}""#),
+            format!(r#""{broken}": null"#),
+        ] {
+            let member = format!(r#""cluster_resource_attributes": {{"attributes": {{{member}}}}}"#);
+            let denial = refusal("UpdateProjectDomainAttributes", &attributes(&member));
+            assert_eq!(denial.reason, Reason::FieldInvalid, "{member}");
+            assert!(
+                denial.message.contains("would add lines to Kubernetes manifests"),
+                "{denial:?}"
+            );
+        }
+    }
+    let fine = r#""cluster_resource_attributes": {"attributes": {"k": "arn:aws:iam::1:role/x y: {z} \u00e9"}}"#;
+    call("UpdateProjectDomainAttributes", &attributes(fine)).unwrap();
 }
