@@ -62,6 +62,8 @@ pub struct RpcDocument {
     /// Fields that become part of a key of the object store.
     #[serde(default)]
     pub names: Vec<Spanned<String>>,
+    /// The field with the name that the caller chooses for a new execution.
+    pub chosen_name: Option<Spanned<String>>,
     /// Fields that become part of an upload location.
     #[serde(default)]
     pub upload_paths: Vec<Spanned<String>>,

@@ -66,6 +66,11 @@ fn rows_of(route: &Route) -> Vec<[String; 5]> {
                 places.push(slot.at.to_string());
                 names.push(resource_text(slot, *resource));
             }
+            SlotRole::ChosenName => {
+                needs.push(format!("  what has the name already: {}", route.action));
+                places.push(parts_text(slot));
+                names.push("stored".to_owned());
+            }
             SlotRole::NativeUrl => places = vec![format!("the platform, or by rules on {}", parts_text(slot))],
             SlotRole::Required
             | SlotRole::Name
@@ -307,6 +312,7 @@ fn role_word(role: &SlotRole) -> &'static str {
         SlotRole::Reference { .. } => "reference",
         SlotRole::Required => "required",
         SlotRole::Name => "name",
+        SlotRole::ChosenName => "chosen_name",
         SlotRole::Choice => "choice",
         SlotRole::FlyteUrl => "flyte_url",
         SlotRole::NativeUrl => "native_url",

@@ -78,6 +78,7 @@ impl Thing {
                 SlotRole::Scope { .. }
                 | SlotRole::Choice
                 | SlotRole::Name
+                | SlotRole::ChosenName
                 | SlotRole::UploadPath
                 | SlotRole::Setting(_)
                 | SlotRole::KeyedSetting => return None,
@@ -176,6 +177,7 @@ fn message(route: &Route, acts: Thing, refers: Option<(usize, Thing)>) -> Dynami
                 SlotRole::Reference { .. }
                 | SlotRole::Choice
                 | SlotRole::Name
+                | SlotRole::ChosenName
                 | SlotRole::UploadPath
                 | SlotRole::Setting(_)
                 | SlotRole::KeyedSetting,

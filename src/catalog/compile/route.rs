@@ -108,6 +108,7 @@ impl<'a, 'f> Compiler<'a, 'f> {
                     || rpc.flyte_url.is_some()
                     || !(rpc.required.is_empty()
                         && rpc.names.is_empty()
+                        && rpc.chosen_name.is_none()
                         && rpc.upload_paths.is_empty()
                         && rpc.references.is_empty()
                         && rpc.settings.is_empty()

@@ -16,6 +16,8 @@ pub(super) fn question<'c>(case: &CaseDocument, route: &'c Route, expect: Expect
         SlotRole::Reference { .. }
         | SlotRole::Required
         | SlotRole::Name
+        // As if no execution had it.
+        | SlotRole::ChosenName
         | SlotRole::Choice
         | SlotRole::UploadPath
         | SlotRole::NativeUrl
