@@ -307,7 +307,7 @@ pub struct Slot {
     /// `**` recursion.
     pub at: Arc<str>,
     /// The dotted paths of its parts relative to the request, for messages: `("id.project", Part::Project)`.
-    pub parts: Vec<(Box<str>, Part)>,
+    pub parts: Vec<(Arc<str>, Part)>,
     /// Whether the message must be there.
     pub required: bool,
     /// Parts that must not be empty. A reference without any, whose project and domain are empty, names nothing.
@@ -358,6 +358,8 @@ pub enum SlotRole {
     StoredVersion,
     /// The URI of an artifact, which another service reads.
     ArtifactUri,
+    /// The name (`Part::Value`) that the caller chooses for a new execution of the scope; it may be empty.
+    ChosenName,
     /// Path components of an upload (`Part::Value`), each checked so that none leaves its place.
     UploadPath,
     /// A setting of executions: its value, the group and key of a secret, or all that lies in a map or list of texts.

@@ -229,6 +229,7 @@ impl Gate {
             head: &head,
             origin,
             authenticated: &authenticated,
+            chosen: touched.chosen.as_ref(),
         };
         let Decided { permit, targets } = self.decide(&call, &rights, asking, snapshot, audit).await?;
         let late = audit.elapsed() >= LOOK;

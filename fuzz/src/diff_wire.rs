@@ -70,7 +70,7 @@ fn sorted(extracted: Extracted) -> (String, Vec<String>, Vec<String>) {
     let mut asked: Vec<String> = extracted.asked.iter().map(|asked| format!("{asked:?}")).collect();
     targets.sort();
     asked.sort();
-    (format!("{:?}", extracted.action), targets, asked)
+    (format!("{:?} {:?}", extracted.action, extracted.chosen), targets, asked)
 }
 
 fn has_map(plan: &Plan) -> bool {

@@ -67,6 +67,8 @@ pub struct RpcDocument {
     /// Fields with URIs of artifacts.
     #[serde(default)]
     pub artifact_uris: Vec<Spanned<String>>,
+    /// The field with the name that the caller chooses for a new execution.
+    pub chosen_name: Option<Spanned<String>>,
     /// Fields that become part of an upload location.
     #[serde(default)]
     pub upload_paths: Vec<Spanned<String>>,

@@ -66,6 +66,11 @@ fn rows_of(route: &Route) -> Vec<[String; 5]> {
                 places.push(slot.at.to_string());
                 names.push(resource_text(slot, *resource));
             }
+            SlotRole::ChosenName => {
+                needs.push(format!("  what has the name already: {}", route.action));
+                places.push(parts_text(slot));
+                names.push("stored".to_owned());
+            }
             SlotRole::NativeUrl => places = vec![format!("the platform, or by rules on {}", parts_text(slot))],
             SlotRole::ArtifactUri => {
                 needs.push(format!("  {} there", Action::AdministerPlatform.label()));
@@ -323,6 +328,7 @@ fn role_word(role: &SlotRole) -> &'static str {
         SlotRole::StoredName => "stored_name",
         SlotRole::StoredVersion => "stored_version",
         SlotRole::ArtifactUri => "artifact_uri",
+        SlotRole::ChosenName => "chosen_name",
         SlotRole::Choice => "choice",
         SlotRole::FlyteUrl => "flyte_url",
         SlotRole::NativeUrl => "native_url",

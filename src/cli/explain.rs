@@ -92,6 +92,8 @@ struct Explanation<'a> {
     depends: bool,
     /// Whether it is allowed only if what it starts again lies where it may be used.
     elsewhere: bool,
+    /// The name it chooses for a new execution, if it is allowed only as long as no other execution has it.
+    chosen: Option<Box<str>>,
     steps: Steps,
 }
 
@@ -178,6 +180,7 @@ impl Arguments {
             filtered: false,
             depends: false,
             elsewhere: false,
+            chosen: None,
             steps: Steps::default(),
         };
         explanation.denial = explanation.judge(setting, principal, self.runs.as_ref()).err();
@@ -218,6 +221,9 @@ impl Explanation<'_> {
                 self.rules = permit.rules().iter().map(ToString::to_string).collect();
                 self.filtered = permit.is_filtered();
                 self.elsewhere = starts_again(call.targets);
+                let chosen = touched.chosen.as_ref();
+                let chosen = chosen.filter(|chosen| rights.depends_on_name(&call, chosen).is_some());
+                self.chosen = chosen.map(|chosen| (&*chosen.name).into());
                 Ok(())
             }
             Decision::Deny(refusal) => {

@@ -8,7 +8,7 @@ use crate::catalog::{Access, Binding, Part, ResourceSource, Route, Slot, SlotRol
 use crate::model::action::{Action, ActionSet};
 use crate::model::denial::Denial;
 use crate::model::reason::Reason;
-use crate::model::scope::{Resource, ResourceKind, StoredExecution, Target};
+use crate::model::scope::{ChosenName, Resource, ResourceKind, StoredExecution, Target};
 use crate::model::setting::{Asked, Setting};
 use reference::names_nothing;
 
@@ -73,6 +73,8 @@ pub struct Extracted {
     pub targets: Vec<Target>,
     /// The settings of executions that it asks for.
     pub asked: Vec<Asked>,
+    /// The name that it chooses for a new execution of its scope.
+    pub chosen: Option<ChosenName>,
 }
 
 impl Extracted {
@@ -82,7 +84,8 @@ impl Extracted {
         // A target's names are allocated by themselves.
         let targets = self.targets.len() * (size_of::<Target>() + 128);
         let asked = |asked: &Asked| size_of::<Asked>() + asked.value.len() + asked.field.len();
-        targets + self.asked.iter().map(asked).sum::<usize>()
+        let chosen = self.chosen.as_ref().map_or(0, |chosen| chosen.name.len());
+        targets + self.asked.iter().map(asked).sum::<usize>() + chosen
     }
 }
 
@@ -134,7 +137,13 @@ pub fn targets(route: &Route, input: &Input<'_>, rules: &ScopeRules, limits: &Wa
         targets.extend(judge.artifact_uri(&values)?);
     }
     let asked = judge.settings(&values)?;
-    Ok(Extracted { action, targets, asked })
+    let chosen = judge.chosen_name(&values)?;
+    Ok(Extracted {
+        action,
+        targets,
+        asked,
+        chosen,
+    })
 }
 
 struct Judge<'r> {
@@ -184,7 +193,9 @@ impl<'r> Judge<'r> {
                     check_line(&slot.at, occurrence.part(Part::Key))?;
                     check_line(&slot.at, value)?;
                 }
-                SlotRole::Scope { .. }
+                // FlyteAdmin checks it before it does anything with it.
+                SlotRole::ChosenName
+                | SlotRole::Scope { .. }
                 | SlotRole::Choice
                 | SlotRole::FlyteUrl
                 | SlotRole::NativeUrl

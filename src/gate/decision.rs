@@ -38,7 +38,11 @@ impl Gate {
     ) -> Result<Decided, Denial> {
         let mut targets = None;
         let mut decision = rights.decide(call, &mut ());
-        if matches!(decision, Decision::Deny(_)) || starts_again(call.targets) {
+        let names_matter = |chosen| rights.depends_on_name(call, chosen).is_some();
+        if matches!(decision, Decision::Deny(_))
+            || starts_again(call.targets)
+            || asking.chosen.is_some_and(names_matter)
+        {
             // Boxed, since it is seldom, and its state is large.
             match Box::pin(self.decide_by_runs(call, rights, &decision, asking, audit)).await {
                 Ok(Some((by_runs, looked_up))) => {

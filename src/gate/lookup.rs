@@ -11,9 +11,9 @@ use crate::filter::pieces::Pieces;
 use crate::held::{Hold, LARGE};
 use crate::model::denial::Denial;
 use crate::model::reason::Reason;
-use crate::model::scope::{Resource, Run, Scope, Target};
+use crate::model::scope::{ChosenName, Resource, Run, Scope, Target};
 use crate::policy::decide::{Call, Decision, Refusal, Rights};
-use crate::policy::stored::started_elsewhere;
+use crate::policy::stored::{started_elsewhere, starts_again};
 use crate::protocol::envelope::{self, Encoding};
 use crate::protocol::{RequestHead, canonical};
 use crate::upstream::Port;
@@ -32,7 +32,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// Why an execution is not started again. What it runs is in the record.
 const ELSEWHERE: &str = "the execution runs something of another project or domain, where no rule allows use_inventory (of a task \
                          also register_inventory), which starting it there by name would need";
-/// The most executions that are looked up for one request. No RPC of Flyte 1 names more than two.
+/// The most executions that are looked up for one request, besides one of a chosen name. No RPC of Flyte 1 names more than two.
 const MOST: usize = 8;
 
 /// Numbers of gRPC status codes (<https://grpc.io/docs/guides/status-codes/>).
@@ -51,12 +51,27 @@ pub(super) struct Asking<'a> {
     pub(super) origin: Origin<'a>,
     /// Who asks.
     pub(super) authenticated: &'a Authenticated,
+    /// The name that it chooses for a new execution.
+    pub(super) chosen: Option<&'a ChosenName>,
+}
+
+/// What the control plane says of an execution.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Found {
+    /// It runs this.
+    Runs(Run),
+    /// Another one is found under that name, as by a database that compares loosely.
+    Another,
+    /// There is none.
+    Nothing,
+    /// The caller is not told.
+    Withheld,
 }
 
 impl Gate {
     /// The decision on a call, and what it touches with what its executions run, where it depends on that: for one that
-    /// `first` refuses as long as nobody says what they run, if they run what the caller may; and for one that starts them
-    /// again. Nothing where `first` counts: a refusal that says nothing of what they run, nor whether they exist.
+    /// `first` refuses as long as nobody says what they run, if they run what the caller may; for one that starts them
+    /// again; and for one that chooses the name of a new one, where names matter. Nothing where `first` counts: a refusal that says nothing of what they run, nor whether they exist.
     ///
     /// # Errors
     /// Why the control plane could not be asked: `upstream_unreachable`, `upstream_timeout`, `upstream_failed`,
@@ -74,33 +89,84 @@ impl Gate {
             return Ok(None);
         }
         let limit = deadline(asking.head).map_or(DEADLINE, |deadline| deadline.min(DEADLINE));
-        let lookups = self.look_up(asking, call.targets, audit);
-        let (mut targets, is_another) = tokio::time::timeout(limit, lookups)
+        let decided = self.decide_by_answers(call, rights, refused, asking, audit);
+        tokio::time::timeout(limit, decided)
             .await
-            .map_err(|_| failed(Reason::UpstreamTimeout))??;
-        targets.extend(started_elsewhere(&targets));
-        audit.targets(call.action, &targets);
-        let call = Call {
+            .map_err(|_| failed(Reason::UpstreamTimeout))?
+    }
+
+    /// The same, once it is known that the answers matter.
+    async fn decide_by_answers(
+        &self,
+        call: &Call<'_>,
+        rights: &Rights,
+        refused: bool,
+        asking: Asking<'_>,
+        audit: &mut AuditGuard,
+    ) -> Result<Option<(Decision, Vec<Target>)>, Denial> {
+        let (mut targets, mut is_another) = (call.targets.to_vec(), false);
+        if refused || starts_again(call.targets) {
+            (targets, is_another) = self.look_up(asking, call.targets, audit).await?;
+            targets.extend(started_elsewhere(&targets));
+            audit.targets(call.action, &targets);
+        }
+        let judged = Call {
             targets: &targets,
             ..*call
         };
-        Ok(match rights.decide(&call, &mut ()) {
-            Decision::Deny(_) if refused => None,
+        let decision = match rights.decide(&judged, &mut ()) {
+            Decision::Deny(_) if refused => return Ok(None),
             // FlyteAdmin would start again what it finds, whatever that runs.
             Decision::Allow(_) if is_another && !refused => {
                 let denial = Denial::new(Reason::ReferenceRefused, ELSEWHERE);
-                Some((Decision::Deny(Refusal { denial, rule: None }), targets))
+                Decision::Deny(Refusal { denial, rule: None })
             }
             // Who may start executions here need not know what others have started.
-            Decision::Deny(refusal) => Some((
-                Decision::Deny(Refusal {
-                    denial: Denial::new(Reason::ReferenceRefused, ELSEWHERE),
-                    ..refusal
-                }),
-                targets,
-            )),
-            allowed @ Decision::Allow(_) => Some((allowed, targets)),
-        })
+            Decision::Deny(refusal) => Decision::Deny(Refusal {
+                denial: Denial::new(Reason::ReferenceRefused, ELSEWHERE),
+                ..refusal
+            }),
+            allowed @ Decision::Allow(_) => self
+                .decide_by_name(call, rights, &mut targets, asking, audit)
+                .await?
+                .unwrap_or(allowed),
+        };
+        Ok(Some((decision, targets)))
+    }
+
+    /// The decision on a call that is allowed as far as `targets` go, and chooses a name for a new execution: with the one,
+    /// if there is one, that has this name already. Nothing if that does not matter, or there is none.
+    async fn decide_by_name(
+        &self,
+        call: &Call<'_>,
+        rights: &Rights,
+        targets: &mut Vec<Target>,
+        asking: Asking<'_>,
+        audit: &mut AuditGuard,
+    ) -> Result<Option<Decision>, Denial> {
+        let holder = asking.chosen.and_then(|chosen| rights.depends_on_name(call, chosen));
+        let Some(holder) = holder else {
+            return Ok(None);
+        };
+        targets.push(holder.clone());
+        audit.targets(call.action, targets);
+        let decide = |targets: &[Target]| rights.decide(&Call { targets, ..*call }, &mut ());
+        // Whoever is refused is told what does not depend on the answer.
+        let unknown = decide(targets);
+        let id = stored(&holder).ok_or(Reason::Internal)?;
+        audit.looks_up();
+        let found = self.ask(asking, id).await?;
+        targets.pop();
+        if found == Found::Nothing {
+            audit.targets(call.action, targets);
+            return Ok(None);
+        }
+        targets.push(running(&holder, found.runs()));
+        audit.targets(call.action, targets);
+        Ok(Some(match decide(targets) {
+            Decision::Deny(_) => unknown,
+            allowed @ Decision::Allow(_) => allowed,
+        }))
     }
 
     /// The targets with what their stored executions run, and whether another was found than one that is named. What does not
@@ -111,29 +177,25 @@ impl Gate {
         targets: &[Target],
         audit: &mut AuditGuard,
     ) -> Result<(Vec<Target>, bool), Denial> {
-        let mut known: Vec<(ExecutionId<'_>, Option<Run>)> = Vec::new();
+        let mut known: Vec<(ExecutionId<'_>, Found)> = Vec::new();
         let mut is_another = false;
         for id in targets.iter().filter_map(stored) {
             if known.len() < MOST && !known.iter().any(|(other, _)| *other == id) {
                 audit.looks_up();
                 let found = self.ask(asking, id).await?;
-                is_another |= found == Some(None);
-                known.push((id, found.flatten()));
+                is_another |= found == Found::Another;
+                known.push((id, found));
             }
         }
         let named = |target: &Target| {
-            let run = stored(target).and_then(|id| known.iter().find(|(other, _)| *other == id)?.1.clone());
-            let mut target = target.clone();
-            if let Some(Resource::RunBy(execution)) = &mut target.resource {
-                execution.runs = run;
-            }
-            target
+            let found = stored(target).and_then(|id| known.iter().find(|(other, _)| *other == id));
+            running(target, found.and_then(|(_, found)| found.clone().runs()))
         };
         Ok((targets.iter().map(named).collect(), is_another))
     }
 
-    /// What the execution runs; nothing if the caller cannot get it, and nothing of it if it gets another.
-    async fn ask(&self, asking: Asking<'_>, id: ExecutionId<'_>) -> Result<Option<Option<Run>>, Denial> {
+    /// What the caller gets that asks for the execution.
+    async fn ask(&self, asking: Asking<'_>, id: ExecutionId<'_>) -> Result<Found, Denial> {
         // Taken before it is known whether there is an answer: being full must not tell that there is one.
         let caller = asking.authenticated.caller.principal();
         let holder = self.held.holder(caller, asking.origin.client);
@@ -149,13 +211,37 @@ impl Gate {
             .send(Port::Grpc, request, holder, deadline(asking.head), || Ok(()))
             .await
             .map_err(|denial| failed(denial.reason))?;
-        let Some((message, _hold)) = read(response, self.upstream.idle_timeout(), hold).await? else {
-            return Ok(None);
+        let (message, _hold) = match read(response, self.upstream.idle_timeout(), hold).await? {
+            Ok(answer) => answer,
+            Err(found) => return Ok(found),
         };
         let found = execution::read(&message).ok_or_else(|| failed(Reason::AnswerUnreadable))?;
         // A database that compares loosely finds another one than the call names.
-        Ok(Some(found.id.is_same(&id).then_some(found.runs)))
+        Ok(if found.id.is_same(&id) {
+            Found::Runs(found.runs)
+        } else {
+            Found::Another
+        })
     }
+}
+
+impl Found {
+    /// What the execution runs, if it is known.
+    fn runs(self) -> Option<Run> {
+        match self {
+            Self::Runs(run) => Some(run),
+            Self::Another | Self::Nothing | Self::Withheld => None,
+        }
+    }
+}
+
+/// The target with what its stored execution runs.
+fn running(target: &Target, run: Option<Run>) -> Target {
+    let mut target = target.clone();
+    if let Some(Resource::RunBy(execution)) = &mut target.resource {
+        execution.runs = run;
+    }
+    target
 }
 
 /// The execution that a target is about, if it is about one.
@@ -183,12 +269,12 @@ fn request_headers(asking: Asking<'_>) -> HeaderMap {
     headers
 }
 
-/// The message of the answer; none if there is nothing that the caller can get.
+/// The message of the answer, or what there is instead of one.
 async fn read(
     response: Response<Received>,
     patience: Duration,
     mut hold: Hold,
-) -> Result<Option<(Bytes, Hold)>, Denial> {
+) -> Result<Result<(Bytes, Hold), Found>, Denial> {
     let (parts, body) = response.into_parts();
     if parts.status != StatusCode::OK {
         return Err(failed(Reason::UpstreamFailed));
@@ -202,7 +288,8 @@ async fn read(
     let status = trailers.as_ref().and_then(grpc_status);
     match status.or_else(|| grpc_status(&parts.headers)) {
         Some(GRPC_OK) => {}
-        Some(NOT_FOUND | INVALID_ARGUMENT | PERMISSION_DENIED) => return Ok(None),
+        Some(NOT_FOUND) => return Ok(Err(Found::Nothing)),
+        Some(INVALID_ARGUMENT | PERMISSION_DENIED) => return Ok(Err(Found::Withheld)),
         Some(UNAUTHENTICATED) => return Err(failed(Reason::CredentialRefused)),
         Some(DEADLINE_EXCEEDED) => return Err(failed(Reason::UpstreamTimeout)),
         Some(UNAVAILABLE) => return Err(failed(Reason::UpstreamUnreachable)),
@@ -210,7 +297,7 @@ async fn read(
     }
     let opened = envelope::open(message.joined(), Encoding::Identity, MAX_BYTES);
     let opened = opened.map_err(|_| failed(Reason::AnswerUnreadable))?;
-    Ok(Some((opened.message, hold)))
+    Ok(Ok((opened.message, hold)))
 }
 
 /// The caller's own deadline, if it sends one.

@@ -117,6 +117,18 @@ pub struct StoredExecution {
     pub runs: Option<Run>,
 }
 
+/// A name that a call chooses for a new execution, which `FlyteAdmin` finds out late to be another's: it has written the
+/// inputs of the new one over those of the other by then.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChosenName {
+    /// The name, never empty.
+    pub name: Arc<str>,
+    /// The organization the request gives; mostly empty.
+    pub organization: Box<str>,
+    /// The request field it was read from.
+    pub field: Arc<str>,
+}
+
 /// What an execution runs, which may lie in another project or domain than the execution.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Run {

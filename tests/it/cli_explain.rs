@@ -282,6 +282,45 @@ fn what_a_stored_execution_runs_can_be_told_and_otherwise_the_verdict_depends_on
 }
 
 #[test]
+fn a_name_for_a_new_execution_counts_as_free_and_where_names_are_listed_that_is_said() {
+    let directory = tempfile::tempdir().unwrap();
+    let claims =
+        |client: &str| format!(r#"{{"iss": "https://idp.example.com/", "sub": "h", "client_id": "{client}"}}"#);
+    let policy = file(
+        directory.path(),
+        "policy.yaml",
+        "version: 1
+rules:
+  - name: hook
+    subjects: [{ client_id: [hook] }]
+    allow: [{ projects: [ml], domains: [development], actions: [create_executions], launch_plans: [nightly] }]
+  - name: open
+    subjects: [{ client_id: [open] }]
+    allow: [{ projects: [ml], domains: [development], actions: [create_executions] }]
+",
+    );
+    let explain = |client: &str, more: &[&str]| {
+        let claims = file(directory.path(), "claims.json", &claims(client));
+        let call = ["--rpc", "CreateExecution", "--project", "ml", "--domain", "development"];
+        let plan = ["--set", "spec.launch_plan.name=nightly"];
+        let who = ["explain", "--policy", text(&policy), "--claims", text(&claims)];
+        run(&[&who[..], &call, &plan, more].concat()).exited(0)
+    };
+    let named = ["--set", "name=e1"];
+    let told = explain("hook", &named).stdout;
+    assert!(
+        told.starts_with("ALLOWED  by rule hook") && told.contains("as long as no execution is called `e1` already"),
+        "{told}"
+    );
+    let json = |client, more: &[&str]| explain(client, &[more, &["--format", "json"]].concat()).json();
+    assert_eq!(json("hook", &named)["depends_on_runs"], true);
+    for (client, more) in [("hook", &[][..]), ("open", &named)] {
+        assert_eq!(json(client, more)["depends_on_runs"], false);
+        assert!(!explain(client, more).stdout.contains("as long as"));
+    }
+}
+
+#[test]
 fn five_hundred_rules_for_others_take_two_lines() {
     let directory = tempfile::tempdir().unwrap();
     let rule = |team: usize| {

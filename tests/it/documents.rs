@@ -167,6 +167,17 @@ fn the_page_of_the_catalogue_is_generated() {
             let (label, at) = (text(&field["label"]), text(at));
             writeln!(references, "| {name} | {label} | `{at}` | {} |", needed_there(field)).unwrap();
         }
+        for field in items(&rpc["fields"])
+            .iter()
+            .filter(|field| field["role"] == "chosen_name")
+        {
+            let (at, action) = (text(&field["parts"][0]), text(&rpc["action"]));
+            writeln!(
+                references,
+                "| {name} | what has the name already | `{at}` | `{action}` |"
+            )
+            .unwrap();
+        }
         for field in items(&rpc["ignored"]) {
             writeln!(
                 ignored,
@@ -184,7 +195,8 @@ fn the_page_of_the_catalogue_is_generated() {
         for only those items, so that pages are full. An RPC that is not here names no project or domain in its answer.\n\n\
         | RPC | shows | asks for |\n|---|---|---|\n{answers}\n\
         ## References\n\nWhat a call refers to is judged too, where it lies. `elsewhere`: in another project or domain than the call's \
-        own.\n\n| RPC | what | field | needs there |\n|---|---|---|---|\n{references}\n\
+        own.\n`what has the name already`: what the execution runs, if there is one, that has the name that the caller chooses \
+        for a new one;\n[only where rules list names](policy.md#names-of-new-executions).\n\n| RPC | what | field | needs there |\n|---|---|---|---|\n{references}\n\
         ## Fields that are not judged\n\nFields that name a project, domain, organization, URL or URI and do not matter to the decision. A test \
         compares this\nlist with the published descriptors.\n\n| RPC | field | why |\n|---|---|---|\n{ignored}\n\
         ## Pages\n\nPaths that are no RPC, forwarded for everybody, without a token. Of the console's session, what makes a new \

@@ -48,8 +48,17 @@ const LISTED: [&str; 3] = ["listed-task", "listed-plan", "foreign-plan"];
 /// Those it may not, and one that does not exist.
 const HIDDEN: [&str; 4] = ["other-task", "other-plan", "own-lp3", "nowhere"];
 
-async fn start() -> Proxy {
-    let proxy = Proxy::start_with(|setup| POLICY.clone_into(&mut setup.policy)).await;
+pub(crate) async fn start() -> Proxy {
+    start_with("").await
+}
+
+/// The same with more configuration.
+pub(crate) async fn start_with(configuration: &'static str) -> Proxy {
+    let proxy = Proxy::start_with(|setup| {
+        POLICY.clone_into(&mut setup.policy);
+        setup.configuration.push_str(configuration);
+    })
+    .await;
     for (_, kind, place, name) in STORED {
         let id = thing(kind, place, name);
         let (rpc, spec) = if kind == "TASK" {
@@ -71,7 +80,7 @@ async fn start() -> Proxy {
     proxy
 }
 
-fn thing(kind: &str, place: &str, name: &str) -> Value {
+pub(crate) fn thing(kind: &str, place: &str, name: &str) -> Value {
     let (project, domain) = place.split_once('/').unwrap();
     json!({"resource_type": kind, "project": project, "domain": domain, "name": name, "version": "v1"})
 }
@@ -89,7 +98,7 @@ async fn workflow(proxy: &Proxy, place: &str, name: &str) -> Value {
     id
 }
 
-fn id(name: &str) -> Value {
+pub(crate) fn id(name: &str) -> Value {
     json!({"project": "ml", "domain": "development", "name": name})
 }
 
@@ -167,7 +176,7 @@ async fn by_rest(proxy: &Proxy, token: &str, binding: &Binding, message: &Value)
 }
 
 /// What the caller is told, without the request's identifier.
-fn told(reply: &Reply) -> String {
+pub(crate) fn told(reply: &Reply) -> String {
     let message = reply.message();
     let (before, id) = message.split_once("request ").unwrap_or((&message, ""));
     format!(
@@ -185,12 +194,12 @@ fn arrived(proxy: &Proxy) -> Vec<Arrival> {
     arrivals
 }
 
-fn rpcs(arrivals: &[Arrival]) -> Vec<&str> {
+pub(crate) fn rpcs(arrivals: &[Arrival]) -> Vec<&str> {
     arrivals.iter().map(|arrival| arrival.rpc.as_deref().unwrap()).collect()
 }
 
 /// Makes one call and gives its answer, what arrived for it, and its record.
-async fn made(proxy: &Proxy, call: impl Future<Output = Reply>) -> (Reply, Vec<Arrival>, Value) {
+pub(crate) async fn made(proxy: &Proxy, call: impl Future<Output = Reply>) -> (Reply, Vec<Arrival>, Value) {
     let before = proxy.record_count();
     let reply = call.await;
     let mut records = proxy.records_after(before, 1).await;
@@ -404,7 +413,7 @@ async fn a_deny_by_name_holds_for_what_executions_run() {
 }
 
 /// An encoded execution that runs the launch plan `lp1` of ml in development.
-fn execution(id: &Value) -> Vec<u8> {
+pub(crate) fn execution(id: &Value) -> Vec<u8> {
     let spec = json!({"launch_plan": thing("LAUNCH_PLAN", "ml/development", "lp1")});
     let message = crate::descriptors::message("flyteidl.admin.Execution");
     let message = prost_reflect::DynamicMessage::deserialize(message, json!({"id": id, "spec": spec})).unwrap();

@@ -27,6 +27,7 @@ mod cli_healthcheck;
 mod cli_policy;
 mod cli_serve;
 mod cli_test;
+mod chosen_names;
 mod client_certificates;
 mod client_certificates_tls;
 mod cluster_attributes;

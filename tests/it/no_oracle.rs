@@ -81,6 +81,7 @@ impl Thing {
                 | SlotRole::StoredName
                 | SlotRole::StoredVersion
                 | SlotRole::ArtifactUri
+                | SlotRole::ChosenName
                 | SlotRole::UploadPath
                 | SlotRole::Setting(_)
                 | SlotRole::KeyedSetting => return None,
@@ -182,6 +183,7 @@ fn message(route: &Route, acts: Thing, refers: Option<(usize, Thing)>) -> Dynami
                 | SlotRole::StoredName
                 | SlotRole::StoredVersion
                 | SlotRole::ArtifactUri
+                | SlotRole::ChosenName
                 | SlotRole::UploadPath
                 | SlotRole::Setting(_)
                 | SlotRole::KeyedSetting,

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -23,6 +24,11 @@ type caller struct {
 
 // listed is the name that an allow-list has.
 const listed = "core.flyte_basics.wf"
+
+// exists tells whether there is an execution of a name, as the recorder answers.
+func exists(execution string) bool {
+	return !strings.HasPrefix(execution, "x")
+}
 
 // runsListed tells whether an execution runs what is called so, here where executions are only answers of the recorder.
 func runsListed(execution string) bool {
@@ -59,8 +65,16 @@ func reaches(subject string, place place) bool {
 	return false
 }
 
+// isListed tells whether somebody may act on some names only.
+func isListed(subject string) bool {
+	return slices.ContainsFunc(callers, func(caller caller) bool { return caller.name == subject && caller.listed })
+}
+
 // isListed tells whether what a place names is called `listed` or runs what is. Nothing is named by calls for lists.
 func (p place) isListed() bool {
+	if p.chosen && !exists(p.name) {
+		return true
+	}
 	if p.execution {
 		return p.name == "" || runsListed(p.name)
 	}

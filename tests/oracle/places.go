@@ -18,6 +18,8 @@ type place struct {
 	nameless bool
 	// Whether the name is that of an execution.
 	execution bool
+	// Whether it is the name that the call chooses for a new execution: of one that has it already, or of none.
+	chosen bool
 	// What kind of thing is there: `task`, `workflow`, `launch_plan`, or empty if the message does not say.
 	kind string
 }
@@ -53,6 +55,24 @@ var unjudged = []exception{
 	// What the engine ran, stored with the execution.
 	{regexp.MustCompile(`/CreateNodeEvent$`), regexp.MustCompile(`^event\.`), "event.id.execution_id"},
 	{regexp.MustCompile(`/CreateTaskEvent$`), regexp.MustCompile(`^event\.`), "event.parent_node_execution_id.execution_id"},
+}
+
+// starts are the calls that choose the name of a new execution, in their own place or in that of the one they start again.
+var starts = regexp.MustCompile(`/(Create|Relaunch|Recover)Execution$`)
+
+// chosenPlace gives the place that the name of a new execution is chosen for, if a request chooses one.
+func chosenPlace(rpc string, request proto.Message, judged []place) (place, bool) {
+	field := request.ProtoReflect().Descriptor().Fields().ByName("name")
+	if !starts.MatchString(rpc) || field == nil {
+		return place{}, false
+	}
+	name := request.ProtoReflect().Get(field).String()
+	for _, known := range judged {
+		if name != "" && (known.at == "" || known.at == "id") {
+			return place{at: "name", project: known.project, domain: known.domain, name: name, execution: true, chosen: true}, true
+		}
+	}
+	return place{}, false
 }
 
 // judgedPlaces gives every place in the request of an RPC of which somebody's rights are a question.

@@ -71,25 +71,28 @@ func (r *recorder) handle(_ any, stream grpc.ServerStream) error {
 	if err := stream.RecvMsg(request); err != nil {
 		return err
 	}
-	answer, err := answerTo(request, method)
-	if err != nil {
-		return err
-	}
 	received, _ := metadata.FromIncomingContext(stream.Context())
 	id := identifier(received.Get("x-request-id"))
 	r.mutex.Lock()
 	r.arrivals[id] = append(r.arrivals[id], arrival{path: path, metadata: received, request: request})
 	r.mutex.Unlock()
+	answer, err := answerTo(request, method)
+	if err != nil {
+		return err
+	}
 	return stream.SendMsg(answer)
 }
 
-// answerTo gives the execution that is asked for, and an empty message to any other question.
+// answerTo gives the execution that is asked for, if it exists, and an empty message to any other question.
 func answerTo(request proto.Message, method protoreflect.MethodDescriptor) (proto.Message, error) {
 	asked, ok := request.(*admin.WorkflowExecutionGetRequest)
 	if !ok {
 		return message(method.Output())
 	}
 	id := asked.GetId()
+	if !exists(id.GetName()) {
+		return nil, status.Error(codes.NotFound, "no such execution")
+	}
 	runs := &core.Identifier{ResourceType: core.ResourceType_LAUNCH_PLAN, Project: id.GetProject(), Domain: id.GetDomain(), Name: "other", Version: "v1"}
 	if runsListed(id.GetName()) {
 		runs.Name = listed

@@ -110,6 +110,7 @@ impl<'a, 'f> Compiler<'a, 'f> {
                         && rpc.names.is_empty()
                         && rpc.stored_as.is_none()
                         && rpc.artifact_uris.is_empty()
+                        && rpc.chosen_name.is_none()
                         && rpc.upload_paths.is_empty()
                         && rpc.references.is_empty()
                         && rpc.settings.is_empty()

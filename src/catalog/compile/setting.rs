@@ -6,6 +6,7 @@ use crate::catalog::answer::Label;
 use crate::catalog::document::{RpcDocument, SettingDocument};
 use crate::catalog::{Cardinality, Part, ScalarKind, SlotRole, WritePlace};
 use crate::model::setting::Setting;
+use std::sync::Arc;
 
 /// A JSON object in protobuf.
 const STRUCT: &str = "google.protobuf.Struct";
@@ -75,9 +76,9 @@ fn known(word: &str) -> Result<Setting, String> {
 }
 
 /// The group and key of the secret at a path.
-fn secret(shapes: &Shapes, request: &str, path: &str) -> Result<Vec<(Box<str>, Part)>, String> {
+fn secret(shapes: &Shapes, request: &str, path: &str) -> Result<Vec<(Arc<str>, Part)>, String> {
     let message = shapes.message_at(request, path)?;
-    let part = |name: &str, part| -> Result<(Box<str>, Part), String> {
+    let part = |name: &str, part| -> Result<(Arc<str>, Part), String> {
         let path = format!("{path}.{name}");
         fits(&path, shapes.scalar_at(message, name)?, part)?;
         Ok((path.into(), part))
@@ -86,7 +87,7 @@ fn secret(shapes: &Shapes, request: &str, path: &str) -> Result<Vec<(Box<str>, P
 }
 
 /// Checks that a path ends at a map or list of texts, which has no parts: it is looked through as a whole.
-fn texts(shapes: &Shapes, request: &str, path: &str, wanted: Cardinality) -> Result<Vec<(Box<str>, Part)>, String> {
+fn texts(shapes: &Shapes, request: &str, path: &str, wanted: Cardinality) -> Result<Vec<(Arc<str>, Part)>, String> {
     let (parent, name) = split_last(path);
     let field = shapes.field(shapes.message_at(request, parent)?, name)?;
     let of_texts = match wanted {

@@ -8,6 +8,7 @@ use crate::catalog::{Extent, Part, ResourceSource, ScalarKind, Slot, SlotRole};
 use crate::model::action::Action;
 use crate::model::scope::ResourceKind;
 use serde_saphyr::Spanned;
+use std::sync::Arc;
 
 /// The slots of one RPC as they come together.
 pub(super) struct Slots<'a, 'f> {
@@ -57,6 +58,16 @@ impl<'a, 'f> Slots<'a, 'f> {
         for field in &rpc.artifact_uris {
             self.artifact_uri(field);
         }
+        if let Some(field) = &rpc.chosen_name {
+            let is_domain = |scope: &Spanned<ScopeDocument>| scope.value.extent == ExtentDocument::Domain;
+            if !rpc.scope.as_ref().is_some_and(is_domain) {
+                self.fault(
+                    field,
+                    "`chosen_name` needs a `scope` with `project` and `domain`, in which the execution is to be",
+                );
+            }
+            self.value(field, SlotRole::ChosenName, false);
+        }
         for field in &rpc.upload_paths {
             self.value(field, SlotRole::UploadPath, false);
         }
@@ -76,7 +87,7 @@ impl<'a, 'f> Slots<'a, 'f> {
     }
 
     /// Adds a slot from which nothing is demanded. Gives its index.
-    pub(super) fn push(&mut self, at: &str, parts: Vec<(Box<str>, Part)>, role: SlotRole) -> usize {
+    pub(super) fn push(&mut self, at: &str, parts: Vec<(Arc<str>, Part)>, role: SlotRole) -> usize {
         self.found.push(Slot {
             at: at.into(),
             parts,
@@ -202,7 +213,7 @@ impl<'a, 'f> Slots<'a, 'f> {
             self.fault(at, "`resource: of_any_kind` is for a `scope`; write `by_kind`");
         }
         let (names, filled) = self.names_and_filled(message, reference);
-        let mut parts: Vec<(Box<str>, Part)> = Vec::new();
+        let mut parts: Vec<(Arc<str>, Part)> = Vec::new();
         let mut kind = None;
         for (name, part) in names {
             let found = self.part_of(message, name, part);
@@ -296,7 +307,7 @@ pub(super) fn fits<'a>(path: &str, field: &'a FieldShape, part: Part) -> Result<
 }
 
 /// The path of the innermost message that all parts lie in.
-fn common_parent(parts: &[(Box<str>, Part)]) -> String {
+fn common_parent(parts: &[(Arc<str>, Part)]) -> String {
     let mut parents = parts.iter().map(|(path, _)| split_last(path).0);
     let mut common: Vec<&str> = parents.next().unwrap_or("").split('.').collect();
     for parent in parents {

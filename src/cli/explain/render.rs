@@ -43,6 +43,8 @@ impl Explanation<'_> {
                 "ALLOWED",
                 [self.permission()]
                     .into_iter()
+                    .chain(self.dependence())
+                    .chain(self.new_name())
                     .chain(self.answer())
                     .chain(self.written()),
             ),
@@ -84,6 +86,15 @@ impl Explanation<'_> {
                          that lies: a running proxy asks FlyteAdmin what it runs; tell it here with --runs";
         let elsewhere = self.elsewhere.then_some(elsewhere);
         self.depends.then_some(text).or(elsewhere).map(str::to_owned)
+    }
+
+    /// What becomes of the call if its new execution is not the first of that name.
+    fn new_name(&self) -> Option<String> {
+        let name = self.chosen.as_ref()?;
+        Some(format!(
+            "as long as no execution is called `{name}` already, or that one runs something that rules allow by name, too: a \
+             running proxy asks FlyteAdmin"
+        ))
     }
 
     /// What the answer shows, if not everything.
@@ -203,7 +214,7 @@ impl Explanation<'_> {
             "principal": principal,
             "claims": {"names": self.source.label(), "note": self.source.note()},
             "targets": targets.map(TargetRecord::of).collect::<Vec<_>>(),
-            "depends_on_runs": self.depends || self.elsewhere,
+            "depends_on_runs": self.depends || self.elsewhere || self.chosen.is_some(),
             "asks_for": asked.map(|asked| json!({
                 "setting": asked.setting.label(),
                 "value": asked.value,

@@ -8,7 +8,7 @@ use crate::extract::values::{Occurrence, Values};
 use crate::model::action::ActionSet;
 use crate::model::denial::Denial;
 use crate::model::reason::Reason;
-use crate::model::scope::{Resource, Scope, Target, TargetRole};
+use crate::model::scope::{ChosenName, Resource, Scope, Target, TargetRole};
 use std::sync::Arc;
 
 impl Judge<'_> {
@@ -48,6 +48,25 @@ impl Judge<'_> {
         let any = ResourceSource::OfAnyKind;
         let mut slots = self.route.plan.slots().iter();
         slots.any(|slot| matches!(slot.role, SlotRole::Scope { resource, .. } if resource == any))
+    }
+
+    /// The name that the request chooses for a new execution, if it chooses one.
+    pub(super) fn chosen_name(&self, values: &Values<'_>) -> Result<Option<ChosenName>, Denial> {
+        let (mut chosen, mut organization) = (None, "");
+        for occurrence in &values.occurrences {
+            let slot = self.slot(occurrence)?;
+            match slot.role {
+                SlotRole::Scope { .. } => organization = occurrence.part(Part::Org),
+                SlotRole::ChosenName => chosen = slot.parts.first().zip(Some(occurrence.part(Part::Value))),
+                _ => {}
+            }
+        }
+        let chosen = chosen.filter(|(_, name)| !name.is_empty());
+        Ok(chosen.map(|((field, _), name)| ChosenName {
+            name: name.into(),
+            organization: organization.into(),
+            field: Arc::clone(field),
+        }))
     }
 
     fn acts(&self, slot: &Slot, occurrence: &Occurrence<'_>) -> Result<Target, Denial> {

@@ -124,8 +124,39 @@ fn a_get_acts_on_the_named_thing_in_its_scope() {
             "id",
         )],
         asked: Vec::new(),
+        chosen: None,
     };
     assert_eq!(extracted, Ok(expected));
+}
+
+#[test]
+fn the_name_of_a_new_execution_is_told_with_the_organization_of_its_scope() {
+    let chosen = |method: &str, body: &str| {
+        let chosen = call(method, body).unwrap().chosen?;
+        Some([&*chosen.name, &*chosen.organization, &*chosen.field].map(str::to_owned))
+    };
+    let named = |name: &str, organization: &str| Some([name, organization, "name"].map(str::to_owned));
+    let create = |fields: &str| {
+        let spec = format!(r#""spec": {{"launchPlan": {{{OWN_PLAN}}}}}"#);
+        let body = format!(r#"{{"project": "ml", "domain": "development", {spec}{fields}}}"#);
+        chosen("CreateExecution", &body)
+    };
+    assert_eq!(create(""), None);
+    assert_eq!(create(r#", "name": """#), None);
+    assert_eq!(create(r#", "name": null"#), None);
+    assert_eq!(create(r#", "name": "e""#), named("e", ""));
+    assert_eq!(create(r#", "name": "e", "org": "acme""#), named("e", "acme"));
+    // Whatever it is: FlyteAdmin says which names there can be.
+    assert_eq!(create(r#", "name": "../e""#), named("../e", ""));
+    let id = r#""id": {"project": "ml", "domain": "development", "name": "old", "org": "acme"}"#;
+    for method in ["RelaunchExecution", "RecoverExecution"] {
+        assert_eq!(chosen(method, &format!("{{{id}}}")), None);
+        assert_eq!(
+            chosen(method, &format!(r#"{{{id}, "name": "new"}}"#)),
+            named("new", "acme")
+        );
+    }
+    assert_eq!(chosen("TerminateExecution", &format!("{{{id}}}")), None);
 }
 
 #[test]

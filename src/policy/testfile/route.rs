@@ -19,6 +19,8 @@ pub(super) fn question<'c>(case: &CaseDocument, route: &'c Route, expect: Expect
         | SlotRole::StoredName
         | SlotRole::StoredVersion
         | SlotRole::ArtifactUri
+        // As if no execution had it.
+        | SlotRole::ChosenName
         | SlotRole::Choice
         | SlotRole::UploadPath
         | SlotRole::NativeUrl
