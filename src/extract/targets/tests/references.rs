@@ -69,7 +69,7 @@ fn an_artifact_by_its_uri_can_be_of_any_project() {
         "x",
     ] {
         let targets = judged(&format!(r#""artifactQuery": {{"uri": "{uri}"}}"#));
-        assert_eq!(targets[without.len()..], [anywhere.clone()], "{uri}");
+        assert_eq!(targets[without.len()..], *std::slice::from_ref(&anywhere), "{uri}");
     }
 }
 
