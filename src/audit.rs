@@ -177,6 +177,11 @@ impl AuditGuard {
         self.record.rules = rules.into_iter().collect();
     }
 
+    /// Whether rules allow the call only with an answer that is filtered.
+    pub fn filtered(&mut self, filtered: bool) {
+        self.record.filtered = filtered;
+    }
+
     /// How long the message was.
     pub fn request_bytes(&mut self, bytes: usize) {
         self.record.request_bytes = bytes as u64;

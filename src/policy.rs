@@ -10,6 +10,7 @@ pub mod compile;
 pub mod decide;
 pub mod diff;
 pub mod document;
+pub mod extent;
 mod grant;
 mod guard;
 mod index;
@@ -48,6 +49,12 @@ impl Policy {
     #[must_use]
     pub fn version(&self) -> &Arc<str> {
         &self.version
+    }
+
+    /// The domains it was compiled for: in no other is anything allowed.
+    #[must_use]
+    pub fn domains(&self) -> &[Box<str>] {
+        &self.domains
     }
 
     /// The names of its rules, in the order of the files.

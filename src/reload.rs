@@ -2,7 +2,7 @@
 //!
 //! One task watches the directories of every [`Reloadable`] and polls besides. A change counts only by content. What
 //! cannot be read or used, and a file that has vanished, may be the middle of a change: it gets [`SETTLE`] to become
-//! whole before it counts.
+//! whole before it counts, and a policy that is only the beginning of the one in force gets [`CUT`].
 
 use crate::model::problem::Problem;
 use std::fmt;
@@ -28,6 +28,9 @@ const QUIET: Duration = Duration::from_millis(100);
 const LONGEST_UNREST: Duration = Duration::from_secs(1);
 /// How long files may be broken or missing before that counts as a failure.
 pub const SETTLE: Duration = Duration::from_secs(1);
+/// How long a file of a policy may be only the beginning of what is in force before that counts: writing it has stopped
+/// half-way, or it was shortened on purpose.
+pub const CUT: Duration = Duration::from_secs(5);
 
 /// What can be reloaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -105,7 +108,7 @@ pub trait Reloadable: Send + Sync {
     ///
     /// # Errors
     /// Every problem; what was in force then still is.
-    fn apply(&self, files: Vec<(PathBuf, String)>) -> Result<Vec<Problem>, Vec<Problem>>;
+    fn apply(&self, files: &[(PathBuf, String)]) -> Result<Vec<Problem>, Vec<Problem>>;
 }
 
 /// Learns how reloads end.

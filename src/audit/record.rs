@@ -68,6 +68,9 @@ pub struct Record {
     /// The rules that decided.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<Arc<str>>,
+    /// Whether they allow it only with an answer that shows nothing but names that rules allow; absent if not.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub filtered: bool,
     /// The policy that judged; absent when it did not come to that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub policy: Option<PolicyRecord>,
@@ -275,6 +278,7 @@ impl Record {
             principal: None,
             credential: None,
             rules: Vec::new(),
+            filtered: false,
             policy: None,
             asks_for: Vec::new(),
             set: BTreeMap::new(),

@@ -7,6 +7,7 @@ use crate::model::scope::{Resource, ResourceKind, Run, Scope, StoredExecution, T
 use crate::model::setting::{Asked, Setting};
 use crate::policy::decide::Call;
 use crate::policy::decide::enforcement::BY_RULES;
+use crate::policy::extent::Extent;
 use crate::policy::reads::Reads;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -28,8 +29,8 @@ pub struct Judged {
     pub targets: Vec<Target>,
     /// The settings of executions that it asked for.
     pub asked: Vec<Asked>,
-    /// Whether the policy of the time allowed it.
-    pub allowed: bool,
+    /// How much of it the policy of the time allowed.
+    pub decided: Extent,
 }
 
 impl Judged {
@@ -51,6 +52,8 @@ struct Recorded {
     version: u8,
     outcome: String,
     reason: Option<String>,
+    #[serde(default)]
+    filtered: bool,
     rpc: Option<String>,
     action: Option<String>,
     #[serde(default)]
@@ -155,6 +158,14 @@ pub fn read(line: &str, reads: &Reads) -> Result<Judged, String> {
         .and_then(|action| action.parse().ok())
         .ok_or_else(unreadable)?;
     let targets: Option<Vec<Target>> = record.targets.iter().map(RecordedTarget::target).collect();
+    let decided = match (
+        record.outcome == "denied" || record.would_refuse.is_some(),
+        record.filtered,
+    ) {
+        (true, _) => Extent::Refuse,
+        (false, true) => Extent::Filter,
+        (false, false) => Extent::Allow,
+    };
     let asked: Option<Vec<Asked>> = record.asks_for.iter().map(RecordedSetting::asked).collect();
     Ok(Judged {
         rpc: record.rpc.unwrap_or_default(),
@@ -162,7 +173,7 @@ pub fn read(line: &str, reads: &Reads) -> Result<Judged, String> {
         action,
         targets: targets.ok_or_else(unreadable)?,
         asked: asked.ok_or_else(unreadable)?,
-        allowed: record.outcome != "denied" && record.would_refuse.is_none(),
+        decided,
     })
 }
 

@@ -7,6 +7,7 @@ use crate::audit::replay::{self, Judged};
 use crate::catalog::Catalog;
 use crate::policy::Policy;
 use crate::policy::decide::Decision;
+use crate::policy::extent::Extent;
 use serde::Serialize;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -14,6 +15,8 @@ use std::fmt::Write;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
+
+const RUNS_UNKNOWN: &str = "what the execution runs is not recorded";
 
 /// Which records, under which policy.
 #[derive(Debug, clap::Args)]
@@ -103,19 +106,20 @@ impl Replayed {
         };
         let rights = policy.resolve(&judged.principal, &mut ());
         let writes = catalog.lookup_rpc(&judged.rpc).map_or(&[][..], |route| &route.writes);
-        let (change, why) = match (judged.allowed, rights.decide(&judged.call(writes), &mut ())) {
-            (false, Decision::Allow(permit)) => {
-                let rules: Vec<String> = permit.rules().iter().map(ToString::to_string).collect();
-                ("gained", format!("allowed by rule {}", rules.join(" and ")))
-            }
-            (true, Decision::Deny(refusal)) => {
-                let denial = refusal.denial;
-                let by = refusal.rule.map(|rule| format!(" by {rule}")).unwrap_or_default();
-                ("lost", format!("{}{by}: {}", denial.reason.label(), denial.message))
-            }
-            (true, Decision::Allow(_)) | (false, Decision::Deny(_)) => return self.same += 1,
-        };
-        *self.different.entry(difference(&judged, change, why)).or_default() += 1;
+        let call = judged.call(writes);
+        let would = rights.decide(&call, &mut ());
+        if matches!(would, Decision::Deny(_)) && rights.depends_on_runs(&call) {
+            return *self.not_judged.entry(RUNS_UNKNOWN.to_owned()).or_default() += 1;
+        }
+        let then = Extent::of(&would);
+        if then == judged.decided {
+            return self.same += 1;
+        }
+        let change = if then > judged.decided { "gained" } else { "lost" };
+        *self
+            .different
+            .entry(difference(&judged, change, why(would)))
+            .or_default() += 1;
     }
 
     /// How many calls would be gained or lost.
@@ -169,6 +173,25 @@ impl Replayed {
             "differences": different.collect::<Vec<_>>(),
             "not_judged": not_judged.collect::<Vec<_>>(),
         })
+    }
+}
+
+fn why(decision: Decision) -> String {
+    match decision {
+        Decision::Allow(permit) => {
+            let rules: Vec<String> = permit.rules().iter().map(ToString::to_string).collect();
+            let rules = rules.join(" and ");
+            if permit.is_filtered() {
+                format!("allowed by rule {rules}, which shows only the names that are allowed")
+            } else {
+                format!("allowed by rule {rules}")
+            }
+        }
+        Decision::Deny(refusal) => {
+            let denial = refusal.denial;
+            let by = refusal.rule.map(|rule| format!(" by {rule}")).unwrap_or_default();
+            format!("{}{by}: {}", denial.reason.label(), denial.message)
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! `who-can`: the callers whom a policy allows something somewhere.
 
 use super::source::PolicyArguments;
-use super::{Format, INVALID, OK, listed, print, print_error};
+use super::{FAILED, Format, INVALID, OK, listed, print, print_error};
 use crate::model::action::Action;
 use crate::model::scope::ResourceKind;
 use crate::policy::who_can::{Callers, Deed, Values, WhoCan};
@@ -44,6 +44,16 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
             return INVALID;
         }
     };
+    // Every call there is refused, whatever rules say of `*`.
+    if let Some(domain) = &arguments.domain
+        && !policy.domains().iter().any(|known| **known == **domain)
+    {
+        let known = policy.domains().join(", ");
+        print_error(&format!(
+            "error: `{domain}` is none of the configured domains: {known}\n"
+        ));
+        return FAILED;
+    }
     let found = policy.who_can(&arguments.deed());
     match arguments.format {
         Format::Text => print(&arguments.text(&found)),

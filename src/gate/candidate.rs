@@ -6,34 +6,8 @@ use crate::audit::AuditGuard;
 use crate::audit::record::CandidateRecord;
 use crate::live::Snapshot;
 use crate::policy::decide::{Call, Decision};
+use crate::policy::extent::Extent;
 use std::sync::Arc;
-
-/// What a decision comes to, from the least to the most that it allows.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Extent {
-    Refuse,
-    /// Allowed, and the answer shows only names that rules allow.
-    Filter,
-    Allow,
-}
-
-impl Extent {
-    fn of(decision: &Decision) -> Self {
-        match decision {
-            Decision::Deny(_) => Self::Refuse,
-            Decision::Allow(permit) if permit.is_filtered() => Self::Filter,
-            Decision::Allow(_) => Self::Allow,
-        }
-    }
-
-    const fn label(self) -> &'static str {
-        match self {
-            Self::Refuse => "refuse",
-            Self::Filter => "filter",
-            Self::Allow => "allow",
-        }
-    }
-}
 
 /// Compares what the policy in force decides with what the candidate would, if there is one.
 pub(super) fn compare(

@@ -70,7 +70,10 @@ impl Gate {
             .enforced(self.enforcement)
             .map_err(|refusal| by_policy(refusal, snapshot, audit))?;
         match would_refuse {
-            None => audit.rules(permit.rules().iter().map(|rule| rule.name().into())),
+            None => {
+                audit.rules(permit.rules().iter().map(|rule| rule.name().into()));
+                audit.filtered(permit.is_filtered());
+            }
             Some(refusal) => {
                 let denial = by_policy(refusal, snapshot, audit);
                 audit.would_refuse(&denial);

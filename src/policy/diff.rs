@@ -2,7 +2,7 @@
 //! pieces that count by themselves (one kind of caller, one project pattern, one domain, some actions), and a piece is
 //! told unless some piece of the other policy covers it.
 //!
-//! That finds everything: where a call of some caller is decided otherwise, a piece that is about this caller and a place
+//! That finds everything but in whose name executions are started, which an entry gives by two actions together: where a call of some caller is decided otherwise, a piece that is about this caller and a place
 //! of the call is told, in the direction of the change. It can tell too much, where only several pieces together cover
 //! one, such as an allow-list that was split in two.
 
@@ -14,6 +14,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 mod piece;
+
+/// The actions of the calls into which settings are written.
+const SETTING: [Action; 2] = [Action::RegisterInventory, Action::CreateExecutions];
 
 /// In which direction rights change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -33,6 +36,9 @@ pub enum By {
     Allow,
     /// An entry of `deny` that is gone, or new.
     Deny,
+    /// An entry of `allow` with `set` that is gone, or new: what other entries set is refused beside it where it is
+    /// something else.
+    Set,
     /// An item of `revoked` that is gone, or new.
     Revoked,
 }
@@ -123,7 +129,45 @@ fn found<'p>(before: &'p Pieces, after: &'p Pieces) -> Vec<Found<'p>> {
             rule,
         }));
     }
+    let conflicts = conflicts(&all);
+    all.extend(conflicts);
     all
+}
+
+/// Where different values are set, a call is refused: an entry that sets one takes away and gives back, unless another one
+/// comes or goes in its place, which is told.
+fn conflicts<'p>(all: &[Found<'p>]) -> Vec<Found<'p>> {
+    let of_allow = || all.iter().filter(|found| found.by == By::Allow);
+    let mut told: BTreeMap<_, ActionSet> = BTreeMap::new();
+    for found in of_allow() {
+        let actions = told.entry((found.change, found.piece.without_guards())).or_default();
+        *actions = actions.union(found.actions);
+    }
+    let in_its_place = |change, found: &Found<'p>, action| {
+        let told = told.get(&(change, found.piece.without_guards()));
+        told.is_some_and(|actions| actions.contains(action))
+    };
+    let other_way = |found: &Found<'p>| {
+        let change = match found.change {
+            Change::Gained => Change::Lost,
+            Change::Lost => Change::Gained,
+        };
+        let actions: ActionSet = SETTING
+            .into_iter()
+            .filter(|action| found.actions.contains(*action) && !in_its_place(change, found, *action))
+            .collect();
+        (!actions.is_empty()).then_some(Found {
+            change,
+            by: By::Set,
+            piece: found.piece,
+            actions,
+            rule: found.rule,
+        })
+    };
+    of_allow()
+        .filter(|found| found.piece.sets())
+        .filter_map(other_way)
+        .collect()
 }
 
 /// What is told in one line: pieces that differ in their domain only.
@@ -228,6 +272,8 @@ impl fmt::Display for Difference {
             (By::Allow, Change::Lost) => "was allowed by rule",
             (By::Deny, Change::Gained) => "was denied by rule",
             (By::Deny, Change::Lost) => "denied by rule",
+            (By::Set, Change::Gained) => "where others set something else, no longer refused for rule",
+            (By::Set, Change::Lost) => "where others set something else, refused for rule",
             (By::Revoked, Change::Gained) => "was revoked by",
             (By::Revoked, Change::Lost) => "revoked by",
         };

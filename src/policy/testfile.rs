@@ -264,7 +264,8 @@ fn table(case: &CaseDocument) -> Result<Vec<Question<'static>>, Fault> {
     Ok(questions)
 }
 
-/// A scoped call in the case's scope: without a domain in every one, without a project on the platform.
+/// A scoped call in the case's scope: without a domain in every one, without a project on the platform. One that starts
+/// something starts what no list names, unless the case says what.
 fn question(case: &CaseDocument, action: Action, expect: Expected) -> Question<'static> {
     let scope = match (case.project.as_deref(), case.domain.as_deref()) {
         (Some(project), Some(domain)) => Scope::ProjectDomain {
@@ -274,10 +275,16 @@ fn question(case: &CaseDocument, action: Action, expect: Expected) -> Question<'
         (Some(project), None) => Scope::Project(project.into()),
         (None, _) => Scope::Global,
     };
+    let named = case.resource.as_ref().map(resource);
+    let starts = action == Action::CreateExecutions && named.is_none();
+    let kinds = STARTED.iter().filter(|_| starts);
+    let unlisted: Vec<Target> = kinds
+        .map(|kind| refers(&scope, action, unlisted(*kind), "resource".into()))
+        .collect();
     Question {
         access: Access::Scoped,
         action,
-        targets: vec![target(scope, action, case.resource.as_ref().map(resource))],
+        targets: [target(scope, action, named)].into_iter().chain(unlisted).collect(),
         asked: Vec::new(),
         writes: &[],
         expect,
@@ -291,6 +298,22 @@ fn target(scope: Scope, action: Action, resource: Option<Resource>) -> Target {
         resource,
         field: Arc::default(),
         role: TargetRole::Acts,
+    }
+}
+
+/// What executions are started of.
+const STARTED: [ResourceKind; 2] = [ResourceKind::Task, ResourceKind::LaunchPlan];
+
+/// Something that no list names, of allow-lists and of denies: an entry with `*` is an error.
+fn unlisted(kind: ResourceKind) -> Resource {
+    Resource::Named { kind, name: "*".into() }
+}
+
+fn refers(scope: &Scope, action: Action, resource: Resource, field: Arc<str>) -> Target {
+    Target {
+        field,
+        role: TargetRole::Refers,
+        ..target(scope.clone(), action, Some(resource))
     }
 }
 

@@ -28,7 +28,7 @@ impl CandidateFiles {
             live: Arc::clone(live),
         };
         let loaded = files.read().and_then(|read| {
-            let warnings = files.apply(read.clone())?;
+            let warnings = files.apply(&read)?;
             Ok((Fingerprint::of(&read), warnings))
         });
         let (fingerprint, warnings) = loaded.unwrap_or_else(|_| (Fingerprint::of(&[]), Vec::new()));
@@ -52,8 +52,8 @@ impl Reloadable for CandidateFiles {
         policy_files::read(&self.path)
     }
 
-    fn apply(&self, files: Vec<(PathBuf, String)>) -> Result<Vec<Problem>, Vec<Problem>> {
-        let (policy, warnings) = compile(&files, &self.domains)?;
+    fn apply(&self, files: &[(PathBuf, String)]) -> Result<Vec<Problem>, Vec<Problem>> {
+        let (policy, warnings) = compile(files, &self.domains)?;
         self.live.put_beside(policy);
         Ok(warnings)
     }
@@ -95,7 +95,7 @@ mod tests {
             let (files, fingerprint) = CandidateFiles::load(&config(directory.path()), &live).unwrap();
             assert_eq!(fingerprint, Fingerprint::of(&[]));
             assert!(live.load().candidate.is_none());
-            assert!(files.read().and_then(|read| files.apply(read)).is_err());
+            assert!(files.read().and_then(|read| files.apply(&read)).is_err());
         }
         fs::write(directory.path().join("next.yaml"), GOOD).unwrap();
         let (files, fingerprint) = CandidateFiles::load(&config(directory.path()), &live).unwrap();
@@ -106,7 +106,7 @@ mod tests {
         assert_eq!((snapshot.policy.rules().len(), candidate.policy.rules().len()), (0, 1));
         // Broken afterwards, the last good one stays.
         let broken = vec![(directory.path().join("next.yaml"), "rules: 7".to_owned())];
-        assert!(files.apply(broken).is_err());
+        assert!(files.apply(&broken).is_err());
         assert_eq!(live.load().candidate.as_ref().unwrap().policy.rules().len(), 1);
     }
 

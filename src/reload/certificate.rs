@@ -30,7 +30,7 @@ impl Reloadable for CertificateFiles {
         files::read_each(&self.paths(), files::read_pem)
     }
 
-    fn apply(&self, _: Vec<(PathBuf, String)>) -> Result<Vec<Problem>, Vec<Problem>> {
+    fn apply(&self, _: &[(PathBuf, String)]) -> Result<Vec<Problem>, Vec<Problem>> {
         self.tls.reload()?;
         Ok(self.tls.warnings(self.clock.unix_seconds()))
     }

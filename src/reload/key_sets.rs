@@ -25,7 +25,7 @@ impl Reloadable for KeySetFiles {
     }
 
     /// Each issuer reads its own file again; one that is broken does not hold up the others.
-    fn apply(&self, _: Vec<(PathBuf, String)>) -> Result<Vec<Problem>, Vec<Problem>> {
+    fn apply(&self, _: &[(PathBuf, String)]) -> Result<Vec<Problem>, Vec<Problem>> {
         let problems = self.0.reload_files();
         if problems.is_empty() {
             Ok(Vec::new())
@@ -66,11 +66,11 @@ mod tests {
         );
         let files = KeySetFiles(Arc::new(issuers.unwrap()));
         assert_eq!(files.paths(), std::slice::from_ref(&file));
-        assert_eq!(files.apply(files.read().unwrap()), Ok(Vec::new()));
+        assert_eq!(files.apply(&files.read().unwrap()), Ok(Vec::new()));
         publish("second");
-        assert_eq!(files.apply(files.read().unwrap()), Ok(Vec::new()));
+        assert_eq!(files.apply(&files.read().unwrap()), Ok(Vec::new()));
         fs::write(&file, "{\"keys\": [").unwrap();
-        assert_eq!(files.apply(files.read().unwrap()).unwrap_err().len(), 1);
+        assert_eq!(files.apply(&files.read().unwrap()).unwrap_err().len(), 1);
         fs::remove_file(&file).unwrap();
         assert_eq!(files.read().unwrap_err().len(), 1);
         assert!(files.0.ready());

@@ -159,8 +159,8 @@ impl Reloadable for PolicyFiles {
         self.live.free_unused();
     }
 
-    fn apply(&self, files: Vec<(PathBuf, String)>) -> Result<Vec<Problem>, Vec<Problem>> {
-        let (policy, catalog, warnings) = self.inputs.compile(&files)?;
+    fn apply(&self, files: &[(PathBuf, String)]) -> Result<Vec<Problem>, Vec<Problem>> {
+        let (policy, catalog, warnings) = self.inputs.compile(files)?;
         self.live.replace(policy, catalog);
         Ok(warnings)
     }

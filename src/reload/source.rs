@@ -1,13 +1,13 @@
 //! One thing that is reloaded: what is in force, what was seen since, and what becomes of it.
 
-use super::{Outcome, Reloadable, SETTLE, What};
+use super::{CUT, Outcome, Reloadable, SETTLE, What};
 use crate::model::problem::{Problem, Severity};
 use aws_lc_rs::digest::{Context, SHA256};
 use std::fmt::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The SHA-256 of files' names and contents, or of why they cannot be read; with the names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,8 +59,10 @@ impl Fingerprint {
         })
     }
 
-    fn lacks_a_file_of(&self, other: &Self) -> bool {
-        other.files.iter().any(|file| !self.files.contains(file))
+    /// The files of the other that are not among these.
+    fn lacks<'o>(&self, other: &'o Self) -> impl Iterator<Item = &'o Path> {
+        let files = other.files.iter().filter(|file| !self.files.contains(file));
+        files.map(PathBuf::as_path)
     }
 }
 
@@ -68,6 +70,8 @@ impl Fingerprint {
 pub(super) struct Source {
     reloadable: Arc<dyn Reloadable>,
     in_force: Fingerprint,
+    /// Its texts, which tell whether a file was cut off; of policies only, since others are secret.
+    texts: Vec<(PathBuf, String)>,
     /// Seen and not used yet, since when: perhaps the middle of a change.
     unsettled: Option<(Fingerprint, Instant)>,
     /// Seen, unusable and reported: not tried again.
@@ -79,6 +83,7 @@ impl Source {
         Self {
             reloadable,
             in_force,
+            texts: Vec::new(),
             unsettled: None,
             failed: None,
         }
@@ -108,6 +113,9 @@ impl Source {
         let read = self.reloadable.read();
         let seen = Fingerprint::of_read(&read);
         if seen == self.in_force && self.failed.is_none() && self.unsettled.is_none() {
+            if self.texts.is_empty() {
+                self.texts = self.kept(read.unwrap_or_default());
+            }
             return None;
         }
         // Read across a directory swap, old and new files would be mixed: only what reads the same twice is used.
@@ -129,14 +137,20 @@ impl Source {
             self.unsettled = None;
             return None;
         }
-        let whole = !patient || self.has_settled(&seen, now);
-        // A rule that vanishes may be one that denies: a file that is only being replaced must not lift it.
-        if !whole && seen.lacks_a_file_of(&self.in_force) {
+        let cut = read.as_ref().is_ok_and(|files| self.is_cut(files));
+        let whole = !patient || self.has_settled(&seen, now, if cut { CUT } else { SETTLE });
+        // A rule that vanishes may be one that denies: a file that is only being replaced must not lift it. Nor may one
+        // that is cut off, of which an entry can lack what narrows it.
+        if !whole && (cut || seen.lacks(&self.in_force).next().is_some()) {
             self.wait(seen, now);
             return None;
         }
-        match read.and_then(|files| self.apply(files)) {
-            Ok(warnings) => Some(self.replaced(seen, &warnings)),
+        let applied = read.and_then(|files| self.apply(&files).map(|warnings| (files, warnings)));
+        match applied {
+            Ok((files, warnings)) => {
+                self.texts = self.kept(files);
+                Some(self.replaced(seen, &warnings))
+            }
             Err(problems) if whole => Some(self.failed(seen, &problems)),
             Err(_) => {
                 self.wait(seen, now);
@@ -145,9 +159,26 @@ impl Source {
         }
     }
 
-    fn has_settled(&self, seen: &Fingerprint, now: Instant) -> bool {
+    fn has_settled(&self, seen: &Fingerprint, now: Instant, time: Duration) -> bool {
         let unsettled = self.unsettled.as_ref();
-        unsettled.is_some_and(|(earlier, since)| earlier == seen && now.duration_since(*since) >= SETTLE)
+        unsettled.is_some_and(|(earlier, since)| earlier == seen && now.duration_since(*since) >= time)
+    }
+
+    /// What of the texts is kept while they are in force.
+    fn kept(&self, files: Vec<(PathBuf, String)>) -> Vec<(PathBuf, String)> {
+        match self.what() {
+            What::Policy | What::Candidate => files,
+            What::Certificate | What::KeySet => Vec::new(),
+        }
+    }
+
+    /// Whether one of the files is only the beginning of what is in force for it.
+    fn is_cut(&self, files: &[(PathBuf, String)]) -> bool {
+        let begins = |whole: &str, text: &str| text.len() < whole.len() && whole.starts_with(text);
+        files.iter().any(|(path, text)| {
+            let mut known = self.texts.iter();
+            known.any(|(known, whole)| known == path && begins(whole, text))
+        })
     }
 
     fn wait(&mut self, seen: Fingerprint, now: Instant) {
@@ -157,7 +188,7 @@ impl Source {
     }
 
     /// A fault in compiling must not end the watching: it fails this reload only.
-    fn apply(&self, files: Vec<(PathBuf, String)>) -> Result<Vec<Problem>, Vec<Problem>> {
+    fn apply(&self, files: &[(PathBuf, String)]) -> Result<Vec<Problem>, Vec<Problem>> {
         let applied = catch_unwind(AssertUnwindSafe(|| self.reloadable.apply(files)));
         applied.unwrap_or_else(|_| {
             let file = self.paths().into_iter().next().unwrap_or_default();
@@ -173,6 +204,9 @@ impl Source {
     fn replaced(&mut self, seen: Fingerprint, warnings: &[Problem]) -> Outcome {
         let what = self.what().label();
         log(what, warnings);
+        for file in seen.lacks(&self.in_force) {
+            tracing::warn!(what, file = %file.display(), "is no longer there; what it said is no longer in force");
+        }
         tracing::info!(what, from = self.in_force.short(), to = seen.short(), "reloaded");
         self.in_force = seen;
         self.unsettled = None;

@@ -32,8 +32,8 @@ impl Reloadable for Kept {
         policy_files::read(&self.path)
     }
 
-    fn apply(&self, files: Vec<(PathBuf, String)>) -> Result<Vec<Problem>, Vec<Problem>> {
-        let text: String = files.into_iter().map(|(_, text)| text).collect();
+    fn apply(&self, files: &[(PathBuf, String)]) -> Result<Vec<Problem>, Vec<Problem>> {
+        let text: String = files.iter().map(|(_, text)| text.as_str()).collect();
         assert!(!text.contains("panic"));
         if text.contains("broken") || text.is_empty() {
             return Err(vec![Problem::error(&self.path, 1, 1, "broken")]);
@@ -416,6 +416,87 @@ fn a_half_written_file_is_no_failure() {
     fs::write(directory.path().join("deny.yaml"), "").unwrap();
     assert_eq!(source.check(true, start + 2 * SETTLE), Some(Outcome::Replaced));
     assert_eq!(*kept.applied.lock().unwrap(), ["whole"]);
+}
+
+#[test]
+fn a_policy_that_is_only_the_beginning_of_the_one_in_force_counts_late_or_on_request() {
+    let (directory, kept, mut source) = two_files();
+    let start = Instant::now();
+    let mut check = |text: &str, patient: bool, after: Duration| {
+        fs::write(directory.path().join("deny.yaml"), text).unwrap();
+        let outcome = source.check(patient, start + after);
+        assert_eq!(source.is_settled(), outcome.is_some() || text == " deny", "{text}");
+        outcome
+    };
+    assert_eq!(check(" deny", true, Duration::ZERO), None);
+    for (text, after) in [(" de", Duration::ZERO), (" de", SETTLE), (" den", CUT), ("", 2 * CUT)] {
+        assert_eq!(check(text, true, after), None, "{text}");
+    }
+    // The rest has come.
+    assert_eq!(check(" deny", true, 2 * CUT), None);
+    assert_eq!(*kept.applied.lock().unwrap(), [""; 0]);
+    assert_eq!(check(" de", true, 2 * CUT), None);
+    assert_eq!(check(" de", true, 3 * CUT), Some(Outcome::Replaced));
+    // More, or something else, counts at once, and the next is compared with it.
+    assert_eq!(check(" dent", true, 3 * CUT), Some(Outcome::Replaced));
+    assert_eq!(check(" dx", true, 3 * CUT), Some(Outcome::Replaced));
+    assert_eq!(check(" d", true, 3 * CUT), None);
+    assert_eq!(check(" d", false, 3 * CUT), Some(Outcome::Replaced));
+    assert_eq!(
+        *kept.applied.lock().unwrap(),
+        ["allow de", "allow dent", "allow dx", "allow d"]
+    );
+}
+
+#[test]
+fn other_files_than_policies_count_at_once_when_they_are_cut_off() {
+    struct Keys(PathBuf);
+    impl Reloadable for Keys {
+        fn what(&self) -> What {
+            What::Certificate
+        }
+        fn paths(&self) -> Vec<PathBuf> {
+            vec![self.0.clone()]
+        }
+        fn read(&self) -> Result<Vec<(PathBuf, String)>, Vec<Problem>> {
+            policy_files::read(&self.0)
+        }
+        fn apply(&self, _: &[(PathBuf, String)]) -> Result<Vec<Problem>, Vec<Problem>> {
+            Ok(Vec::new())
+        }
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("tls.key");
+    fs::write(&file, "key").unwrap();
+    let keys = Keys(file.clone());
+    let loaded = Fingerprint::of(&keys.read().unwrap());
+    let mut source = Source::new(Arc::new(keys), loaded);
+    for text in ["key", "ke"] {
+        fs::write(&file, text).unwrap();
+        let outcome = source.check(true, Instant::now());
+        assert_eq!(outcome, (text == "ke").then_some(Outcome::Replaced));
+    }
+}
+
+#[test]
+fn it_is_told_which_files_are_no_longer_there() {
+    let (directory, _, mut source) = two_files();
+    let log = directory.path().join("log");
+    let writer = Arc::new(fs::File::create(&log).unwrap());
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(writer).finish();
+    let start = Instant::now();
+    tracing::subscriber::with_default(subscriber, || {
+        fs::remove_file(directory.path().join("deny.yaml")).unwrap();
+        assert_eq!(source.check(true, start), None);
+        assert_eq!(fs::read_to_string(&log).unwrap(), "");
+        assert_eq!(source.check(true, start + SETTLE), Some(Outcome::Replaced));
+    });
+    let told = fs::read_to_string(&log).unwrap();
+    let warnings: Vec<&str> = told.lines().filter(|line| line.contains("WARN")).collect();
+    assert!(
+        matches!(warnings.as_slice(), [one] if one.contains("deny.yaml") && one.contains("no longer in force")),
+        "{told}"
+    );
 }
 
 #[test]

@@ -131,6 +131,23 @@ fn who_can_tells_whom_rules_allow_and_deny_something() {
         "{}",
         ran.stdout
     );
+    // Where `serve` refuses every call, nobody may do anything.
+    let nowhere = [
+        "--project",
+        "ml",
+        "--domain",
+        "nosuch",
+        "--policy",
+        "policies/demo.yaml",
+    ];
+    let ran = run(&[&["who-can", "view_data"][..], &nowhere].concat()).exited(1);
+    assert_eq!(
+        (ran.stdout.as_str(), ran.stderr.as_str()),
+        (
+            "",
+            "error: `nosuch` is none of the configured domains: development, staging, production\n"
+        )
+    );
     run(&["who-can", "fly", "--policy", "policies/demo.yaml"]).exited(64);
     run(&[
         "who-can",
@@ -259,6 +276,86 @@ async fn replay_decides_as_the_candidate_did_while_the_calls_were_made() {
             .iter()
             .any(|record| record["principal"]["groups"] == json!(["ml-team"]))
     );
+}
+
+/// A record of a call of alice in ml/development that the policy of the time judged.
+fn record(rpc: &str, action: &str, target: &Value, more: &Value) -> Value {
+    let mut target = target.clone();
+    let mut record = json!({"version": 1, "outcome": "forwarded", "rpc": format!("/flyteidl.service.AdminService/{rpc}"),
+        "action": action, "policy": {"version": "v", "generation": 1},
+        "principal": {"kind": "token", "issuer": "https://idp.example.com", "subject": "alice"}});
+    let place = json!({"project": "ml", "domain": "development", "needs": [action]});
+    target
+        .as_object_mut()
+        .unwrap()
+        .extend(place.as_object().unwrap().clone());
+    let record_fields = record.as_object_mut().unwrap();
+    record_fields.insert("targets".to_owned(), json!([target]));
+    record_fields.extend(more.as_object().unwrap().clone());
+    record
+}
+
+#[test]
+fn replay_does_not_guess_what_executions_run_and_tells_lists_that_are_filtered() {
+    let directory = tempfile::tempdir().unwrap();
+    let stored = json!({"execution": "e"});
+    let runs = |name: &str| {
+        let run = json!({"resource": "launch_plan", "project": "ml", "domain": "development", "name": name});
+        json!({"execution": "e", "runs": run})
+    };
+    let tasks = json!({"resource": "task", "things": "listed"});
+    let denied = json!({"outcome": "denied", "reason": "no_matching_rule"});
+    let (get, view) = ("GetExecution", "view_executions");
+    let records = [
+        record(get, view, &stored, &denied),
+        record(get, view, &stored, &json!({})),
+        record(get, view, &runs("l"), &denied),
+        record(get, view, &runs("x"), &json!({})),
+        record(get, "terminate_executions", &stored, &denied),
+        record("ListTasks", "view_inventory", &tasks, &json!({})),
+        record("ListTasks", "view_inventory", &tasks, &json!({"filtered": true})),
+    ];
+    let file = written(&directory, "audit.jsonl", &lines(&records));
+    let policy = |lists: &str| {
+        let entry = format!("{{ projects: [ml], domains: [development], role: viewer{lists} }}");
+        format!("version: 1\nrules: [{{ name: r, subjects: [{{ subject: [alice] }}], allow: [{entry}] }}]\n")
+    };
+    let replayed = |lists: &str| {
+        let next = written(&directory, "next.yaml", &policy(lists));
+        let ran = run(&["replay", text(&file), "--policy", text(&next)]).exited(0);
+        ran.stdout
+            .lines()
+            .filter(|line| !line.starts_with("    no"))
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    let at = format!("({}:2)", directory.path().join("next.yaml").display());
+    let one = |change: &str, rpc: &str| {
+        format!("{change}: 1 call: alice (https://idp.example.com) AdminService/{rpc} in ml/development")
+    };
+    let filters = format!("    allowed by rule r {at}, which shows only the names that are allowed");
+    let lists = replayed(", tasks: [t], launch_plans: [l]");
+    let expected = [
+        one("gained", get),
+        format!("    allowed by rule r {at}"),
+        one("lost", get),
+        "    resource_not_listed: no rule allows view_executions for what the execution runs in project ml, domain development: \
+         only the names that rules list".to_owned(),
+        one("lost", "ListTasks"),
+        filters,
+        "7 records: 2 decided the same, 1 gained, 2 lost, 2 not judged".to_owned(),
+        "    2 not judged: what the execution runs is not recorded".to_owned(),
+    ];
+    assert_eq!(lists, expected);
+    let whole = replayed("");
+    let expected = [
+        "gained: 2 calls: alice (https://idp.example.com) AdminService/GetExecution in ml/development".to_owned(),
+        format!("    allowed by rule r {at}"),
+        one("gained", "ListTasks"),
+        format!("    allowed by rule r {at}"),
+        "7 records: 4 decided the same, 3 gained, 0 lost, 0 not judged".to_owned(),
+    ];
+    assert_eq!(whole, expected);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -549,7 +549,14 @@ const CATALOGUE: &[Family] = &[
                 "A BOM, UTF-16, no UTF-8",
                 &["ambiguous_and_deceptive_documents_are_refused"],
             ),
-            input(9, "Half a file", &["a_half_written_file_is_no_failure"]),
+            input(
+                9,
+                "Half a file",
+                &[
+                    "a_half_written_file_is_no_failure",
+                    "a_policy_that_is_only_the_beginning_of_the_one_in_force_counts_late_or_on_request",
+                ],
+            ),
             input(
                 10,
                 "A link that is swapped, as the kubelet does",

@@ -240,7 +240,7 @@ async fn t_conf_06_07_08_two_documents_tabs_and_other_encodings_are_refused() {
 }
 
 #[test]
-fn t_conf_09_no_part_of_a_policy_allows_what_the_whole_of_it_does_not() {
+fn t_conf_09_no_part_of_a_policy_in_braces_allows_what_the_whole_of_it_does_not() {
     let whole = format!(
         "version: 1
 rules:

@@ -83,7 +83,7 @@ fn targets_and_the_claims_that_were_looked_at_come_back_and_nothing_else_is_reco
     assert!(!line.contains("secret"));
     let judged = read(&line, &reads).unwrap();
     assert_eq!(judged.targets, targets());
-    assert!(judged.allowed && judged.rpc == "/x" && judged.action == Action::ViewData);
+    assert!(judged.decided == Extent::Allow && judged.rpc == "/x" && judged.action == Action::ViewData);
     let back = Principal {
         claims: token().claims,
         ..judged.principal.clone()
@@ -156,16 +156,27 @@ fn what_cannot_be_judged_again_is_told_with_the_reason() {
 #[test]
 fn a_refusal_that_was_not_acted_on_counts_as_one() {
     let record = PrincipalRecord::of(&token());
-    for (more, allowed) in [
-        (json!({"outcome": "denied", "reason": "no_matching_rule"}), false),
+    for (more, decided) in [
+        (
+            json!({"outcome": "denied", "reason": "no_matching_rule"}),
+            Extent::Refuse,
+        ),
         (
             json!({"would_refuse": {"reason": "no_matching_rule", "message": "m"}}),
-            false,
+            Extent::Refuse,
         ),
-        (json!({"outcome": "failed", "reason": "upstream_unreachable"}), true),
-        (json!({"outcome": "aborted"}), true),
+        (
+            json!({"outcome": "failed", "reason": "upstream_unreachable"}),
+            Extent::Allow,
+        ),
+        (json!({"outcome": "aborted"}), Extent::Allow),
+        (json!({"filtered": true}), Extent::Filter),
+        (
+            json!({"filtered": true, "outcome": "denied", "reason": "no_matching_rule"}),
+            Extent::Refuse,
+        ),
     ] {
         let judged = read(&line(&record, &targets(), &more), &Reads::default()).unwrap();
-        assert_eq!(judged.allowed, allowed, "{more}");
+        assert_eq!(judged.decided, decided, "{more}");
     }
 }

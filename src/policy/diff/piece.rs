@@ -1,8 +1,8 @@
 //! The smallest pieces of a policy that count by themselves, and when one covers another.
 
 use super::super::grant::{ActionsTemplate, Grant, GrantTemplate, Plan};
-use super::super::guard::is_of_the_call;
-use super::super::pattern::{Glob, Template};
+use super::super::guard::{Guards, is_of_the_call};
+use super::super::pattern::{Glob, Template, Variable};
 use super::super::subject::Subject;
 use super::super::who::Who;
 use super::super::{Policy, RuleName};
@@ -102,7 +102,7 @@ fn alternatives(subjects: &[Subject]) -> Vec<Who> {
 
 impl<'a> Entry<'a> {
     fn fixed(grant: &'a Grant) -> Self {
-        let templates = |globs: &[Glob]| {
+        let templates = |globs: &[Glob]| -> Vec<Template> {
             globs
                 .iter()
                 .filter_map(|glob| Template::new(&glob.to_string()).ok())
@@ -112,14 +112,15 @@ impl<'a> Entry<'a> {
             let names = list.as_ref()?;
             Some(names.iter().map(|name| (**name).into()).collect())
         };
+        let (projects, domains) = (templates(&grant.projects), templates(&grant.domains));
         Self {
             rule: &grant.rule,
-            projects: templates(&grant.projects),
-            domains: templates(&grant.domains),
+            guards: guards(&grant.guards, &projects, &domains),
+            projects,
+            domains,
             actions: vec![(None, grant.actions)],
             given: BTreeSet::new(),
             lists: [&grant.lists.tasks, &grant.lists.workflows, &grant.lists.launch_plans].map(names),
-            guards: grant.guards.texts(),
         }
     }
 
@@ -155,7 +156,7 @@ impl<'a> Entry<'a> {
         let of_claims = |one: &&Template| one.variables().any(|variable| !is_of_the_call(variable));
         let guarded = template.guards.templates().filter(of_claims);
         given.extend(guarded.map(|one| format!("setting {one}")));
-        let guards = template.guards.texts();
+        let guards = guards(&template.guards, &template.projects, &template.domains);
         Self {
             rule: &template.rule,
             projects: template.projects.clone(),
@@ -166,6 +167,25 @@ impl<'a> Entry<'a> {
             guards,
         }
     }
+}
+
+/// What is written of settings. Where the prefix of a link does not tell the project or the domain, all of the entry's
+/// count together: a deny in one of them is in the way of every link.
+fn guards(guards: &Guards, projects: &[Template], domains: &[Template]) -> BTreeSet<String> {
+    let mut texts = guards.texts();
+    for (name, places) in [("project", projects), ("domain", domains)] {
+        let is_it = |variable: &Variable| matches!(variable, Variable::Capture(other) if **other == *name);
+        if guards
+            .download_prefixes
+            .iter()
+            .any(|prefix| !prefix.variables().any(is_it))
+        {
+            let places: BTreeSet<String> = places.iter().map(ToString::to_string).collect();
+            let places: Vec<String> = places.into_iter().collect();
+            texts.insert(format!("download_prefixes for each {name} of {}", places.join(", ")));
+        }
+    }
+    texts
 }
 
 fn varies(template: &Template) -> bool {
@@ -291,6 +311,21 @@ impl Piece {
             lists: &self.lists,
             guards: &self.guards,
         }
+    }
+
+    /// All of it but what is written of settings.
+    pub(super) fn without_guards(&self) -> (Option<&str>, Elsewhere<'_>) {
+        static NONE: BTreeSet<String> = BTreeSet::new();
+        let elsewhere = Elsewhere {
+            guards: &NONE,
+            ..self.without_domain()
+        };
+        (self.domain.as_deref(), elsewhere)
+    }
+
+    /// Whether it sets how executions run.
+    pub(super) fn sets(&self) -> bool {
+        self.guards.iter().any(|text| text.starts_with("set "))
     }
 
     /// Whether it certainly counts wherever the other one does.

@@ -193,6 +193,89 @@ fn what_is_completed_from_claims_is_compared_as_it_is_written() {
 }
 
 #[test]
+fn an_entry_that_sets_something_takes_from_others_too() {
+    let rules = |entries: &[&str]| {
+        let entries = entries
+            .iter()
+            .map(|entry| format!("{{ projects: [ml], domains: [staging], {entry} }}"));
+        rule(
+            "{ groups: [ml] }",
+            &format!("allow: [{}]", entries.collect::<Vec<_>>().join(", ")),
+        )
+    };
+    let [a, b] = ["a", "b"].map(|value| format!("actions: [create_executions], set: {{ service_account: {value} }}"));
+    let refused = "setting_conflict";
+    let create = |text: &str| {
+        let call = format!(
+            "cases: [{{ name: c, principal: {{ groups: [ml] }}, rpc: /flyteidl.service.AdminService/CreateExecution, \
+             project: ml, domain: staging, expect: deny, reason: {refused} }}]"
+        );
+        let catalog = crate::catalog::Catalog::builtin().unwrap();
+        crate::policy::testfile::run(&policy(text), std::path::Path::new("t"), &call, Some(&catalog)).failures
+    };
+    let (one, both) = (rules(&[&a]), rules(&[&a, &b]));
+    assert!(create(&both).is_empty() && !create(&one).is_empty());
+    let what = "groups: ml: create_executions in project ml, domain staging; set service_account b";
+    assert_eq!(
+        lines(&both, &one),
+        [
+            format!("gained: {what} (where others set something else, no longer refused for rule r (policy.yaml:2))"),
+            format!("lost: {what} (was allowed by rule r (policy.yaml:2))"),
+        ]
+    );
+    assert_eq!(
+        lines(&one, &both),
+        [
+            format!("gained: {what} (allowed by rule r (policy.yaml:2))"),
+            format!("lost: {what} (where others set something else, refused for rule r (policy.yaml:2))"),
+        ]
+    );
+    // One in place of the other is told once in each direction, and what sets nothing is in nobody's way.
+    assert_eq!(lines(&one, &rules(&[&b])).len(), 2);
+    let views = a.replace("[create_executions]", "[view_data]");
+    assert_eq!(lines(&one, &rules(&[&a, &views])).len(), 1);
+    assert_eq!(lines(&one, &rules(&[&a, "actions: [create_executions]"])).len(), 1);
+}
+
+#[test]
+fn places_that_count_together_for_links_are_told_together() {
+    let text = |projects: &str, domains: &str, prefix: &str| {
+        let allow = format!(
+            "{{ projects: [{projects}], domains: [{domains}], role: viewer, download_prefixes: [\"{prefix}\"] }}"
+        );
+        let deny = "  - { name: d, subjects: [{ anyone: true }], deny: [{ projects: [b], domains: [staging], actions: [view_data] }] }\n";
+        format!("version: 1\nrules:\n  - {{ name: r, subjects: [{{ anyone: true }}], allow: [{allow}] }}\n{deny}")
+    };
+    let reads = |text: &str, url: &str| policy(text).resolve(&caller(&[]), &mut ()).grants_object(url).is_some();
+    for (wide, narrow, prefix, url) in [
+        (
+            ["a, b", "staging"],
+            ["a", "staging"],
+            "s3://shared/${domain}",
+            "s3://shared/staging/x",
+        ),
+        (
+            ["b", "staging, development"],
+            ["b", "development"],
+            "s3://shared/${project}",
+            "s3://shared/b/x",
+        ),
+    ] {
+        let [wide, narrow] = [wide, narrow].map(|[projects, domains]| text(projects, domains, prefix));
+        assert!(!reads(&wide, url) && reads(&narrow, url), "{prefix}");
+        for (old, new) in [(&wide, &narrow), (&narrow, &wide)] {
+            let told = lines(old, new);
+            let both = ["gained: ", "lost: "].map(|change| told.iter().any(|line| line.starts_with(change)));
+            assert_eq!(both, [true; 2], "{told:#?}");
+        }
+    }
+    // A path that tells its place is about that place alone.
+    let [wide, narrow] = ["a, b", "a"].map(|projects| text(projects, "staging", "s3://data/${project}/${domain}"));
+    let told = lines(&wide, &narrow);
+    assert!(told.len() == 1 && told[0].starts_with("lost: "), "{told:#?}");
+}
+
+#[test]
 fn differences_are_documents_for_programs_too() {
     let told = diff(&policy("version: 1\n"), &policy(&rule("{ groups: [ml] }", ML)));
     let rule = json!({"name": "r", "file": "policy.yaml", "line": 2});

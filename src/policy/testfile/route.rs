@@ -1,8 +1,8 @@
 //! Cases that name an RPC: what such a call touches, as its route in the catalogue says.
 
-use super::{CaseDocument, Expected, Fault, Question, resource, target};
+use super::{CaseDocument, Expected, Fault, Question, refers, resource, target, unlisted};
 use crate::catalog::{Extent, ResourceSource, Route, Slot, SlotRole};
-use crate::model::scope::{Resource, ResourceKind, Run, Scope, StoredExecution, Target, TargetRole};
+use crate::model::scope::{Resource, ResourceKind, Run, Scope, StoredExecution, Target};
 use crate::model::setting::{Asked, Setting};
 use crate::policy::document::At;
 use std::sync::Arc;
@@ -45,12 +45,12 @@ pub(super) fn question<'c>(case: &CaseDocument, route: &'c Route, expect: Expect
     let acts = |resource| target(scope.clone(), route.action, route.as_listed(resource));
     let mut targets = match (source, reference(route)) {
         (ResourceSource::None, Some(reference)) => {
-            let refers = named.map(|named| Target {
-                field: Arc::clone(&reference.at),
-                role: TargetRole::Refers,
-                ..target(scope.clone(), route.action, Some(named))
-            });
-            [acts(None)].into_iter().chain(refers).collect()
+            let referred = named.map_or_else(|| reference_to_unlisted(reference), |named| vec![named]);
+            let refers = |named| refers(&scope, route.action, named, Arc::clone(&reference.at));
+            [acts(None)]
+                .into_iter()
+                .chain(referred.into_iter().map(refers))
+                .collect()
         }
         (ResourceSource::Stored { again }, _) => vec![acts(Some(run_by(named, &scope, again)))],
         (_, _) if named.is_some() => vec![acts(named)],
@@ -81,6 +81,36 @@ fn reference(route: &Route) -> Option<&Slot> {
         .slots()
         .iter()
         .find(|slot| matches!(&slot.role, SlotRole::Reference { resource, .. } if slot.required && names(resource)))
+}
+
+/// Something that no list names, of each kind that the reference can be to.
+fn reference_to_unlisted(reference: &Slot) -> Vec<Resource> {
+    let always = match &reference.role {
+        SlotRole::Reference {
+            resource: ResourceSource::Always(kind),
+            ..
+        } => Some(*kind),
+        SlotRole::Reference { .. }
+        | SlotRole::Scope { .. }
+        | SlotRole::Required
+        | SlotRole::Name
+        | SlotRole::Choice
+        | SlotRole::UploadPath
+        | SlotRole::FlyteUrl
+        | SlotRole::NativeUrl
+        | SlotRole::Setting(_)
+        | SlotRole::KeyedSetting => None,
+    };
+    let accepted = |number: i32, kind: ResourceKind| match always {
+        Some(only) => kind == only,
+        None => reference.accept.is_empty() || reference.accept.contains(&number),
+    };
+    // Numbers of `flyteidl.core.ResourceType`.
+    let kinds = (1..).zip(ResourceKind::ALL);
+    kinds
+        .filter(|(number, kind)| accepted(*number, *kind))
+        .map(|(_, kind)| unlisted(kind))
+        .collect()
 }
 
 /// What an execution runs that lies beside it, if the case names something.

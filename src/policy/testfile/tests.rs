@@ -386,3 +386,44 @@ rules:
         );
     }
 }
+
+#[test]
+fn a_case_that_starts_something_and_does_not_say_what_starts_what_no_list_names() {
+    let catalog = Catalog::builtin().unwrap();
+    let outcome = |entry: &str, more: &str, call: &str, resource: &str| {
+        let policy = policy(&format!(
+            "version: 1
+rules:
+  - {{ name: r, subjects: [{{ anyone: true }}], allow: [{{ projects: [ml], domains: [staging], role: operator{entry} }}]{more} }}
+"
+        ));
+        let case = format!(
+            "cases: [{{ name: c, principal: {{}}, {call}, project: ml, domain: staging, expect: allow{resource} }}]"
+        );
+        let report = run(&policy, Path::new("p.test.yaml"), &case, Some(&catalog));
+        report.failures.first().map(|problem| problem.message.clone())
+    };
+    let lists = ", launch_plans: [l], tasks: []";
+    let calls = [
+        "rpc: /flyteidl.service.AdminService/CreateExecution",
+        "action: create_executions",
+    ];
+    for call in calls {
+        for entry in [lists, ", launch_plans: []", ", tasks: [], workflows: []"] {
+            let told = outcome(entry, "", call, "").unwrap();
+            assert!(
+                told.contains("resource_not_listed") && told.contains(" `*` in project ml"),
+                "{told}"
+            );
+        }
+        assert_eq!(outcome(lists, "", call, ", resource: { launch_plan: l }"), None);
+        // Nothing is started of a workflow, other things than those denied by name can be, and what is set is no matter.
+        for entry in ["", ", workflows: []", ", set: { service_account: a }"] {
+            assert_eq!(outcome(entry, "", call, ""), None, "{entry}");
+        }
+        let deny = ", deny: [{ actions: [create_executions], launch_plans: [broken] }]";
+        assert_eq!(outcome("", deny, call, ""), None);
+    }
+    // Other actions are not about one thing.
+    assert_eq!(outcome(lists, "", "action: terminate_executions", ""), None);
+}
