@@ -2,7 +2,7 @@
 //! pieces that count by themselves (one kind of caller, one project pattern, one domain, some actions), and a piece is
 //! told unless some piece of the other policy covers it.
 //!
-//! That finds everything but in whose name executions are started, which an entry gives by two actions together: where a call of some caller is decided otherwise, a piece that is about this caller and a place
+//! That finds everything: where a call of some caller is decided otherwise, a piece that is about this caller and a place
 //! of the call is told, in the direction of the change. It can tell too much, where only several pieces together cover
 //! one, such as an allow-list that was split in two.
 
@@ -129,24 +129,51 @@ fn found<'p>(before: &'p Pieces, after: &'p Pieces) -> Vec<Found<'p>> {
             rule,
         }));
     }
-    let conflicts = conflicts(&all);
-    all.extend(conflicts);
+    let told = Told::of(&all);
+    let mut more: Vec<Found<'p>> = conflicts(&all, &told);
+    for (change, own, other) in [
+        (Change::Gained, &after.impersonated, &before.impersonated),
+        (Change::Lost, &before.impersonated, &after.impersonated),
+    ] {
+        let uncovered = own.not_covered_by(other, true).into_iter();
+        let untold = uncovered.filter(|(piece, ..)| !told.has(change, piece, Action::CreateExecutions));
+        more.extend(untold.map(|(piece, actions, rule)| Found {
+            change,
+            by: By::Allow,
+            piece,
+            actions,
+            rule,
+        }));
+    }
+    all.extend(more);
     all
+}
+
+/// The actions that entries of `allow` are told with, by their places and callers.
+struct Told<'p>(BTreeMap<(Change, Option<&'p str>, piece::Elsewhere<'p>), ActionSet>);
+
+impl<'p> Told<'p> {
+    fn of(all: &[Found<'p>]) -> Self {
+        let mut told = Self(BTreeMap::new());
+        for found in all.iter().filter(|found| found.by == By::Allow) {
+            let (domain, elsewhere) = found.piece.without_guards();
+            let actions = told.0.entry((found.change, domain, elsewhere)).or_default();
+            *actions = actions.union(found.actions);
+        }
+        told
+    }
+
+    /// Whether an action of such a piece is told in this direction, with whatever guards.
+    fn has(&self, change: Change, piece: &Piece, action: Action) -> bool {
+        let (domain, elsewhere) = piece.without_guards();
+        let told = self.0.get(&(change, domain, elsewhere));
+        told.is_some_and(|actions| actions.contains(action))
+    }
 }
 
 /// Where different values are set, a call is refused: an entry that sets one takes away and gives back, unless another one
 /// comes or goes in its place, which is told.
-fn conflicts<'p>(all: &[Found<'p>]) -> Vec<Found<'p>> {
-    let of_allow = || all.iter().filter(|found| found.by == By::Allow);
-    let mut told: BTreeMap<_, ActionSet> = BTreeMap::new();
-    for found in of_allow() {
-        let actions = told.entry((found.change, found.piece.without_guards())).or_default();
-        *actions = actions.union(found.actions);
-    }
-    let in_its_place = |change, found: &Found<'p>, action| {
-        let told = told.get(&(change, found.piece.without_guards()));
-        told.is_some_and(|actions| actions.contains(action))
-    };
+fn conflicts<'p>(all: &[Found<'p>], told: &Told<'p>) -> Vec<Found<'p>> {
     let other_way = |found: &Found<'p>| {
         let change = match found.change {
             Change::Gained => Change::Lost,
@@ -154,7 +181,7 @@ fn conflicts<'p>(all: &[Found<'p>]) -> Vec<Found<'p>> {
         };
         let actions: ActionSet = SETTING
             .into_iter()
-            .filter(|action| found.actions.contains(*action) && !in_its_place(change, found, *action))
+            .filter(|action| found.actions.contains(*action) && !told.has(change, found.piece, *action))
             .collect();
         (!actions.is_empty()).then_some(Found {
             change,
@@ -164,10 +191,8 @@ fn conflicts<'p>(all: &[Found<'p>]) -> Vec<Found<'p>> {
             rule: found.rule,
         })
     };
-    of_allow()
-        .filter(|found| found.piece.sets())
-        .filter_map(other_way)
-        .collect()
+    let sets = |found: &&Found<'p>| found.by == By::Allow && found.piece.sets();
+    all.iter().filter(sets).filter_map(other_way).collect()
 }
 
 /// What is told in one line: pieces that differ in their domain only.

@@ -6,7 +6,8 @@ use super::super::pattern::{Glob, Template, Variable};
 use super::super::subject::Subject;
 use super::super::who::Who;
 use super::super::{Policy, RuleName};
-use crate::model::action::ActionSet;
+use crate::model::action::{Action, ActionSet};
+use crate::model::setting::Setting;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Names of tasks, workflows and launch plans; absent: all.
@@ -42,6 +43,8 @@ pub(super) struct Elsewhere<'p> {
 #[derive(Debug, Default)]
 pub(super) struct Pieces {
     pub(super) allowed: Part,
+    /// What is allowed in the name of others.
+    pub(super) impersonated: Part,
     pub(super) denied: Part,
     pub(super) revoked: Part,
 }
@@ -72,6 +75,8 @@ impl Pieces {
                     Plan::Variable(template) => Entry::variable(template, policy),
                 };
                 pieces.allowed.add(&entry, &callers, &BTreeSet::new(), policy);
+                let entry = entry.impersonating();
+                pieces.impersonated.add(&entry, &callers, &BTreeSet::new(), policy);
             }
             let unless = alternatives(&rule.unless).into_iter().collect();
             for deny in &rule.deny {
@@ -166,6 +171,19 @@ impl<'a> Entry<'a> {
             lists: lists.map(names),
             guards,
         }
+    }
+}
+
+impl Entry<'_> {
+    /// As far as executions are started in the name of others, which two actions of one entry allow together.
+    fn impersonating(mut self) -> Self {
+        let create = ActionSet::from(Action::CreateExecutions);
+        let is_written = !self.guards.insert(Setting::Identity.guard().to_owned());
+        self.actions.retain_mut(|(_, actions)| {
+            let all = std::mem::replace(actions, create);
+            all.intersects(create) && (is_written || all.contains(Action::ReportEvents))
+        });
+        self
     }
 }
 

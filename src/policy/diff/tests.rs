@@ -238,6 +238,44 @@ fn an_entry_that_sets_something_takes_from_others_too() {
 }
 
 #[test]
+fn an_entry_in_which_two_actions_free_identities_is_told() {
+    let of = |entries: &[&str]| {
+        let entries = entries
+            .iter()
+            .map(|entry| format!("{{ projects: [\"*\"], domains: [staging], {entry} }}"));
+        rule(
+            "{ groups: [ml] }",
+            &format!("allow: [{}]", entries.collect::<Vec<_>>().join(", ")),
+        )
+    };
+    let (create, report) = ("actions: [create_executions]", "actions: [report_events]");
+    let (apart, joined) = (
+        of(&[create, report]),
+        of(&["actions: [report_events, create_executions]"]),
+    );
+    let what = "groups: ml: create_executions in project *, domain staging; impersonate";
+    assert_eq!(
+        lines(&apart, &joined),
+        [format!("gained: {what} (allowed by rule r (policy.yaml:2))")]
+    );
+    assert_eq!(
+        lines(&joined, &apart),
+        [format!("lost: {what} (was allowed by rule r (policy.yaml:2))")]
+    );
+    assert_eq!(lines(&joined, &joined), [""; 0]);
+    // Of what is new as a whole that is no news, and with one action come identities.
+    assert_eq!(lines(&of(&[report]), &joined).len(), 1);
+    assert_eq!(lines(&of(&[create]), &joined).len(), 2);
+    // One way or the other they are free.
+    let written = of(&["actions: [create_executions], impersonate: true", report]);
+    let told = lines(&joined, &written);
+    assert!(
+        told.iter().all(|line| line.contains("create_executions in")) && told.len() == 2,
+        "{told:#?}"
+    );
+}
+
+#[test]
 fn places_that_count_together_for_links_are_told_together() {
     let text = |projects: &str, domains: &str, prefix: &str| {
         let allow = format!(
