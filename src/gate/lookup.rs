@@ -32,6 +32,8 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// Why an execution is not started again. What it runs is in the record.
 const ELSEWHERE: &str = "the execution runs something of another project or domain, where no rule allows use_inventory (of a task \
                          also register_inventory), which starting it there by name would need";
+/// The same, where that is not known.
+const WITHHELD: &str = "what the execution runs is not known: the control plane does not tell the caller";
 /// The most executions that are looked up for one request, besides one of a chosen name. No RPC of Flyte 1 names more than two.
 const MOST: usize = 8;
 
@@ -104,9 +106,9 @@ impl Gate {
         asking: Asking<'_>,
         audit: &mut AuditGuard,
     ) -> Result<Option<(Decision, Vec<Target>)>, Denial> {
-        let (mut targets, mut is_another) = (call.targets.to_vec(), false);
+        let (mut targets, mut lacking) = (call.targets.to_vec(), None);
         if refused || starts_again(call.targets) {
-            (targets, is_another) = self.look_up(asking, call.targets, audit).await?;
+            (targets, lacking) = self.look_up(asking, call.targets, audit).await?;
             targets.extend(started_elsewhere(&targets));
             audit.targets(call.action, &targets);
         }
@@ -116,9 +118,16 @@ impl Gate {
         };
         let decision = match rights.decide(&judged, &mut ()) {
             Decision::Deny(_) if refused => return Ok(None),
-            // FlyteAdmin would start again what it finds, whatever that runs.
-            Decision::Allow(_) if is_another && !refused => {
-                let denial = Denial::new(Reason::ReferenceRefused, ELSEWHERE);
+            Decision::Allow(_) if lacking.is_some() || starts_again(&targets) => {
+                if refused {
+                    return Ok(None);
+                }
+                // FlyteAdmin would start again what it finds, whatever that runs, and by then there may be something.
+                let denial = match lacking {
+                    Some(Found::Nothing) => Reason::ExecutionUnknown.into(),
+                    Some(Found::Another) => Denial::new(Reason::ReferenceRefused, ELSEWHERE),
+                    Some(Found::Withheld | Found::Runs(_)) | None => Denial::new(Reason::ReferenceRefused, WITHHELD),
+                };
                 Decision::Deny(Refusal { denial, rule: None })
             }
             // Who may start executions here need not know what others have started.
@@ -169,21 +178,27 @@ impl Gate {
         }))
     }
 
-    /// The targets with what their stored executions run, and whether another was found than one that is named. What does not
-    /// exist stays as it is, and is refused like what is not listed.
+    /// The targets with what their stored executions run. What does not exist stays as it is, and is refused like what is not
+    /// listed. Besides, what was found instead of one that is to be started again, or that another than the named one was found.
     async fn look_up(
         &self,
         asking: Asking<'_>,
         targets: &[Target],
         audit: &mut AuditGuard,
-    ) -> Result<(Vec<Target>, bool), Denial> {
+    ) -> Result<(Vec<Target>, Option<Found>), Denial> {
         let mut known: Vec<(ExecutionId<'_>, Found)> = Vec::new();
-        let mut is_another = false;
-        for id in targets.iter().filter_map(stored) {
+        let mut lacking = None;
+        for target in targets {
+            let Some(id) = stored(target) else { continue };
             if known.len() < MOST && !known.iter().any(|(other, _)| *other == id) {
                 audit.looks_up();
                 let found = self.ask(asking, id).await?;
-                is_another |= found == Found::Another;
+                let is_lacking = match found {
+                    Found::Runs(_) => false,
+                    Found::Another => true,
+                    Found::Nothing | Found::Withheld => starts_again(std::slice::from_ref(target)),
+                };
+                lacking = lacking.or_else(|| is_lacking.then(|| found.clone()));
                 known.push((id, found));
             }
         }
@@ -191,7 +206,7 @@ impl Gate {
             let found = stored(target).and_then(|id| known.iter().find(|(other, _)| *other == id));
             running(target, found.and_then(|(_, found)| found.clone().runs()))
         };
-        Ok((targets.iter().map(named).collect(), is_another))
+        Ok((targets.iter().map(named).collect(), lacking))
     }
 
     /// What the caller gets that asks for the execution.

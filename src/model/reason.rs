@@ -27,6 +27,11 @@ const UNKNOWN: Status = Status {
     http: 404,
     body: 5,
 };
+const NOT_FOUND: Status = Status {
+    grpc: 5,
+    http: 404,
+    body: 5,
+};
 const INVALID: Status = Status {
     grpc: 3,
     http: 400,
@@ -155,6 +160,7 @@ reasons! {
     DeniedByRule "denied_by_rule" DENIED Client "a rule denies this",
     ReferenceRefused "reference_refused" DENIED Client "the request refers to something the caller may not use",
     ResourceNotListed "resource_not_listed" DENIED Client "the caller may act here only on the names its grant lists",
+    ExecutionUnknown "execution_unknown" NOT_FOUND Client "there is no execution of that name to be started again",
     SettingRefused "setting_refused" DENIED Client "the caller may not choose how the execution runs in this way",
     SettingConflict "setting_conflict" DENIED Client "rules set different values of one setting",
     RightWithdrawn "right_withdrawn" DENIED Client "the policy was changed while the call was running and no longer allows it",

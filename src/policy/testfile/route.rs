@@ -90,16 +90,7 @@ fn reference_to_unlisted(reference: &Slot) -> Vec<Resource> {
             resource: ResourceSource::Always(kind),
             ..
         } => Some(*kind),
-        SlotRole::Reference { .. }
-        | SlotRole::Scope { .. }
-        | SlotRole::Required
-        | SlotRole::Name
-        | SlotRole::Choice
-        | SlotRole::UploadPath
-        | SlotRole::FlyteUrl
-        | SlotRole::NativeUrl
-        | SlotRole::Setting(_)
-        | SlotRole::KeyedSetting => None,
+        _ => None,
     };
     let accepted = |number: i32, kind: ResourceKind| match always {
         Some(only) => kind == only,
