@@ -73,7 +73,8 @@ enum Found {
 impl Gate {
     /// The decision on a call, and what it touches with what its executions run, where it depends on that: for one that
     /// `first` refuses as long as nobody says what they run, if they run what the caller may; for one that starts them
-    /// again; and for one that chooses the name of a new one, where names matter. Nothing where `first` counts: a refusal that says nothing of what they run, nor whether they exist.
+    /// again; and for one that chooses the name of a new one, where names matter. Nothing where `first` counts: a refusal
+    /// that says nothing of what they run, nor whether they exist.
     ///
     /// # Errors
     /// Why the control plane could not be asked: `upstream_unreachable`, `upstream_timeout`, `upstream_failed`,
@@ -172,9 +173,9 @@ impl Gate {
         }
         targets.push(running(&holder, found.runs()));
         audit.targets(call.action, targets);
-        Ok(Some(match decide(targets) {
-            Decision::Deny(_) => unknown,
-            allowed @ Decision::Allow(_) => allowed,
+        Ok(Some(match (decide(targets), unknown) {
+            (Decision::Deny(_), unknown @ Decision::Deny(_)) => unknown,
+            (decision, _) => decision,
         }))
     }
 

@@ -179,7 +179,7 @@ func (g *generator) plain(field protoreflect.FieldDescriptor) string {
 	case "version":
 		return one(g, []string{"v1", "1.0.0", "abcDEF_-", "kfQ9_h-A==", "2026-01-01T00:00:00", "v1+dev", "release@1"})
 	case "name":
-		return one(g, []string{"core.flyte_basics.wf", "n1", "f0a1b2c3d4"})
+		return one(g, []string{"core.flyte_basics.wf", "n1", "f0a1b2c3d4", "x7"})
 	default:
 		return one(g, []string{"n0", "x1", "n0-0-dn1"})
 	}

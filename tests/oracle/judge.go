@@ -71,6 +71,8 @@ func compareLookups(record *record, looked []arrival, known *credentials) []stri
 			wrong = append(wrong, fmt.Sprintf("looked up with %d credentials, or another's", len(asked)))
 		}
 		for _, place := range judgedPlaces(question.path, question.request) {
+			// A chosen name that nothing has is nothing that the call touches.
+			place.nameless = !exists(place.name)
 			if !slices.ContainsFunc(record.Targets, place.is) {
 				wrong = append(wrong, fmt.Sprintf("looked up, and not judged: %v", place))
 			}

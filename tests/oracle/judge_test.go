@@ -188,6 +188,41 @@ func TestWhatIsNotOnTheListOrRunsSomethingElseIsFound(t *testing.T) {
 	}
 }
 
+func TestAChosenNameIsJudgedWhereNamesAreListedAndSomethingHasIt(t *testing.T) {
+	relaunch := "/flyteidl.service.AdminService/RelaunchExecution"
+	place := func(execution, reference string) target {
+		return target{Project: "ml", Domain: "development", Execution: execution, Reference: reference, Needs: []string{"create_executions"}}
+	}
+	for name, test := range map[string]struct {
+		subject, chosen string
+		judged          bool
+		want            string
+	}{
+		"free":                    {"lister", "x7", false, ""},
+		"taken by what is listed": {"lister", "f1", true, ""},
+		"taken and not judged":    {"lister", "f1", false, "not judged: name"},
+		"taken by another":        {"lister", "n1", true, "lister may do nothing at name"},
+		"none":                    {"lister", "", false, ""},
+		"of no concern":           {"alice", "n1", false, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			record := judgedAs(relaunch, place("f0", ""))
+			record.Principal.Subject = test.subject
+			if test.judged {
+				record.Targets = append(record.Targets, place(test.chosen, "name"))
+			}
+			arrived := arrivedAs(t, relaunch, `{"id":{"project":"ml","domain":"development","name":"f0"},"name":"`+test.chosen+`"}`)
+			wrong := slices.DeleteFunc(compareTargets(record, arrived), func(text string) bool { return test.want != "" && strings.HasPrefix(text, test.want) })
+			if len(wrong) > 0 {
+				t.Errorf("%q", wrong)
+			}
+			if test.want != "" && len(wrong) == len(compareTargets(record, arrived)) {
+				t.Errorf("not found: %s", test.want)
+			}
+		})
+	}
+}
+
 func TestALookUpIsTheCallersOwnAndIsRecorded(t *testing.T) {
 	get := "/flyteidl.service.AdminService/GetExecution"
 	question := arrivedAs(t, get, `{"id":{"project":"ml","domain":"development","name":"f0"}}`)

@@ -227,6 +227,10 @@ fn faults_of_an_rpc_are_told_at_their_line() {
             "overlay.yaml:8: a reference without `foreign` or `always` would not be judged",
         ),
         (
+            "    action: view_data\n    scope: {extent: platform}\n    chosen_name: id.name\n",
+            "overlay.yaml:8: `chosen_name` needs a `scope` with `project` and `domain`",
+        ),
+        (
             &format!("{scope}    references: [{{at: [\"id.**\"], label: x, foreign: [view_data]}}]\n"),
             "overlay.yaml:8: `flyteidl.core.Identifier` is not listed under `recursion`",
         ),
