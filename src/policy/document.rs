@@ -285,7 +285,7 @@ pub struct AllowDocument {
     #[serde(default, deserialize_with = "present")]
     #[schemars(with = "Vec<String>")]
     pub cluster_resources: Option<Words>,
-    /// The secrets that tasks may ask for: `GROUP` for all below it, or `GROUP/KEY`; in the same way.
+    /// The secrets that tasks may ask for: `GROUP` for every key of it, or `GROUP/KEY`; in the same way.
     #[serde(default, deserialize_with = "present")]
     #[schemars(with = "Vec<String>")]
     pub secrets: Option<Words>,

@@ -138,10 +138,15 @@ pub(in crate::policy) fn is_of_the_call(variable: &Variable) -> bool {
     matches!(variable, Variable::Capture(name) if matches!(&**name, "project" | "domain"))
 }
 
-/// Whether an entry covers a value: prefixes of the object store and groups of secrets cover what lies below them.
+/// Whether an entry covers a value: prefixes of the object store cover what lies below them, groups of secrets the keys in
+/// them, and no groups that lie below them where groups are paths, as in Vault.
 fn covers(setting: Setting, entry: &str, value: &str) -> bool {
     match setting {
-        Setting::RawOutputPrefix | Setting::Secret => lies_below(entry, value),
+        Setting::RawOutputPrefix => lies_below(entry, value),
+        Setting::Secret => {
+            let parts = |path: &str| path.trim_end_matches('/').split('/').count();
+            lies_below(entry, value) && parts(value) <= parts(entry) + 1
+        }
         Setting::ServiceAccount
         | Setting::IamRole
         | Setting::ClusterPool

@@ -85,13 +85,18 @@ fn reference(route: &Route) -> Option<&Slot> {
 
 /// Something that no list names, of each kind that the reference can be to.
 fn reference_to_unlisted(reference: &Slot) -> Vec<Resource> {
-    let always = match &reference.role {
-        SlotRole::Reference {
+    let only = |role: &SlotRole| {
+        if let SlotRole::Reference {
             resource: ResourceSource::Always(kind),
             ..
-        } => Some(*kind),
-        _ => None,
+        } = role
+        {
+            Some(*kind)
+        } else {
+            None
+        }
     };
+    let always = only(&reference.role);
     let accepted = |number: i32, kind: ResourceKind| match always {
         Some(only) => kind == only,
         None => reference.accept.is_empty() || reference.accept.contains(&number),

@@ -161,6 +161,7 @@ fn rules_add_up_and_what_one_of_them_lets_choose_stays() {
         (&["closed"], &[(Secret, "ml/key")], ""),
         (&["closed"], &[(Secret, "shared/token")], ""),
         (&["closed"], &[(Secret, "shared/other")], refused),
+        (&["closed"], &[(Secret, "ml/payroll/key")], refused),
         (&["closed"], &[(Secret, "/ml")], refused),
         // One rule that allows it is enough.
         (&["closed", "open"], &[(ServiceAccount, "x")], ""),
