@@ -184,15 +184,16 @@ impl Proxy {
         record
     }
 
-    /// The same for a request whose answer is not looked at: nothing arrived, one record, one count.
+    /// The same for a request whose answer is not looked at: nothing arrived but look-ups, one record, one count.
     pub(crate) async fn recorded(&self, before: &Before, reason: Reason) -> Value {
         let records = self.records_after(before.records, 1).await;
         assert_eq!(records.len(), 1, "{records:#?}");
         let record = records.into_iter().next().unwrap();
         assert_eq!(record["reason"], reason.label(), "{record:#}");
+        let lookups = usize::try_from(record["lookups"].as_u64().unwrap_or_default()).unwrap();
         assert_eq!(
             self.control_plane.count(),
-            before.arrivals,
+            before.arrivals + lookups,
             "the request reached the control plane"
         );
         let counted = self.metric("refusals_total") - before.refusals;
