@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 pub mod candidate;
 mod directories;
 pub mod key_sets;
+mod outline;
 pub mod policy;
 pub mod certificate;
 mod source;

@@ -1,5 +1,6 @@
 //! One thing that is reloaded: what is in force, what was seen since, and what becomes of it.
 
+use super::outline::Outline;
 use super::{CUT, Outcome, Reloadable, SETTLE, What};
 use crate::model::problem::{Problem, Severity};
 use aws_lc_rs::digest::{Context, SHA256};
@@ -70,8 +71,8 @@ impl Fingerprint {
 pub(super) struct Source {
     reloadable: Arc<dyn Reloadable>,
     in_force: Fingerprint,
-    /// Its texts, which tell whether a file was cut off; of policies only, since others are secret.
-    texts: Vec<(PathBuf, String)>,
+    /// Tells whether a file of it was cut off; of policies only, since others are secret.
+    outline: Outline,
     /// Seen and not used yet, since when: perhaps the middle of a change.
     unsettled: Option<(Fingerprint, Instant)>,
     /// Seen, unusable and reported: not tried again.
@@ -83,7 +84,7 @@ impl Source {
         Self {
             reloadable,
             in_force,
-            texts: Vec::new(),
+            outline: Outline::default(),
             unsettled: None,
             failed: None,
         }
@@ -113,8 +114,8 @@ impl Source {
         let read = self.reloadable.read();
         let seen = Fingerprint::of_read(&read);
         if seen == self.in_force && self.failed.is_none() && self.unsettled.is_none() {
-            if self.texts.is_empty() {
-                self.texts = self.kept(read.unwrap_or_default());
+            if self.outline.is_empty() {
+                self.outline = self.outlined(&read.unwrap_or_default());
             }
             return None;
         }
@@ -137,7 +138,7 @@ impl Source {
             self.unsettled = None;
             return None;
         }
-        let cut = read.as_ref().is_ok_and(|files| self.is_cut(files));
+        let cut = read.as_ref().is_ok_and(|files| self.outline.has_a_longer_one(files));
         let whole = !patient || self.has_settled(&seen, now, if cut { CUT } else { SETTLE });
         // A rule that vanishes may be one that denies: a file that is only being replaced must not lift it. Nor may one
         // that is cut off, of which an entry can lack what narrows it.
@@ -148,7 +149,7 @@ impl Source {
         let applied = read.and_then(|files| self.apply(&files).map(|warnings| (files, warnings)));
         match applied {
             Ok((files, warnings)) => {
-                self.texts = self.kept(files);
+                self.outline = self.outlined(&files);
                 Some(self.replaced(seen, &warnings))
             }
             Err(problems) if whole => Some(self.failed(seen, &problems)),
@@ -164,21 +165,11 @@ impl Source {
         unsettled.is_some_and(|(earlier, since)| earlier == seen && now.duration_since(*since) >= time)
     }
 
-    /// What of the texts is kept while they are in force.
-    fn kept(&self, files: Vec<(PathBuf, String)>) -> Vec<(PathBuf, String)> {
+    fn outlined(&self, files: &[(PathBuf, String)]) -> Outline {
         match self.what() {
-            What::Policy | What::Candidate => files,
-            What::Certificate | What::KeySet => Vec::new(),
+            What::Policy | What::Candidate => Outline::of(files),
+            What::Certificate | What::KeySet => Outline::default(),
         }
-    }
-
-    /// Whether one of the files is only the beginning of what is in force for it.
-    fn is_cut(&self, files: &[(PathBuf, String)]) -> bool {
-        let begins = |whole: &str, text: &str| text.len() < whole.len() && whole.starts_with(text);
-        files.iter().any(|(path, text)| {
-            let mut known = self.texts.iter();
-            known.any(|(known, whole)| known == path && begins(whole, text))
-        })
     }
 
     fn wait(&mut self, seen: Fingerprint, now: Instant) {

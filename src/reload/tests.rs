@@ -439,12 +439,12 @@ fn a_policy_that_is_only_the_beginning_of_the_one_in_force_counts_late_or_on_req
     assert_eq!(check(" de", true, 3 * CUT), Some(Outcome::Replaced));
     // More, or something else, counts at once, and the next is compared with it.
     assert_eq!(check(" dent", true, 3 * CUT), Some(Outcome::Replaced));
-    assert_eq!(check(" dx", true, 3 * CUT), Some(Outcome::Replaced));
+    assert_eq!(check(" dxyz", true, 3 * CUT), Some(Outcome::Replaced));
     assert_eq!(check(" d", true, 3 * CUT), None);
     assert_eq!(check(" d", false, 3 * CUT), Some(Outcome::Replaced));
     assert_eq!(
         *kept.applied.lock().unwrap(),
-        ["allow de", "allow dent", "allow dx", "allow d"]
+        ["allow de", "allow dent", "allow dxyz", "allow d"]
     );
 }
 
