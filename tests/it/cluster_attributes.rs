@@ -1,6 +1,7 @@
 //! Attributes of projects that are put into Kubernetes manifests as they are.
 
 use crate::proxy::Proxy;
+use crate::ways::{WAYS, Way};
 use flyte_authz_proxy::demo::client::Reply;
 use flyte_authz_proxy::model::reason::Reason;
 use http::Method;
@@ -47,16 +48,6 @@ fn calls() -> [(&'static str, &'static str, Value); 3] {
     ]
 }
 
-/// How a change is sent.
-#[derive(Clone, Copy, Debug)]
-enum Way {
-    Grpc,
-    Json,
-    Octets,
-}
-
-const WAYS: [Way; 3] = [Way::Grpc, Way::Json, Way::Octets];
-
 /// Sends a change by one of the calls.
 async fn send(proxy: &Proxy, group: &str, call: &(&str, &str, Value), attributes: &Value, way: Way) -> Reply {
     let (rpc, target, whose) = call;
@@ -66,16 +57,8 @@ async fn send(proxy: &Proxy, group: &str, call: &(&str, &str, Value), attributes
         message["attributes"]["matching_attributes"] = attributes.clone();
         message
     };
-    // What the path says, the body leaves out.
-    let body = message(&json!({}));
-    let (content_type, body) = match way {
-        Way::Grpc => return proxy.client.call(Some(&token), rpc, message(whose)).await.unwrap(),
-        Way::Json => ("application/json", body.to_string().into_bytes()),
-        Way::Octets => ("application/octet-stream", proxy.client.encode(rpc, body).unwrap()),
-    };
-    let bearer = format!("Bearer {token}");
-    let headers = [("authorization", bearer.as_str()), ("content-type", content_type)];
-    proxy.client.rest(Method::PUT, target, &headers, body).await.unwrap()
+    let messages = (message(whose), message(&json!({})));
+    way.send(proxy, &token, rpc, (Method::PUT, target), messages).await
 }
 
 fn resources(attributes: &Value) -> Value {

@@ -1,6 +1,7 @@
 //! What the engine reports: the names in it become parts of keys of the object store.
 
 use crate::proxy::Proxy;
+use crate::ways::{WAYS, Way};
 use flyte_authz_proxy::demo::client::Reply;
 use flyte_authz_proxy::model::reason::Reason;
 use http::Method;
@@ -14,30 +15,11 @@ rules:
     allow: [{ projects: [ml], domains: ["*"], role: engine }]
 "#;
 
-/// How a report is sent.
-#[derive(Clone, Copy, Debug)]
-enum Way {
-    Grpc,
-    Json,
-    Octets,
-}
-
-const WAYS: [Way; 3] = [Way::Grpc, Way::Json, Way::Octets];
-
 async fn send(proxy: &Proxy, rpc: &str, target: &str, event: &Value, way: Way) -> Reply {
     let token = proxy.token("propeller", "engine");
     let message = json!({"request_id": "r", "event": event});
-    let (content_type, body) = match way {
-        Way::Grpc => return proxy.client.call(Some(&token), rpc, message).await.unwrap(),
-        Way::Json => ("application/json", message.to_string().into_bytes()),
-        Way::Octets => {
-            let framed = proxy.client.encode(rpc, message).unwrap();
-            ("application/octet-stream", framed)
-        }
-    };
-    let bearer = format!("Bearer {token}");
-    let headers = [("authorization", bearer.as_str()), ("content-type", content_type)];
-    proxy.client.rest(Method::POST, target, &headers, body).await.unwrap()
+    let messages = (message.clone(), message);
+    way.send(proxy, &token, rpc, (Method::POST, target), messages).await
 }
 
 fn id(kind: &str, project: &str) -> Value {

@@ -107,4 +107,5 @@ mod upgrade;
 mod upstream;
 mod upstream_links;
 mod upstream_streams;
+mod ways;
 mod whoami;

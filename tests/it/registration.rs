@@ -1,6 +1,7 @@
 //! What is registered: the key under which it is stored, and artifacts that it names.
 
 use crate::proxy::Proxy;
+use crate::ways::{WAYS, Way};
 use flyte_authz_proxy::demo::client::Reply;
 use flyte_authz_proxy::model::reason::Reason;
 use http::Method;
@@ -17,29 +18,10 @@ rules:
     allow: [{ projects: ["*"], domains: ["*"], role: platform_admin }]
 "#;
 
-/// How a registration is sent.
-#[derive(Clone, Copy, Debug)]
-enum Way {
-    Grpc,
-    Json,
-    Octets,
-}
-
-const WAYS: [Way; 3] = [Way::Grpc, Way::Json, Way::Octets];
-
 async fn send(proxy: &Proxy, group: &str, (rpc, target): (&str, &str), message: &Value, way: Way) -> Reply {
     let token = proxy.token("alice", group);
-    let (content_type, body) = match way {
-        Way::Grpc => return proxy.client.call(Some(&token), rpc, message.clone()).await.unwrap(),
-        Way::Json => ("application/json", message.to_string().into_bytes()),
-        Way::Octets => (
-            "application/octet-stream",
-            proxy.client.encode(rpc, message.clone()).unwrap(),
-        ),
-    };
-    let bearer = format!("Bearer {token}");
-    let headers = [("authorization", bearer.as_str()), ("content-type", content_type)];
-    proxy.client.rest(Method::POST, target, &headers, body).await.unwrap()
+    let messages = (message.clone(), message.clone());
+    way.send(proxy, &token, rpc, (Method::POST, target), messages).await
 }
 
 fn id(kind: &str, name: &str, version: &str) -> Value {
