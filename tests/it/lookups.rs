@@ -368,12 +368,14 @@ async fn what_an_execution_runs_elsewhere_is_started_again_only_by_who_may_start
     proxy
         .control_plane
         .script(Script::on("GetExecution", Fault::Instead { message }));
-    let call = proxy.client.call(
-        Some(&open),
-        "AdminService/RelaunchExecution",
-        json!({"id": id("other-plan")}),
-    );
-    let (reply, arrivals, record) = made(&proxy, async { call.await.unwrap() }).await;
+    let relaunch = async || {
+        let message = json!({"id": id("other-plan")});
+        let call = proxy
+            .client
+            .call(Some(&open), "AdminService/RelaunchExecution", message);
+        made(&proxy, async { call.await.unwrap() }).await
+    };
+    let (reply, arrivals, record) = relaunch().await;
     assert_eq!(rpcs(&arrivals), ["GetExecution"], "{reply:?}");
     assert_eq!(record["reason"], "reference_refused", "{record:#}");
     // What the control plane does not tell is not started again either.
@@ -385,12 +387,7 @@ async fn what_an_execution_runs_elsewhere_is_started_again_only_by_who_may_start
         };
         proxy.control_plane.clear_scripts();
         proxy.control_plane.script(Script::on("GetExecution", withheld));
-        let call = proxy.client.call(
-            Some(&open),
-            "AdminService/RelaunchExecution",
-            json!({"id": id("other-plan")}),
-        );
-        let (reply, arrivals, record) = made(&proxy, async { call.await.unwrap() }).await;
+        let (reply, arrivals, record) = relaunch().await;
         assert_eq!(rpcs(&arrivals), ["GetExecution"], "{reply:?}");
         assert_eq!(record["reason"], "reference_refused", "{record:#}");
         assert!(reply.message().contains("does not tell"), "{reply:?}");

@@ -85,18 +85,15 @@ fn reference(route: &Route) -> Option<&Slot> {
 
 /// Something that no list names, of each kind that the reference can be to.
 fn reference_to_unlisted(reference: &Slot) -> Vec<Resource> {
-    let only = |role: &SlotRole| {
-        if let SlotRole::Reference {
-            resource: ResourceSource::Always(kind),
-            ..
-        } = role
-        {
-            Some(*kind)
-        } else {
-            None
-        }
+    let always = if let SlotRole::Reference {
+        resource: ResourceSource::Always(kind),
+        ..
+    } = &reference.role
+    {
+        Some(*kind)
+    } else {
+        None
     };
-    let always = only(&reference.role);
     let accepted = |number: i32, kind: ResourceKind| match always {
         Some(only) => kind == only,
         None => reference.accept.is_empty() || reference.accept.contains(&number),
